@@ -1,0 +1,2 @@
+//! The testbed's program: see `vaultkeeper_tests::cli`.
+fn main() {}

@@ -1,0 +1,66 @@
+//! Cleanup that is certain: a process of its own session that destroys a run once its owner is gone.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use anyhow::Context as _;
+
+use crate::run_dir::RunDir;
+
+/// Holds the writing end of the reaper's pipe. However this process ends (return, panic, abort, Ctrl-C, SIGKILL),
+/// the kernel closes it, and the reaper destroys the run.
+#[derive(Debug)]
+pub struct Reaper {
+    /// Never written to.
+    pipe: Option<ChildStdin>,
+    child: Child,
+}
+
+impl Reaper {
+    /// Starts `testbed reap <run>`. `testbed` is `env!("CARGO_BIN_EXE_testbed")` in integration tests and
+    /// `std::env::current_exe()` in the program itself.
+    pub fn start(testbed: &Path, run: &RunDir) -> anyhow::Result<Self> {
+        // Outside of the run's folder, which the reaper removes; it has something to say only when that fails.
+        let log = run.path().with_extension("reaper.log");
+        let log = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
+        let mut child = Command::new("setsid")
+            .arg(testbed)
+            .arg("reap")
+            .arg(run.path())
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            // Not the owner's: whoever reads its output would wait for the reaper, too.
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start the reaper through setsid (Debian package util-linux)")?;
+        let pipe = child.stdin.take();
+        Ok(Self { pipe, child })
+    }
+
+    /// Lets the reaper do its work now, and waits for it.
+    pub fn reap(mut self) -> anyhow::Result<()> {
+        drop(self.pipe.take());
+        let status = self.child.wait().context("cannot wait for the reaper")?;
+        anyhow::ensure!(status.success(), "the reaper failed ({status})");
+        Ok(())
+    }
+}
+
+/// What `testbed reap` does: waits until standard input ends, then destroys the run.
+pub fn reap(run: &Path) -> anyhow::Result<()> {
+    let mut byte = [0];
+    // Any end counts as the owner's end, a read error, too.
+    while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+    let outcome = if run.exists() {
+        RunDir::open(run).and_then(|run| run.destroy())
+    } else {
+        Ok(())
+    };
+    if outcome.is_ok() {
+        let _ = std::fs::remove_file(run.with_extension("reaper.log"));
+    }
+    outcome
+}
