@@ -1,0 +1,19 @@
+//! Keys of annotations and labels that people set or that we set on their objects.
+
+/// Prefix of the annotations that the existing injector reads; ours reads them too.
+pub const COMPATIBLE_PREFIX: &str = "vault.hashicorp.com/";
+/// Prefix of our own annotations and labels.
+pub const PREFIX: &str = "vaultkeeper.dev/";
+
+/// On a VaultCluster: releases a latched seal. The value is the reason, shown in an event.
+pub const RELEASE_SEAL: &str = "vaultkeeper.dev/release-seal";
+/// On generated objects: `<namespace>.<name>` of the VaultCluster.
+pub const CLUSTER: &str = "vaultkeeper.dev/cluster";
+/// On generated objects: the name of the VaultRole in the same namespace.
+pub const ROLE: &str = "vaultkeeper.dev/role";
+/// On a VaultRole's Secret: the accessor of the secret-id in it.
+pub const SECRET_ID_ACCESSOR: &str = "vaultkeeper.dev/secret-id-accessor";
+/// Finalizer of both kinds.
+pub const FINALIZER: &str = "vaultkeeper.dev/cleanup";
+/// Name under which the operator applies and owns fields.
+pub const FIELD_MANAGER: &str = "vaultkeeper";

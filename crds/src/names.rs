@@ -1,0 +1,93 @@
+//! Every name that is derived from a VaultCluster or a VaultRole, in one place.
+//!
+//! Namespaces and VaultCluster names hold no dot, so that joining with a dot cannot collide.
+
+/// Port of Vault's API.
+pub const API_PORT: u16 = 8200;
+/// Port on which members talk to each other.
+pub const CLUSTER_PORT: u16 = 8201;
+/// Path of the Kubernetes auth method that VaultRoles and the operator use.
+pub const KUBERNETES_AUTH_PATH: &str = "kubernetes";
+/// Path of the AppRole auth method that VaultRoles use.
+pub const APPROLE_AUTH_PATH: &str = "approle";
+/// Key of the CA bundle in ConfigMaps and Secrets.
+pub const CA_KEY: &str = "ca.crt";
+/// Key of the address in the ConfigMap of a namespace.
+pub const ADDRESS_KEY: &str = "address";
+
+/// Address of a cluster's API for clients, `https://<name>.<namespace>.svc:8200`.
+pub fn address(namespace: &str, name: &str) -> String {
+    format!("https://{}:{API_PORT}", service_host(namespace, name))
+}
+
+/// Host name of the Service for clients; also the TLS server name that every member's certificate holds.
+pub fn service_host(namespace: &str, name: &str) -> String {
+    format!("{name}.{namespace}.svc")
+}
+
+/// Name of the headless Service of a cluster's members.
+pub fn headless_service(name: &str) -> String {
+    format!("{name}-internal")
+}
+
+/// Name of a member's pod.
+pub fn member(name: &str, ordinal: u32) -> String {
+    format!("{name}-{ordinal}")
+}
+
+/// Host name of a member behind the headless Service.
+pub fn member_host(namespace: &str, name: &str, ordinal: u32) -> String {
+    format!(
+        "{}.{}.{namespace}.svc",
+        member(name, ordinal),
+        headless_service(name)
+    )
+}
+
+/// Secret with the unseal shares, in the operator's namespace.
+pub fn key_secret(namespace: &str, name: &str) -> String {
+    format!("vault-keys.{namespace}.{name}")
+}
+
+/// Secret with the key of the cluster's CA, in the operator's namespace.
+pub fn ca_secret(namespace: &str, name: &str) -> String {
+    format!("vault-ca.{namespace}.{name}")
+}
+
+/// Secret with the members' certificate, in the cluster's namespace.
+pub fn tls_secret(name: &str) -> String {
+    format!("{name}-tls")
+}
+
+/// ConfigMap with the cluster's address and CA bundle, in each namespace that has a VaultRole for it.
+pub fn ca_config_map(cluster_namespace: &str, cluster_name: &str) -> String {
+    format!("vaultkeeper.{cluster_namespace}.{cluster_name}")
+}
+
+/// Name in Vault of the policy, AppRole role and Kubernetes auth role of a VaultRole.
+pub fn vault_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}.{name}")
+}
+
+/// Audience of the operator's own login at one cluster, so that its token is worth nothing elsewhere.
+pub fn operator_audience(cluster_uid: &str) -> String {
+    format!("vaultkeeper.dev/cluster/{cluster_uid}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_names_of_different_objects_never_collide() {
+        assert_ne!(vault_name("a", "b.c"), vault_name("a.b", "d"));
+        assert_ne!(ca_config_map("a-b", "c"), ca_config_map("a", "b-c"));
+        assert_ne!(key_secret("a-b", "c"), key_secret("a", "b-c"));
+    }
+
+    #[test]
+    fn addresses_are_cluster_dns_names() {
+        assert_eq!(address("vault", "main"), "https://main.vault.svc:8200");
+        assert_eq!(member_host("vault", "main", 2), "main-2.main-internal.vault.svc");
+    }
+}
