@@ -1,1 +1,22 @@
-//! template
+//! Go templates with the functions of consul-template: parse, check, render.
+//!
+//! No I/O: what a template asks of Vault is answered through [`Secrets`] from what was already fetched; what is
+//! missing is recorded in the [`Outcome`], the caller fetches it and renders again. The injector uses
+//! [`Template::parse`] alone, to refuse a broken template at admission.
+
+mod check;
+pub mod defaults;
+mod eval;
+mod functions;
+pub mod json;
+mod layout;
+mod parse;
+mod print;
+mod secrets;
+mod value;
+mod yaml;
+
+pub use eval::{Options, Outcome, RenderError};
+pub use parse::{Delims, ParseError, Template};
+pub use secrets::{Answer, Query, Secret, Secrets};
+pub use value::{Elements, Value};
