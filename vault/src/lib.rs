@@ -1,1 +1,31 @@
-//! vault
+//! A client for the HTTP API of HashiCorp Vault and OpenBao: typed calls, secrets that cannot be printed,
+//! errors that tell apart what an operator or an agent has to do next. It knows nothing of Kubernetes.
+//!
+//! ```no_run
+//! # async fn example(ca: &[u8], role_id: &str, secret_id: vaultkeeper_vault::SecretString)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let vault = vaultkeeper_vault::Client::builder("https://vault.example:8200").ca_pem(ca).build()?;
+//! let login = vault.approle("approle").login(role_id, &secret_id).await?;
+//! let secret = vault.with_token(&login.client_token).read("secret/data/app").await?;
+//! # let _ = secret;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod auth;
+mod builder;
+mod client;
+pub mod error;
+pub mod kv;
+mod request;
+mod response;
+pub mod sys;
+mod token;
+mod wire;
+
+pub use builder::{BuildError, ClientBuilder, DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT};
+pub use client::Client;
+pub use error::{Call, Error, Result};
+pub use response::{Auth, Data, DataError, Secret, WrapInfo};
+pub use secrecy::{ExposeSecret, SecretString};
+pub use token::{Token, TokenError};

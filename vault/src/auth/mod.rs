@@ -1,0 +1,6 @@
+//! Tokens and the login methods.
+
+pub mod approle;
+pub mod kubernetes;
+pub mod params;
+pub mod tokens;

@@ -1,0 +1,395 @@
+//! The client: sends one request, reads one answer. All network I/O of this crate is here.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use secrecy::zeroize::Zeroizing;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::builder::ClientBuilder;
+use crate::error::{Call, Error, Failure, Result, classify};
+use crate::request::{Body, Request};
+use crate::response::{Auth, Secret, WrapInfo, describe};
+use crate::token::Token;
+
+/// The most that is read of an answer: a larger one is a fault or an attack.
+const MAX_ANSWER: usize = 32 << 20;
+
+/// One server (or a load-balanced name for several) and the identity to call it with. Cheap to clone: clones share
+/// their connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+    token: Option<Token>,
+    on_this_node: bool,
+    timeout: Duration,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    /// What requests are sent to; its host is the name that TLS checks.
+    base: Url,
+    /// What errors call the server.
+    node: String,
+    namespace: Option<HeaderValue>,
+}
+
+/// An answer of any status.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+    location: Option<String>,
+    retry_after: Option<String>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("node", &self.inner.node)
+            .field("authenticated", &self.token.is_some())
+            .field("on_this_node", &self.on_this_node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Starts a client for a server's address, `https://host:port`.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    pub(crate) fn from_parts(
+        http: reqwest::Client,
+        base: Url,
+        node: Url,
+        namespace: Option<HeaderValue>,
+        timeout: Duration,
+    ) -> Self {
+        let node = node.as_str().trim_end_matches('/').to_owned();
+        Self {
+            inner: Arc::new(Inner {
+                http,
+                base,
+                node,
+                namespace,
+            }),
+            token: None,
+            on_this_node: false,
+            timeout,
+        }
+    }
+
+    /// The same server, called with this token.
+    pub fn with_token(&self, token: &Token) -> Self {
+        Self {
+            token: Some(token.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The same server, called without a token.
+    pub fn without_token(&self) -> Self {
+        Self {
+            token: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same server, which is told not to forward a call to the active node (header
+    /// `X-Vault-No-Request-Forwarding`): a standby then answers [`Error::Standby`] instead of acting on another
+    /// node. For every call that is about one node, `sys/step-down` above all.
+    pub fn on_this_node(&self) -> Self {
+        Self {
+            on_this_node: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same server with another time limit per call.
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
+    }
+
+    /// The server's URL.
+    pub fn node(&self) -> &str {
+        &self.inner.node
+    }
+
+    /// Reads a path. [`Error::NotFound`] where there is nothing, a deleted version of KV v2 included.
+    pub async fn read(&self, path: &str) -> Result<Secret> {
+        self.read_with(path, &[]).await
+    }
+
+    /// Reads a path with a query, for instance `version=2`.
+    pub async fn read_with(&self, path: &str, query: &[(&str, &str)]) -> Result<Secret> {
+        let mut request = Request::get(path);
+        request.query = query
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        self.secret(request).await
+    }
+
+    /// Writes to a path. `None` where the server answers without content.
+    pub async fn write(&self, path: &str, body: &(impl Serialize + ?Sized + Sync)) -> Result<Option<Secret>> {
+        self.optional_secret(Request::put(path, body)).await
+    }
+
+    /// Writes to a path and has the answer wrapped for `ttl` (header `X-Vault-Wrap-TTL`).
+    pub async fn write_wrapped(
+        &self,
+        path: &str,
+        body: &(impl Serialize + ?Sized + Sync),
+        ttl: Duration,
+    ) -> Result<WrapInfo> {
+        let mut request = Request::put(path, body);
+        request.wrap_ttl = Some(ttl);
+        self.wrapped(request).await
+    }
+
+    /// The keys under a path; none where nothing is there. [`Error::NotFound`] where no mount is there.
+    pub async fn list(&self, path: &str) -> Result<Vec<String>> {
+        self.keys(Request::list(path)).await
+    }
+
+    /// Deletes a path; succeeds where nothing is there.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        self.done(Request::delete(path)).await
+    }
+
+    /// A request whose answer does not matter beyond its success.
+    pub(crate) async fn done(&self, request: Request) -> Result<()> {
+        self.send(&request).await.map(|_| ())
+    }
+
+    /// A request whose whole answer is the wanted value.
+    pub(crate) async fn body<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
+        let answer = self.send(&request).await?;
+        self.decode(&request, &answer.body)
+    }
+
+    /// A request whose answer holds the wanted value under `data`.
+    pub(crate) async fn data<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
+        #[derive(serde::Deserialize)]
+        struct Envelope<T> {
+            data: T,
+        }
+        Ok(self.body::<Envelope<T>>(request).await?.data)
+    }
+
+    /// A request that answers with Vault's envelope.
+    pub(crate) async fn secret(&self, request: Request) -> Result<Secret> {
+        let answer = self.send(&request).await?;
+        Secret::parse(&answer.body).map_err(|error| self.not_understood(&request, describe(&error)))
+    }
+
+    /// The same, or an answer without content.
+    pub(crate) async fn optional_secret(&self, request: Request) -> Result<Option<Secret>> {
+        let answer = self.send(&request).await?;
+        if answer.body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        let secret = Secret::parse(&answer.body);
+        secret
+            .map(Some)
+            .map_err(|error| self.not_understood(&request, describe(&error)))
+    }
+
+    /// A request that answers with a token.
+    pub(crate) async fn auth(&self, request: Request) -> Result<Auth> {
+        let call = self.call(&request);
+        let missing = || Error::Decode {
+            call,
+            reason: "it holds no token".to_owned(),
+        };
+        self.secret(request).await?.auth.ok_or_else(missing)
+    }
+
+    /// A request that answers with a wrapping token.
+    pub(crate) async fn wrapped(&self, request: Request) -> Result<WrapInfo> {
+        let call = self.call(&request);
+        let missing = || Error::Decode {
+            call,
+            reason: "it is not wrapped".to_owned(),
+        };
+        self.secret(request).await?.wrap_info.ok_or_else(missing)
+    }
+
+    /// A list request: 404 without words means that nothing is there.
+    pub(crate) async fn keys(&self, request: Request) -> Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Keys {
+            keys: Vec<String>,
+        }
+        match self.data::<Keys>(request).await {
+            Ok(Keys { keys }) => Ok(keys),
+            Err(Error::NotFound { errors, .. }) if errors.0.is_empty() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn decode<T: DeserializeOwned>(&self, request: &Request, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|error| self.not_understood(request, describe(&error)))
+    }
+
+    pub(crate) fn not_understood(&self, request: &Request, reason: String) -> Error {
+        Error::Decode {
+            call: self.call(request),
+            reason,
+        }
+    }
+
+    pub(crate) fn call(&self, request: &Request) -> Call {
+        Call {
+            operation: format!("{} {}", request.method, request.path.trim_start_matches('/')),
+            node: self.inner.node.clone(),
+        }
+    }
+
+    /// Sends a request; every status but 2xx is an error.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Answer> {
+        let answer = self.send_any(request).await?;
+        if (200..300).contains(&answer.status) {
+            Ok(answer)
+        } else {
+            Err(self.failure(request, &answer))
+        }
+    }
+
+    pub(crate) fn failure(&self, request: &Request, answer: &Answer) -> Error {
+        let secrets: Vec<&str> = self.token.iter().map(Token::expose).collect();
+        let failure = Failure {
+            status: answer.status,
+            location: answer.location.as_deref(),
+            retry_after: answer.retry_after.as_deref(),
+            body: &answer.body,
+            secrets: &secrets,
+        };
+        classify(self.call(request), &failure)
+    }
+
+    /// Sends a request and returns the answer whatever its status.
+    pub(crate) async fn send_any(&self, request: &Request) -> Result<Answer> {
+        let invalid = |reason: String| Error::InvalidRequest {
+            call: self.call(request),
+            reason,
+        };
+        let target = request.target().map_err(|error| invalid(error.to_string()))?;
+        let url = self
+            .inner
+            .base
+            .join(&target)
+            .map_err(|error| invalid(error.to_string()))?;
+        let timeout = request
+            .timeout
+            .map_or(self.timeout, |needed| needed.max(self.timeout));
+
+        let mut http = self
+            .inner
+            .http
+            .request(request.method.clone(), url)
+            .timeout(timeout)
+            .header("X-Vault-Request", "true");
+        if let Some(token) = &self.token {
+            http = http.header(
+                "X-Vault-Token",
+                token.header().map_err(|error| invalid(error.to_string()))?,
+            );
+        }
+        if let (Some(namespace), false) = (&self.inner.namespace, request.root_namespace) {
+            http = http.header("X-Vault-Namespace", namespace.clone());
+        }
+        if self.on_this_node {
+            http = http.header("X-Vault-No-Request-Forwarding", "true");
+        }
+        if let Some(ttl) = request.wrap_ttl {
+            http = http.header("X-Vault-Wrap-TTL", ttl.as_secs().max(1));
+        }
+        if let Body::Json(json) = &request.body {
+            http = http.header(CONTENT_TYPE, "application/json").body(json.clone());
+        }
+
+        let fault = |error: reqwest::Error| network_error(self.call(request), timeout, error);
+        let mut response = http.send().await.map_err(fault)?;
+        let header = |name| {
+            let value: Option<&HeaderValue> = response.headers().get(name);
+            value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let status = response.status().as_u16();
+        let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
+        let mut body = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(fault)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(self.not_understood(request, format!("it is longer than {MAX_ANSWER} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status,
+            body,
+            location,
+            retry_after,
+        })
+    }
+}
+
+/// Tells apart what failed before the request left and what failed after.
+fn network_error(call: Call, after: Duration, error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let reason = causes(&error);
+    if error.is_connect() {
+        return Error::Unreachable {
+            call,
+            reason,
+            tls: is_tls(&error),
+        };
+    }
+    if error.is_timeout() {
+        return Error::TimedOut { call, after };
+    }
+    if error.is_builder() {
+        return Error::InvalidRequest { call, reason };
+    }
+    Error::Interrupted { call, reason }
+}
+
+/// The innermost causes: the HTTP stack wraps them in layers that say nothing.
+fn causes(error: &reqwest::Error) -> String {
+    let mut chain = Vec::new();
+    let mut next: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(cause) = next {
+        chain.push(cause.to_string());
+        next = cause.source();
+    }
+    match chain.pop() {
+        Some(innermost) => match chain.pop() {
+            Some(outer) if !outer.contains(&innermost) && outer != "client error (Connect)" => {
+                format!("{outer}: {innermost}")
+            }
+            _ => innermost,
+        },
+        None => error.to_string(),
+    }
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(cause) = next {
+        let inside_io = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        if cause.is::<rustls::Error>() || inside_io.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
