@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::builder::ClientBuilder;
-use crate::error::{Call, Error, Failure, Result, classify};
+use crate::classify::{Failure, classify};
+use crate::error::{Call, Error, Result};
 use crate::request::{Body, Request};
 use crate::response::{Auth, Secret, WrapInfo, describe};
 use crate::token::Token;
@@ -383,10 +384,11 @@ fn causes(error: &reqwest::Error) -> String {
 fn is_tls(error: &reqwest::Error) -> bool {
     let mut next: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = next {
-        let inside_io = cause
+        // An io::Error names as its source that of the error inside, not that error itself.
+        let inside = cause
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
-        if cause.is::<rustls::Error>() || inside_io.is_some_and(|inner| inner.is::<rustls::Error>()) {
+        if cause.is::<rustls::Error>() || inside.and_then(|e| e.downcast_ref::<rustls::Error>()).is_some() {
             return true;
         }
         next = cause.source();

@@ -14,6 +14,7 @@
 
 pub mod auth;
 mod builder;
+mod classify;
 mod client;
 pub mod error;
 pub mod kv;
@@ -25,7 +26,7 @@ mod wire;
 
 pub use builder::{BuildError, ClientBuilder, DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT};
 pub use client::Client;
-pub use error::{Call, Error, Result};
+pub use error::{Call, Error, Result, ServerErrors};
 pub use response::{Auth, Data, DataError, Secret, WrapInfo};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use token::{Token, TokenError};

@@ -31,6 +31,7 @@ pub(crate) mod seconds {
 pub(crate) mod optional_seconds {
     use super::{Duration, Serializer};
 
+    #[allow(clippy::ref_option, reason = "the signature that serde calls")]
     pub(crate) fn serialize<S: Serializer>(
         value: &Option<Duration>,
         serializer: S,

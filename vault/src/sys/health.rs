@@ -9,6 +9,7 @@ use crate::wire::null_default;
 
 /// What `sys/health` says of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "as the server sends it")]
 pub struct Health {
     /// The HTTP status: 200 active, 429 standby, 472 and 473 replicas, 474 a standby cut off from the active node,
     /// 501 not initialised, 503 sealed, 530 removed from its cluster (Vault only, as is 474).

@@ -86,6 +86,7 @@ pub struct MountTune {
 }
 
 /// Both calls take durations only as text with a unit.
+#[allow(clippy::ref_option, reason = "the signature that serde calls")]
 fn with_unit<S: Serializer>(value: &Option<Duration>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(&format_args!("{}s", value.as_secs())),

@@ -13,6 +13,7 @@ use crate::wire::null_default;
 /// A node's seal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "as the server sends it")]
 pub struct SealStatus {
     /// `shamir`, `transit`, `awskms`, …
     #[serde(rename = "type")]
