@@ -2,9 +2,26 @@
 //!
 //! `api` and `vault` need no root (loopback, free ports); `e2e` runs a whole node in a network namespace of its own.
 
+pub mod certs;
 pub mod cli;
+pub mod cluster;
+pub mod control_plane;
+pub mod coredns;
+pub mod helm;
+pub mod images;
+pub mod netns;
+pub mod node;
+pub mod ports;
 pub mod proc_table;
 pub mod process;
+pub mod progress;
+pub mod provisioner;
 pub mod reaper;
 pub mod run_dir;
+pub mod servers;
 pub mod wait;
+
+/// Makes ring the process's only provider of TLS. Calling it again changes nothing.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

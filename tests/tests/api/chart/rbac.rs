@@ -1,0 +1,76 @@
+//! The roles as rendered: no wider than needed.
+
+use serde_json::{Value, json};
+use vaultkeeper_tests::helm;
+
+use super::{of_kind, template};
+
+/// Every rule of the chart, with the kind and name of its role.
+fn rules() -> Vec<(String, Value)> {
+    let objects = template(&helm::chart(), &[]).unwrap();
+    let mut found = Vec::new();
+    for kind in ["ClusterRole", "Role"] {
+        for role in of_kind(&objects, kind) {
+            let name = format!("{kind} {}", role["metadata"]["name"].as_str().unwrap_or_default());
+            for rule in role["rules"].as_array().expect("a role has rules") {
+                found.push((name.clone(), rule.clone()));
+            }
+        }
+    }
+    assert!(
+        found.len() > 8,
+        "the chart should hold its roles, found {found:?}"
+    );
+    found
+}
+
+fn holds(rule: &Value, field: &str, wanted: &[&str]) -> bool {
+    rule[field]
+        .as_array()
+        .is_some_and(|all| wanted.iter().any(|word| all.contains(&json!(word))))
+}
+
+#[test]
+fn no_role_holds_a_wildcard() {
+    for (role, rule) in rules() {
+        for field in ["verbs", "resources", "apiGroups", "resourceNames"] {
+            assert!(
+                !holds(&rule, field, &["*"]),
+                "{role} has a wildcard in {field}: {rule}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_can_list_or_watch_secrets() {
+    for (role, rule) in rules() {
+        assert!(
+            !(holds(&rule, "resources", &["secrets"])
+                && holds(&rule, "verbs", &["list", "watch", "deletecollection"])),
+            "{role} reads Secrets without knowing their names: {rule}"
+        );
+    }
+}
+
+#[test]
+fn rights_that_could_give_more_rights_are_bound_to_names() {
+    for (role, rule) in rules() {
+        let escalates = holds(&rule, "verbs", &["bind", "escalate", "impersonate"])
+            || holds(&rule, "resources", &["serviceaccounts/token"])
+            || holds(&rule, "resources", &["mutatingwebhookconfigurations"]);
+        assert!(
+            !escalates
+                || rule["resourceNames"]
+                    .as_array()
+                    .is_some_and(|names| !names.is_empty()),
+            "{role} should hold this right for named objects only: {rule}"
+        );
+    }
+    assert!(
+        rules()
+            .iter()
+            .all(|(_, rule)| !holds(rule, "resources", &["pods/exec", "nodes/proxy"])),
+        "nothing of ours runs commands in pods"
+    );
+}

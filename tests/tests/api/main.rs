@@ -1,0 +1,13 @@
+//! The tier `api`: a real etcd, API server and controller manager, shared by all tests of this program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod chart;
+mod control_plane;
+mod reaper;
+mod shared;
