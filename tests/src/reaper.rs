@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::Context as _;
 
+use crate::progress::say;
 use crate::run_dir::RunDir;
 
 /// Holds the writing end of the reaper's pipe. However this process ends (return, panic, abort, Ctrl-C, SIGKILL),
@@ -63,4 +65,38 @@ pub fn reap(run: &Path) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(run.with_extension("reaper.log"));
     }
     outcome
+}
+
+/// A run that belongs to one test: made together with its reaper, gone with this value or with the process.
+///
+/// If it goes while the test fails, the last lines of the run's logs are shown first.
+#[derive(Debug)]
+pub struct OwnedRun {
+    run: RunDir,
+    _reaper: Reaper,
+}
+
+impl OwnedRun {
+    /// Makes a run folder and starts its reaper; `testbed` as in [`Reaper::start`].
+    pub fn create(kind: &str, testbed: impl AsRef<Path>) -> anyhow::Result<Self> {
+        let run = RunDir::create(kind)?;
+        let reaper = Reaper::start(testbed.as_ref(), &run)?;
+        Ok(Self { run, _reaper: reaper })
+    }
+}
+
+impl Deref for OwnedRun {
+    type Target = RunDir;
+
+    fn deref(&self) -> &RunDir {
+        &self.run
+    }
+}
+
+impl Drop for OwnedRun {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(&self.run.log_tails(15));
+        }
+    }
 }

@@ -145,6 +145,23 @@ impl RunDir {
         self.path.join("logs").join(format!("{name}.log"))
     }
 
+    /// The last lines of every log of the run, for a person who looks for the reason of a failure.
+    pub fn log_tails(&self, lines: usize) -> String {
+        let mut logs: Vec<PathBuf> = match fs::read_dir(self.path.join("logs")) {
+            Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+            Err(error) => return format!("(cannot read the logs of {}: {error})", self.path.display()),
+        };
+        logs.sort();
+        let tail = |log: &PathBuf| {
+            format!(
+                "--- the end of {}\n{}\n",
+                log.display(),
+                crate::process::tail(log, lines)
+            )
+        };
+        logs.iter().map(tail).collect()
+    }
+
     /// Notes a process, to be ended by [`RunDir::destroy`].
     pub fn record_process(&self, name: &str, id: ProcessId) -> anyhow::Result<Record> {
         self.record(Kind::Process, &format!("{} {} {name}", id.pid, id.start))

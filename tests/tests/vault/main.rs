@@ -1,0 +1,13 @@
+//! The tier `vault`: real Vault processes on loopback. Each test starts its own and takes them down with its run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod servers;
+
+/// The program that reapers run.
+const TESTBED: &str = env!("CARGO_BIN_EXE_testbed");
