@@ -1,0 +1,424 @@
+//! Starts the controllers on their watches, and what every reconcile has around it: metrics, log, backoff,
+//! and walls between objects, so that a malformed object or a panic concerns that object alone.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::{FutureExt, Stream, StreamExt};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PartialObjectMeta;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::{PredicateConfig, WatchStreamExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vaultkeeper_crds::annotations::{CLUSTER, ROLE};
+use vaultkeeper_crds::{VaultCluster, VaultRole};
+
+use crate::backoff::Retries;
+use crate::context::Context;
+use crate::{cluster, role};
+
+/// How many objects of a kind are worked on at a time.
+const CONCURRENCY: u16 = 32;
+
+/// What a controller's error says about itself.
+pub trait ReconcileError: std::error::Error + Send + 'static {
+    /// A word out of a fixed set, for metrics.
+    fn reason(&self) -> &'static str;
+}
+
+/// Runs both controllers until `shutdown`; the task ends when the reconciles that were running have ended.
+/// Needs no leadership and no signals: a test may call it with its own client and Vault.
+pub fn start_controllers(ctx: Arc<Context>, shutdown: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let roles = tokio::spawn(run_roles(Arc::clone(&ctx), shutdown.clone()));
+        let clusters = tokio::spawn(run_clusters(ctx, shutdown.clone()));
+        let log = |result: Result<(), JoinError>, kind| {
+            if let Err(error) = result {
+                tracing::error!(%error, kind, "the controller ended");
+            }
+        };
+        // Aborted with this task, so that a holder of the handle can really stop everything.
+        let (mut roles, mut clusters) = (AbortOnDrop(roles), AbortOnDrop(clusters));
+        tokio::select! {
+            result = &mut roles.0 => { log(result, "VaultRole"); shutdown.cancel(); log((&mut clusters.0).await, "VaultCluster"); }
+            result = &mut clusters.0 => { log(result, "VaultCluster"); shutdown.cancel(); log((&mut roles.0).await, "VaultRole"); }
+        }
+    })
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let client = ctx.client.clone();
+    let (_, controller) = controller_of::<VaultCluster>(Api::all(client.clone()));
+    let labelled = || watcher::Config::default().labels(CLUSTER);
+    let stream = controller
+        .owns_stream(changes::<StatefulSet>(Api::all(client.clone()), labelled()))
+        .owns_stream(changes::<Service>(Api::all(client.clone()), labelled()))
+        .owns_stream(changes::<ConfigMap>(Api::all(client.clone()), labelled()))
+        .owns_stream(changes::<Secret>(Api::all(client.clone()), labelled()))
+        .watches_stream(
+            changes::<Pod>(Api::all(client.clone()), labelled()),
+            |pod: PartialObjectMeta<Pod>| pod.labels().get(CLUSTER).and_then(|label| cluster_of(label)),
+        )
+        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .run(
+            |object, driver: Arc<Driver>| {
+                guarded(
+                    "VaultCluster",
+                    object,
+                    driver,
+                    cluster::reconcile,
+                    |cluster, error, ctx, _| cluster::error_policy(cluster, error, ctx),
+                )
+            },
+            |_, failed: &Failed, _| failed.0.clone(),
+            Arc::new(Driver {
+                ctx,
+                retries: Retries::default(),
+            }),
+        );
+    drain("VaultCluster", stream).await;
+}
+
+async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let client = ctx.client.clone();
+    let (roles, controller) = controller_of::<VaultRole>(Api::all(client.clone()));
+    let clusters = watcher(
+        Api::<DeserializeGuard<VaultCluster>>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .touched_objects()
+    .predicate_filter(what_roles_wait_for, PredicateConfig::default());
+    let own_secrets = Api::namespaced(client.clone(), &ctx.namespace);
+    let (roles_of_clusters, roles_of_cas) = (roles.clone(), roles);
+    let stream = controller
+        .owns_stream(changes::<Secret>(
+            Api::all(client.clone()),
+            watcher::Config::default().labels(ROLE),
+        ))
+        .owns_stream(changes::<ConfigMap>(
+            Api::all(client),
+            watcher::Config::default().labels(CLUSTER),
+        ))
+        .watches_stream(clusters, move |cluster: DeserializeGuard<VaultCluster>| {
+            roles_of(
+                &roles_of_clusters,
+                &cluster.namespace().unwrap_or_default(),
+                &cluster.name_any(),
+            )
+        })
+        // The CA exists before the cluster serves, and may be replaced.
+        .watches_stream(
+            changes::<Secret>(own_secrets, watcher::Config::default()),
+            move |secret: PartialObjectMeta<Secret>| match cluster_of_ca_secret(&secret.name_any()) {
+                Some((namespace, name)) => roles_of(&roles_of_cas, namespace, name),
+                None => Vec::new(),
+            },
+        )
+        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .run(
+            |object, driver: Arc<Driver>| {
+                guarded("VaultRole", object, driver, role::reconcile, |_, _, _, pause| {
+                    Action::requeue(pause)
+                })
+            },
+            |_, failed: &Failed, _| failed.0.clone(),
+            Arc::new(Driver {
+                ctx,
+                retries: Retries::default(),
+            }),
+        );
+    drain("VaultRole", stream).await;
+}
+
+/// Changes of objects of which only the metadata is read: what a Secret holds stays out of the watch.
+fn changes<K>(
+    api: Api<PartialObjectMeta<K>>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    watcher(api, config).touched_objects()
+}
+
+type Guarded<K> = DeserializeGuard<K>;
+
+/// A controller that is not woken by its own writes to the status.
+fn controller_of<K>(api: Api<Guarded<K>>) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let (reader, writer) = reflector::store::<Guarded<K>>();
+    let stream = reflector::reflector(writer, watcher(api, watcher::Config::default()))
+        .applied_objects()
+        .predicate_filter(wish, PredicateConfig::default());
+    let controller = Controller::for_stream(stream, reader.clone())
+        .with_config(controller::Config::default().concurrency(CONCURRENCY));
+    (reader, controller)
+}
+
+/// What people ask of an object: all but its status.
+#[allow(clippy::unnecessary_wraps)] // the shape of a predicate
+fn wish<K: Resource>(object: &K) -> Option<u64> {
+    let meta = object.meta();
+    Some(hash(&(
+        meta.uid.as_deref(),
+        meta.generation,
+        meta.deletion_timestamp.as_ref().map(|time| time.0),
+        object.finalizers(),
+        object.annotations(),
+        object.labels(),
+    )))
+}
+
+/// What VaultRoles wait for at a VaultCluster: its spec, its deletion, and the state of its conditions.
+fn what_roles_wait_for(cluster: &Guarded<VaultCluster>) -> Option<u64> {
+    let conditions: &[Condition] = match &cluster.0 {
+        Ok(cluster) => cluster.status.as_ref().map_or(&[], |status| &status.conditions),
+        Err(_) => &[],
+    };
+    let mut states: Vec<(&str, &str)> = conditions
+        .iter()
+        .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
+        .collect();
+    states.sort_unstable();
+    Some(hash(&(wish(cluster), states)))
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The VaultCluster that a label value `<namespace>.<name>` names.
+fn cluster_of(label: &str) -> Option<ObjectRef<Guarded<VaultCluster>>> {
+    let (namespace, name) = label.split_once('.')?;
+    Some(ObjectRef::new(name).within(namespace))
+}
+
+/// Namespace and name of the VaultCluster whose CA is in this Secret.
+fn cluster_of_ca_secret(secret: &str) -> Option<(&str, &str)> {
+    secret.strip_prefix("vault-ca.")?.split_once('.')
+}
+
+fn roles_of(
+    roles: &Store<Guarded<VaultRole>>,
+    namespace: &str,
+    name: &str,
+) -> Vec<ObjectRef<Guarded<VaultRole>>> {
+    let of_cluster = |role: &Guarded<VaultRole>| {
+        role.0
+            .as_ref()
+            .is_ok_and(|role| role.spec.cluster.namespace == namespace && role.spec.cluster.name == name)
+    };
+    roles
+        .state_filter(of_cluster)
+        .iter()
+        .map(|role| ObjectRef::from_obj(&**role))
+        .collect()
+}
+
+/// What the reconciles of one kind share.
+struct Driver {
+    ctx: Arc<Context>,
+    retries: Retries,
+}
+
+/// A reconcile that failed, was counted and logged: what remains is when to try again.
+#[derive(Debug, thiserror::Error)]
+#[error("failed; already logged")]
+struct Failed(Action);
+
+/// One reconcile with everything around it.
+async fn guarded<K, E, F>(
+    kind: &'static str,
+    object: Arc<Guarded<K>>,
+    driver: Arc<Driver>,
+    reconcile: impl FnOnce(Arc<K>, Arc<Context>) -> F,
+    policy: impl FnOnce(Arc<K>, &E, Arc<Context>, std::time::Duration) -> Action,
+) -> Result<Action, Failed>
+where
+    K: Resource + Clone,
+    E: ReconcileError,
+    F: Future<Output = Result<Action, E>>,
+{
+    let Driver { ctx, retries } = &*driver;
+    let meta = object.meta();
+    let uid = meta.uid.clone().unwrap_or_default();
+    let (namespace, name) = (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    );
+    let wanted = match &object.0 {
+        Ok(wanted) => Arc::new(wanted.clone()),
+        Err(error) => {
+            // Written past the checks of the API server, by an older CRD: only a new version of it can help.
+            ctx.metrics.malformed(kind);
+            tracing::warn!(kind, namespace, name, %error, "ignored, since it cannot be read");
+            return Ok(Action::await_change());
+        }
+    };
+    let started = Instant::now();
+    let result = AssertUnwindSafe(reconcile(Arc::clone(&wanted), Arc::clone(ctx)))
+        .catch_unwind()
+        .await;
+    let took = started.elapsed();
+    match result {
+        Ok(Ok(action)) => {
+            retries.succeeded(&uid);
+            ctx.metrics.succeeded(kind, took, Timestamp::now().as_second());
+            tracing::debug!(kind, namespace, name, ?took, "reconciled");
+            Ok(action)
+        }
+        Ok(Err(error)) => {
+            let pause = retries.failed(&uid);
+            ctx.metrics.failed(kind, error.reason(), took);
+            tracing::warn!(
+                kind,
+                namespace,
+                name,
+                reason = error.reason(),
+                error = chain(&error),
+                "will be tried again"
+            );
+            Err(Failed(policy(wanted, &error, Arc::clone(ctx), pause)))
+        }
+        Err(_) => {
+            let pause = retries.failed(&uid);
+            ctx.metrics.failed(kind, "Panicked", took);
+            tracing::error!(
+                kind,
+                namespace,
+                name,
+                "a defect in the operator: the reconcile panicked"
+            );
+            Err(Failed(Action::requeue(pause)))
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Runs a controller to its end.
+async fn drain<K: Resource<DynamicType = ()>>(
+    kind: &'static str,
+    stream: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<Failed, watcher::Error>>>,
+) {
+    stream
+        .for_each(|result| {
+            match result {
+                // Reconciles speak for themselves; an object that is gone needs nothing.
+                Ok(_)
+                | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => {
+                    tracing::warn!(kind, error = chain(&error), "a watch failed; it is started again")
+                }
+            }
+            std::future::ready(())
+        })
+        .await;
+    tracing::info!(kind, "the controller has stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_secret_names_lead_back_to_their_cluster() {
+        let found = cluster_of("vault.main").unwrap();
+        assert_eq!(
+            (found.namespace.as_deref(), found.name.as_str()),
+            (Some("vault"), "main")
+        );
+        assert!(cluster_of("main").is_none(), "a label of somebody else");
+        let ca = vaultkeeper_crds::names::ca_secret("vault", "main");
+        assert_eq!(cluster_of_ca_secret(&ca), Some(("vault", "main")));
+        let keys = vaultkeeper_crds::names::key_secret("vault", "main");
+        assert_eq!(cluster_of_ca_secret(&keys), None, "the shares are not the CA");
+    }
+
+    #[test]
+    fn a_status_alone_wakes_no_controller_but_a_condition_of_the_cluster_wakes_its_roles() {
+        let cluster = |status: serde_json::Value| -> Guarded<VaultCluster> {
+            let object = serde_json::json!({
+                "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
+                "metadata": { "name": "main", "namespace": "vault", "generation": 1 },
+                "spec": { "version": "1.21.1", "storage": { "raft": {} } },
+                "status": status,
+            });
+            DeserializeGuard(Ok(serde_json::from_value(object).unwrap()))
+        };
+        let condition = |status: &str, time: &str| {
+            serde_json::json!({ "leader": time, "conditions": [
+                { "type": "Available", "status": status, "reason": "R", "message": "m", "lastTransitionTime": time },
+            ] })
+        };
+        let down = cluster(condition("False", "2026-01-01T00:00:00Z"));
+        let later = cluster(condition("False", "2026-02-01T00:00:00Z"));
+        let up = cluster(condition("True", "2026-02-01T00:00:00Z"));
+        assert_eq!(
+            wish(&down),
+            wish(&up),
+            "the controller must not wake itself by its status"
+        );
+        assert_eq!(
+            what_roles_wait_for(&down),
+            what_roles_wait_for(&later),
+            "nothing that roles care about"
+        );
+        assert_ne!(
+            what_roles_wait_for(&down),
+            what_roles_wait_for(&up),
+            "the cluster became available"
+        );
+    }
+}

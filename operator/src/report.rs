@@ -1,0 +1,152 @@
+//! Events on the objects that people look at. Reasons come from a bounded set, and an event never fails a
+//! reconcile: what must be known is in the status.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder};
+
+/// Name of the operator in events.
+pub const CONTROLLER: &str = "vaultkeeper";
+
+/// Why an event was made: every reason that the operator knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A Vault was initialised and its keys are stored.
+    Initialized,
+    /// Keys of an initialisation were lost; the empty store is made anew.
+    InitializationRepeated,
+    /// A member was unsealed.
+    Unsealed,
+    /// A member was sealed on purpose and stays so.
+    SealLatched,
+    /// A person released a deliberate seal.
+    SealReleased,
+    /// The first root token was revoked and proven dead.
+    RootTokenRevoked,
+    /// Engines, auth methods and policies were brought to the declared state.
+    Configured,
+    /// A certificate was issued.
+    CertificateIssued,
+    /// The members' volumes, or keys, were left where they are.
+    Retained,
+    /// A policy or role was written to Vault.
+    IdentityWritten,
+    /// A secret-id was made and stored.
+    CredentialsIssued,
+    /// Secret-ids that nobody holds any more were destroyed.
+    CredentialsDestroyed,
+    /// What was granted before is refused now and was taken away.
+    AccessWithdrawn,
+    /// The spec is refused.
+    Refused,
+    /// Something could not be removed and was left behind.
+    LeftBehind,
+    /// A step failed and will be tried again.
+    Failed,
+}
+
+impl Reason {
+    /// The word in the event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialized => "Initialized",
+            Self::InitializationRepeated => "InitializationRepeated",
+            Self::Unsealed => "Unsealed",
+            Self::SealLatched => "SealLatched",
+            Self::SealReleased => "SealReleased",
+            Self::RootTokenRevoked => "RootTokenRevoked",
+            Self::Configured => "Configured",
+            Self::CertificateIssued => "CertificateIssued",
+            Self::Retained => "Retained",
+            Self::IdentityWritten => "IdentityWritten",
+            Self::CredentialsIssued => "CredentialsIssued",
+            Self::CredentialsDestroyed => "CredentialsDestroyed",
+            Self::AccessWithdrawn => "AccessWithdrawn",
+            Self::Refused => "Refused",
+            Self::LeftBehind => "LeftBehind",
+            Self::Failed => "Failed",
+        }
+    }
+
+    fn severity(self) -> EventType {
+        match self {
+            Self::Initialized
+            | Self::Unsealed
+            | Self::SealReleased
+            | Self::RootTokenRevoked
+            | Self::Configured
+            | Self::CertificateIssued
+            | Self::Retained
+            | Self::IdentityWritten
+            | Self::CredentialsIssued
+            | Self::CredentialsDestroyed => EventType::Normal,
+            Self::InitializationRepeated
+            | Self::SealLatched
+            | Self::AccessWithdrawn
+            | Self::Refused
+            | Self::LeftBehind
+            | Self::Failed => EventType::Warning,
+        }
+    }
+}
+
+/// Publishes events. Cheap to clone.
+#[derive(Clone)]
+pub struct Reporter {
+    recorder: Recorder,
+}
+
+impl Reporter {
+    /// A reporter in the name of this replica (its pod's name).
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = kube::runtime::events::Reporter {
+            controller: CONTROLLER.to_owned(),
+            instance: Some(cut(instance, 128)),
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
+    }
+
+    /// Publishes an event about `object`. `subject` is the part of it that is meant (a member, a policy), or
+    /// empty: events that differ in it are kept apart, others within six minutes are counted in one. `note` is
+    /// for a person. Neither ever holds a secret.
+    pub async fn publish(&self, object: &ObjectReference, reason: Reason, subject: &str, note: &str) {
+        let action = if subject.is_empty() {
+            reason.as_str().to_owned()
+        } else {
+            format!("{} {subject}", reason.as_str())
+        };
+        let event = Event {
+            type_: reason.severity(),
+            reason: reason.as_str().to_owned(),
+            note: Some(cut(note, 1024)),
+            action: cut(&action, 128),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, object).await {
+            tracing::warn!(%error, reason = reason.as_str(), "failed to publish an event");
+        }
+    }
+}
+
+/// At most `max` bytes of `text`: longer events are refused by the API server.
+fn cut(text: &str, max: usize) -> String {
+    let end = (0..=max.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_to_what_the_api_server_takes() {
+        assert_eq!(cut("abc", 10), "abc", "short texts stay");
+        assert_eq!(cut("aä", 2), "a", "never inside a character");
+        assert_eq!(cut(&"x".repeat(2000), 1024).len(), 1024, "the limit itself");
+    }
+}

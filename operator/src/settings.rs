@@ -1,0 +1,89 @@
+//! The operator's settings: arguments, each of which may come from the environment.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Runs Vault and OpenBao on Kubernetes and hands out identities.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "vaultkeeper-operator", version, about)]
+pub struct Settings {
+    /// Namespace of the operator: its Lease, and the Secrets with unseal shares and CA keys.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: String,
+
+    /// Name of the operator's ServiceAccount, with which it logs in to Vault.
+    #[arg(long, env = "SERVICE_ACCOUNT", default_value = "vaultkeeper-operator")]
+    pub service_account: String,
+
+    /// Name of this replica among the others: the name of its pod. No two may share it.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: String,
+
+    /// Name of the Lease that replicas contend for.
+    #[arg(long, env = "LEASE_NAME", default_value = "vaultkeeper-operator")]
+    pub lease_name: String,
+
+    /// Address for /healthz, /readyz and /metrics.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: std::net::SocketAddr,
+
+    /// URL of the API server as the members of a VaultCluster reach it, for their Kubernetes auth method.
+    #[arg(
+        long,
+        env = "KUBERNETES_HOST",
+        default_value = "https://kubernetes.default.svc"
+    )]
+    pub kubernetes_host: String,
+
+    /// Seconds that running reconciles may take to end after SIGTERM. An initialisation of Vault in flight must
+    /// fit into it, and it into the pod's terminationGracePeriodSeconds.
+    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 170)]
+    pub shutdown_grace_seconds: u64,
+
+    /// How log lines are written.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+
+    /// What is logged, such as `info` or `info,vaultkeeper_operator=debug`.
+    #[arg(long, env = "LOG_FILTER", default_value = "info")]
+    pub log_filter: String,
+}
+
+impl Settings {
+    /// Time that running reconciles may take to end.
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn an_initialisation_of_vault_fits_into_the_grace_of_a_shutdown() {
+        let settings =
+            Settings::try_parse_from(["operator", "--namespace", "ns", "--identity", "pod"]).unwrap();
+        assert!(
+            settings.shutdown_grace() >= Duration::from_secs(150),
+            "the client waits 150 s for sys/init: {:?}",
+            settings.shutdown_grace()
+        );
+    }
+}
