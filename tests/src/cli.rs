@@ -1,1 +1,65 @@
-//! The command line of `testbed`.
+//! The command line of `testbed`: what each verb does lies in the module of its subject.
+
+mod cluster;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::progress::say;
+use crate::reaper;
+use crate::servers::{self, Server};
+
+/// The testbed: real servers on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "testbed", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant per verb, in the order of `testbed help`.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds the servers (all, or those named) from their pinned Go modules into the user's cache.
+    Build {
+        /// Names such as etcd, kube-apiserver, vault.
+        servers: Vec<String>,
+    },
+    #[command(flatten)]
+    Cluster(cluster::Verb),
+    /// Waits for the end of standard input, then removes every trace of a run.
+    #[command(hide = true)]
+    Reap {
+        /// The run's folder.
+        run: PathBuf,
+    },
+}
+
+/// Runs the program. An error ends it with its causes on standard error.
+pub fn run() -> anyhow::Result<()> {
+    let Cli { command } = Cli::parse();
+    match command {
+        Command::Build { servers } => build(&servers),
+        Command::Cluster(verb) => cluster::run(verb),
+        Command::Reap { run } => reaper::reap(&run),
+    }
+}
+
+fn build(names: &[String]) -> anyhow::Result<()> {
+    let named = names
+        .iter()
+        .map(|name| Server::from_name(name))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let wanted = if named.is_empty() {
+        Server::ALL.to_vec()
+    } else {
+        named
+    };
+    for server in wanted {
+        let path = servers::path(server).with_context(|| format!("no {} to test with", server.name()))?;
+        say(&format!("{}: {}", server.name(), path.display()));
+    }
+    Ok(())
+}

@@ -19,6 +19,7 @@ pub mod provisioner;
 pub mod reaper;
 pub mod run_dir;
 pub mod servers;
+pub mod vault_server;
 pub mod wait;
 
 /// Makes ring the process's only provider of TLS. Calling it again changes nothing.

@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::os_fd::AsFd as _;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::run_dir::RunDir;

@@ -1,0 +1,148 @@
+//! One real Kubernetes node: containerd, kubelet and kube-proxy in namespaces of their own.
+
+pub mod containerd;
+mod kubelet;
+mod proxy;
+pub mod sandbox;
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::control_plane::ControlPlane;
+use crate::images::{self, Image};
+use crate::netns::Netns;
+use crate::process::Process;
+use crate::run_dir::{CGROUP_PREFIX, RunDir};
+use crate::servers::{self, Server};
+use crate::wait;
+use sandbox::Sandbox;
+
+/// The node's name in the cluster.
+pub const NODE_NAME: &str = "testbed";
+
+/// Namespaces and a container runtime that are up before there is a control plane.
+#[derive(Debug)]
+pub struct Runtime {
+    // In the order of dropping.
+    containerd: Process,
+    sandbox: Sandbox,
+    cgroup: String,
+}
+
+/// A node that has been told to join. Dropping it ends it with all its containers.
+#[derive(Debug)]
+pub struct Node {
+    // In the order of dropping.
+    proxy: Process,
+    kubelet: Process,
+    runtime: Runtime,
+}
+
+impl Runtime {
+    /// Starts containerd and gives it the pause image.
+    pub fn start(run: &RunDir, netns: &Netns) -> anyhow::Result<Self> {
+        let cgroup = format!("{CGROUP_PREFIX}{}", run.name());
+        sandbox::make_cgroups(run, &cgroup)?;
+        let sandbox = Sandbox::start(run, netns.name(), &images::pause_program()?)?;
+        let containerd = containerd::start(run, &sandbox)?;
+        let pause = Image::Pause.build()?;
+        containerd::import(run, &pause)?;
+        Ok(Self {
+            containerd,
+            sandbox,
+            cgroup,
+        })
+    }
+
+    /// Starts the kubelet and kube-proxy against a control plane. Returns before the node is ready.
+    pub fn join(self, run: &RunDir, control_plane: &ControlPlane) -> anyhow::Result<Node> {
+        let kubelet = kubelet::start(
+            run,
+            &self.sandbox,
+            &servers::path(Server::Kubelet)?,
+            &self.cgroup,
+            control_plane,
+        )?;
+        let proxy = proxy::start(
+            run,
+            &self.sandbox,
+            &servers::path(Server::KubeProxy)?,
+            control_plane,
+        )?;
+        Ok(Node {
+            proxy,
+            kubelet,
+            runtime: self,
+        })
+    }
+}
+
+impl Node {
+    /// An error with the end of the right log if one of the node's programs has ended.
+    pub fn check_running(&self) -> anyhow::Result<()> {
+        self.runtime.sandbox.check_running()?;
+        self.runtime.containerd.check_running()?;
+        self.kubelet.check_running()?;
+        self.proxy.check_running()
+    }
+
+    /// The last lines of the log that says most about a node that does not become ready.
+    pub fn log_tail(&self) -> String {
+        self.kubelet.log_tail(20)
+    }
+
+    /// Lets the node live on after this program has ended, until the run is destroyed.
+    pub fn detach(self) {
+        let Self {
+            proxy,
+            kubelet,
+            runtime:
+                Runtime {
+                    containerd,
+                    sandbox,
+                    cgroup: _,
+                },
+        } = self;
+        for process in [proxy, kubelet, containerd] {
+            process.detach();
+        }
+        sandbox.detach();
+    }
+}
+
+/// Says why a node cannot run here, if it cannot.
+pub fn check_machine() -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("a whole node needs root: namespaces, mounts and cgroups are made for it");
+    }
+    let filesystems = fs::read_to_string("/proc/filesystems").context("cannot read /proc/filesystems")?;
+    if !filesystems.lines().any(|line| line.ends_with("overlay")) {
+        bail!(
+            "a whole node needs the overlay file system, which this kernel does not offer (modprobe overlay)"
+        );
+    }
+    Ok(())
+}
+
+/// Waits for a condition as long as the process lives; its end is told at once, with the end of its log.
+fn until_up(
+    what: &str,
+    deadline: Duration,
+    process: &Process,
+    condition: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let waited = wait::until(what, deadline, || match process.check_running() {
+        Err(dead) => Ok(Err(dead)),
+        Ok(()) => condition().map(Ok),
+    });
+    match waited {
+        Ok(up_or_dead) => up_or_dead,
+        Err(error) => Err(error.context(format!(
+            "{} is not up; the end of its log:\n{}",
+            process.name(),
+            process.log_tail(20)
+        ))),
+    }
+}

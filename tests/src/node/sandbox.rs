@@ -1,0 +1,181 @@
+//! Mount and process namespaces of a node: whatever containerd, the kubelet and the containers mount or start dies
+//! with one process, whoever kills it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use crate::proc_table::ProcessId;
+use crate::process::{Process, ProcessSpec};
+use crate::run_dir::RunDir;
+
+/// The folders that containerd, runc, CNI and the kubelet write to whatever they are told get a tmpfs of the node's own.
+/// A run folder that lies under one of them is put back. `/bin/sh` runs this as process 1, and becomes `$2`.
+const SET_UP: &str = r#"
+mount --make-rshared /
+for folder in /run /var/lib /var/log; do
+    mount -t tmpfs -o mode=0755 node "$folder"
+done
+if ! [ -d "$1/node" ]; then
+    mkdir -p "$1"
+    mount --bind . "$1"
+fi
+: >"$1/node/sandbox-ready"
+exec "$2"
+"#;
+
+/// The namespaces, held by process 1 in them.
+#[derive(Debug)]
+pub struct Sandbox {
+    holder: Process,
+    netns: String,
+}
+
+impl Sandbox {
+    /// Makes the namespaces. `init` is a static program that reaps children: the pause program.
+    pub fn start(run: &RunDir, netns: &str, init: &Path) -> anyhow::Result<Self> {
+        let ready = run.folder("node")?.join("sandbox-ready");
+        let holder = Process::start(
+            ProcessSpec::new("sandbox", "unshare", run)
+                .args([
+                    "--mount",
+                    "--propagation=private",
+                    "--pid",
+                    "--fork",
+                    "--kill-child=SIGKILL",
+                    "--mount-proc",
+                    "--",
+                    "/bin/sh",
+                    "-euc",
+                    SET_UP,
+                    "sandbox",
+                ])
+                .args([run.path().to_string_lossy(), init.to_string_lossy()])
+                .netns(Some(netns)),
+            run,
+        )?;
+        super::until_up("the node's namespaces", Duration::from_secs(10), &holder, || {
+            ensure!(ready.exists(), "{} is not there", ready.display());
+            Ok(())
+        })?;
+        // The kernel ends all processes in the namespaces before process 1 is gone: who waits for it waits for all.
+        let init = child_of(holder.pid()).context("the node's namespaces have no process 1")?;
+        run.record_process("node", init)?;
+        Ok(Self {
+            holder,
+            netns: netns.to_owned(),
+        })
+    }
+
+    /// The same program as `spec` says, to be started inside the namespaces. It dies with the process recorded for it.
+    pub fn inside(&self, spec: ProcessSpec) -> ProcessSpec {
+        let ProcessSpec {
+            name,
+            program,
+            args,
+            env,
+            cwd,
+            netns: _,
+            log,
+        } = spec;
+        let namespaces = PathBuf::from(format!("/proc/{}/ns", self.holder.pid()));
+        let mut wrapped = vec![
+            format!("--mount={}", namespaces.join("mnt").display()),
+            format!("--pid={}", namespaces.join("pid_for_children").display()),
+            "--".to_owned(),
+            "setpriv".to_owned(),
+            "--pdeathsig=KILL".to_owned(),
+            "--".to_owned(),
+            program.to_string_lossy().into_owned(),
+        ];
+        wrapped.extend(args);
+        ProcessSpec {
+            name,
+            program: "nsenter".into(),
+            args: wrapped,
+            env,
+            cwd,
+            netns: Some(self.netns.clone()),
+            log,
+        }
+    }
+
+    /// An error if process 1 has ended, and so all others inside.
+    pub fn check_running(&self) -> anyhow::Result<()> {
+        self.holder.check_running()
+    }
+
+    /// Lets the namespaces live on after this program has ended.
+    pub fn detach(self) {
+        let Self { holder, netns: _ } = self;
+        holder.detach();
+    }
+}
+
+/// The only child of a process.
+fn child_of(pid: u32) -> Option<ProcessId> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    ProcessId::living(children.split_whitespace().next()?.parse().ok()?)
+}
+
+/// The cgroups of this name in every hierarchy (cgroup v1) or in the one there is (v2), out of a mountinfo table.
+pub fn cgroup_folders(mountinfo: &str, name: &str) -> Vec<PathBuf> {
+    let mount_point = |line: &str| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let kind = filesystem.split(' ').next()?;
+        let point = Path::new(mount.split(' ').nth(4)?);
+        (matches!(kind, "cgroup" | "cgroup2") && point.starts_with("/sys/fs/cgroup"))
+            .then(|| point.join(name))
+    };
+    let mut folders: Vec<PathBuf> = mountinfo.lines().filter_map(mount_point).collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// Makes the cgroup under which all pods of a node run, recorded before it is there.
+pub fn make_cgroups(run: &RunDir, name: &str) -> anyhow::Result<()> {
+    let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let folders = cgroup_folders(&table, name);
+    ensure!(
+        !folders.is_empty(),
+        "no cgroups are mounted under /sys/fs/cgroup: a node cannot run here"
+    );
+    for folder in folders {
+        run.record_cgroup(&folder)?;
+        fs::create_dir(&folder).with_context(|| format!("cannot make the cgroup {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hierarchy_of_cgroup_v1_gets_a_folder() {
+        let table = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                     41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                     31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n";
+        assert_eq!(
+            cgroup_folders(table, "x"),
+            [
+                PathBuf::from("/sys/fs/cgroup/cpu/x"),
+                PathBuf::from("/sys/fs/cgroup/unified/x")
+            ],
+            "one folder per cgroup mount, none for the tmpfs"
+        );
+    }
+
+    #[test]
+    fn cgroup_v2_has_one_folder() {
+        let table = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n";
+        assert_eq!(
+            cgroup_folders(table, "x"),
+            [PathBuf::from("/sys/fs/cgroup/x")],
+            "the unified hierarchy is the only one"
+        );
+    }
+}
