@@ -1,15 +1,18 @@
 //! The command line of `testbed`: what each verb does lies in the module of its subject.
 
 mod cluster;
+mod demo;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use crate::packages;
 use crate::progress::say;
 use crate::reaper;
 use crate::servers::{self, Server};
+use crate::suite::{self, Tier};
 
 /// The testbed: real servers on one machine.
 #[derive(Debug, Parser)]
@@ -27,8 +30,18 @@ enum Command {
         /// Names such as etcd, kube-apiserver, vault.
         servers: Vec<String>,
     },
+    /// Runs tiers of tests (all usual ones, or those named) and tells how long each took.
+    Test {
+        /// Which, in this order.
+        #[arg(value_enum)]
+        tiers: Vec<Tier>,
+    },
+    /// Says which Debian packages are missing and how to install them.
+    Packages,
     #[command(flatten)]
     Cluster(cluster::Verb),
+    #[command(flatten)]
+    Demo(demo::Verb),
     /// Waits for the end of standard input, then removes every trace of a run.
     #[command(hide = true)]
     Reap {
@@ -42,7 +55,10 @@ pub fn run() -> anyhow::Result<()> {
     let Cli { command } = Cli::parse();
     match command {
         Command::Build { servers } => build(&servers),
+        Command::Test { tiers } => suite::run(if tiers.is_empty() { &Tier::USUAL } else { &tiers }),
+        Command::Packages => packages::check(),
         Command::Cluster(verb) => cluster::run(verb),
+        Command::Demo(verb) => demo::run(verb),
         Command::Reap { run } => reaper::reap(&run),
     }
 }

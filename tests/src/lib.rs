@@ -2,15 +2,18 @@
 //!
 //! `api` and `vault` need no root (loopback, free ports); `e2e` runs a whole node in a network namespace of its own.
 
+pub mod cargo;
 pub mod certs;
 pub mod cli;
 pub mod cluster;
 pub mod control_plane;
 pub mod coredns;
+pub mod demo;
 pub mod helm;
 pub mod images;
 pub mod netns;
 pub mod node;
+pub mod packages;
 pub mod ports;
 pub mod proc_table;
 pub mod process;
@@ -19,6 +22,7 @@ pub mod provisioner;
 pub mod reaper;
 pub mod run_dir;
 pub mod servers;
+pub mod suite;
 pub mod vault_server;
 pub mod wait;
 

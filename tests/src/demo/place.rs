@@ -1,0 +1,258 @@
+//! Where the demo runs: the testbed's cluster, or the one that the user's kubeconfig points to.
+
+use std::future::Future;
+use std::io::{IsTerminal as _, stdin};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::{RELEASE, SHOP_NAMESPACE, SYSTEM_NAMESPACE, VAULT_NAMESPACE};
+use crate::cluster::{Cluster, Options};
+use crate::helm;
+use crate::images::Image;
+use crate::progress::say;
+use crate::servers::{self, Server};
+
+/// The label in examples/quickstart.yaml that tells its namespaces from others of the same name.
+const QUICKSTART_LABEL: &str = "vaultkeeper.dev/example";
+
+/// Which cluster is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// A cluster on this machine. KUBECONFIG is not looked at.
+    #[default]
+    Testbed,
+    /// The current context of the user's kubeconfig.
+    Current,
+}
+
+/// A cluster that the demo can use.
+#[derive(Debug)]
+pub(super) enum Place {
+    Testbed(Box<Cluster>),
+    Current { context: String, server: String },
+}
+
+/// The testbed's cluster of this name: as it is when there is one, else a new one.
+pub(super) fn testbed(name: &str) -> anyhow::Result<Place> {
+    let exists = Cluster::list()?.iter().any(|cluster| cluster.name() == name);
+    if !exists {
+        let options = Options {
+            name: Some(name.to_owned()),
+            // Not its path: the file there may be another by now.
+            testbed: PathBuf::from("/proc/self/exe"),
+            images: Vec::new(),
+        };
+        return Ok(Place::Testbed(Box::new(Cluster::up_to_stay(options)?)));
+    }
+    say(&format!(
+        "    the cluster {name} is up already: it is used as it is"
+    ));
+    let place = Place::Testbed(Box::new(Cluster::find(name)?));
+    helm::run(
+        place
+            .kubectl()?
+            .args(["get", "--raw", "/readyz", "--request-timeout=10s"]),
+    )
+    .with_context(|| {
+        format!("the cluster {name} does not answer; remove it with `make demo-down` and start again")
+    })?;
+    Ok(place)
+}
+
+/// The cluster that the user's kubeconfig points to. Pinned by context, so that a switch does not redirect us.
+pub(super) fn current() -> anyhow::Result<Place> {
+    let ask = |arguments: &[&str]| -> anyhow::Result<String> {
+        let mut kubectl = Command::new(servers::path(Server::Kubectl)?);
+        Ok(helm::run(kubectl.args(arguments))?.trim().to_owned())
+    };
+    let context = ask(&["config", "current-context"])
+        .context("CLUSTER=current needs a kubeconfig with a current context")?;
+    let server = ask(&[
+        "config",
+        "view",
+        "--minify",
+        "--output=jsonpath={.clusters[0].cluster.server}",
+    ])?;
+    Ok(Place::Current { context, server })
+}
+
+impl Place {
+    /// `kubectl` against this cluster.
+    pub(super) fn kubectl(&self) -> anyhow::Result<Command> {
+        match self {
+            Self::Testbed(cluster) => cluster.kubectl(),
+            Self::Current { context, server: _ } => {
+                let mut command = Command::new(servers::path(Server::Kubectl)?);
+                command.args(["--context", context]);
+                Ok(command)
+            }
+        }
+    }
+
+    /// `helm` against this cluster.
+    pub(super) fn helm(&self) -> anyhow::Result<Command> {
+        match self {
+            Self::Testbed(cluster) => cluster.helm(),
+            Self::Current { context, server: _ } => {
+                let mut command = Command::new(servers::path(Server::Helm)?);
+                command.args(["--kube-context", context]);
+                Ok(command)
+            }
+        }
+    }
+
+    /// How a person calls kubectl against this cluster, from the checkout.
+    pub(super) fn kubectl_for_people(&self) -> String {
+        match self {
+            Self::Testbed(_) => "target/debug/testbed kubectl".to_owned(),
+            Self::Current { context, server: _ } => format!("kubectl --context {context}"),
+        }
+    }
+
+    /// Builds the images and makes the cluster have them.
+    pub(super) fn load(&self, images: &[Image]) -> anyhow::Result<()> {
+        match self {
+            Self::Testbed(cluster) => cluster.load(images),
+            Self::Current { .. } => hand_over(images),
+        }
+    }
+
+    /// Arguments for Helm, so that pods are replaced when an image of the same tag has changed.
+    pub(super) fn image_values(&self) -> anyhow::Result<Vec<String>> {
+        let Self::Testbed(_) = self else {
+            return Ok(Vec::new());
+        };
+        let mut arguments = Vec::new();
+        for (component, image) in [("operator", Image::Operator), ("injector", Image::Injector)] {
+            arguments.push("--set-string".to_owned());
+            arguments.push(format!(
+                "{component}.podAnnotations.testbed/image={}",
+                image.build()?.digest
+            ));
+        }
+        Ok(arguments)
+    }
+
+    /// Runs a future where the cluster's forwarded ports can be reached.
+    pub(super) fn block_on<T, F>(&self, work: impl FnOnce() -> F + Send) -> anyhow::Result<T>
+    where
+        T: Send,
+        F: Future<Output = anyhow::Result<T>>,
+    {
+        match self {
+            Self::Testbed(cluster) => cluster.netns().block_on(work),
+            Self::Current { .. } => tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("cannot start an async runtime")?
+                .block_on(work()),
+        }
+    }
+}
+
+/// Names the user's cluster and what is going to happen to it, and goes on only after a `yes`.
+pub(super) fn confirm_install(place: &Place) -> anyhow::Result<()> {
+    refuse_foreign_namespaces(place)?;
+    confirm(
+        place,
+        &format!(
+            "It installs or upgrades the Helm release {RELEASE} in namespace {SYSTEM_NAMESPACE}, with its\n\
+             CustomResourceDefinitions and webhook, and applies examples/quickstart.yaml: namespaces\n\
+             {VAULT_NAMESPACE} and {SHOP_NAMESPACE}."
+        ),
+    )
+}
+
+/// Goes on only after a `yes` typed by a person.
+pub(super) fn confirm(place: &Place, what: &str) -> anyhow::Result<()> {
+    let Place::Current { context, server } = place else {
+        return Ok(());
+    };
+    ensure!(
+        stdin().is_terminal(),
+        "CLUSTER=current asks before it changes the cluster {context} ({server}), and nobody is there to answer"
+    );
+    say(&format!(
+        "This changes the cluster of context {context} at {server}.\n{what}"
+    ));
+    ask_for_yes()
+}
+
+fn ask_for_yes() -> anyhow::Result<()> {
+    say("Type yes to go on:");
+    let mut answer = String::new();
+    stdin().read_line(&mut answer).context("cannot read the answer")?;
+    ensure!(answer.trim() == "yes", "nothing was changed");
+    Ok(())
+}
+
+/// A namespace of the same name that is not the quickstart's may hold somebody's Vault.
+fn refuse_foreign_namespaces(place: &Place) -> anyhow::Result<()> {
+    for name in [VAULT_NAMESPACE, SHOP_NAMESPACE] {
+        let text = helm::run(place.kubectl()?.args([
+            "get",
+            "namespace",
+            name,
+            "--ignore-not-found",
+            "--output=json",
+        ]))?;
+        if is_foreign(&text)? {
+            bail!(
+                "the cluster has a namespace {name} that is not the quickstart's (it lacks the label {QUICKSTART_LABEL}): \
+                 nothing was changed"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether kubectl's answer shows a namespace without the quickstart's label. Empty: there is none.
+fn is_foreign(answer: &str) -> anyhow::Result<bool> {
+    if answer.trim().is_empty() {
+        return Ok(false);
+    }
+    let namespace: Value = serde_json::from_str(answer).context("kubectl printed no JSON")?;
+    Ok(namespace["metadata"]["labels"][QUICKSTART_LABEL] != "quickstart")
+}
+
+/// How images get into a cluster that is not ours is for the user to say.
+fn hand_over(images: &[Image]) -> anyhow::Result<()> {
+    let mut lines = Vec::new();
+    for image in images {
+        if matches!(image, Image::Pause | Image::Vault) {
+            continue;
+        }
+        let archive = image.build()?;
+        lines.push(format!("    {}  {}", archive.tar.display(), archive.reference));
+    }
+    say(&format!(
+        "The nodes of your cluster need these images under these names (for example: kind load image-archive FILE,\n\
+         k3s ctr images import FILE, or docker load -i FILE and a push to the registry that they pull from):\n{}",
+        lines.join("\n")
+    ));
+    ask_for_yes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_quickstarts_own_namespaces_are_used_again() {
+        for (answer, foreign) in [
+            ("", false),
+            (
+                r#"{"metadata":{"name":"vault","labels":{"vaultkeeper.dev/example":"quickstart"}}}"#,
+                false,
+            ),
+            (r#"{"metadata":{"name":"vault","labels":{"team":"a"}}}"#, true),
+            (r#"{"metadata":{"name":"vault"}}"#, true),
+        ] {
+            assert_eq!(is_foreign(answer).unwrap(), foreign, "the answer {answer:?}");
+        }
+    }
+}
