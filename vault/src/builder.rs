@@ -20,6 +20,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting, TLS included, may take.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long an unused connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Makes a [`Client`]. See [`Client::builder`].
 #[derive(Debug, Clone)]
 pub struct ClientBuilder {
@@ -170,6 +173,8 @@ impl ClientBuilder {
             .no_proxy()
             .referer(false)
             .http1_only()
+            // Behind a Service an idle connection may lead to a pod that is gone.
+            .pool_idle_timeout(IDLE_TIMEOUT)
             // A repeated call is the caller's decision.
             .retry(reqwest::retry::never());
 

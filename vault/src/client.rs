@@ -367,7 +367,14 @@ fn causes(error: &reqwest::Error) -> String {
     let mut chain = Vec::new();
     let mut next: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = next {
-        chain.push(cause.to_string());
+        let text = cause.to_string();
+        // rustls adds a link to its manual.
+        chain.push(
+            text.split(": https://docs.rs")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        );
         next = cause.source();
     }
     match chain.pop() {
@@ -384,14 +391,17 @@ fn causes(error: &reqwest::Error) -> String {
 fn is_tls(error: &reqwest::Error) -> bool {
     let mut next: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = next {
+        if cause.is::<rustls::Error>() {
+            return true;
+        }
         // An io::Error names as its source that of the error inside, not that error itself.
         let inside = cause
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
-        if cause.is::<rustls::Error>() || inside.and_then(|e| e.downcast_ref::<rustls::Error>()).is_some() {
-            return true;
-        }
-        next = cause.source();
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => cause.source(),
+        };
     }
     false
 }

@@ -7,6 +7,10 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod client;
+mod client_engine;
+mod client_faults;
+mod client_support;
 mod servers;
 
 /// The program that reapers run.

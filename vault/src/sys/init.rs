@@ -60,7 +60,8 @@ impl Client {
     }
 
     /// Initialises the node: `PUT sys/init`, with a time limit of at least 150 s. Where the error's
-    /// [`may_have_taken_effect`](crate::Error::may_have_taken_effect) is true the keys may exist and are lost.
+    /// [`may_have_taken_effect`](crate::Error::may_have_taken_effect) is true, ask [`Client::is_initialized`]: if it
+    /// says yes the keys exist and are lost.
     pub async fn init(&self, request: &InitRequest) -> Result<InitResponse> {
         self.body(
             Request::put("sys/init", &request.body())
