@@ -201,7 +201,7 @@ impl Process {
         self.detached = true;
     }
 
-    fn exit_status(&self) -> Option<ExitStatus> {
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.child
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,71 @@
+# A thin list of verbs: what they do lies in the testbed (tests/src). `make help` shows them.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+target  := $(or $(CARGO_TARGET_DIR),target)
+testbed := $(target)/debug/testbed
+
+.PHONY: help prepare testbed build test test-unit test-api test-vault test-e2e test-long lint fmt servers images \
+	crds up down demo demo-down clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+prepare:
+	@tests/prepare
+
+testbed: prepare
+	@cargo build --locked --workspace --bin testbed
+
+build: prepare ## Compile everything
+	cargo build --locked --workspace
+
+test: testbed ## Format, lints and all tiers of tests, with the time of each
+	@$(testbed) test
+
+test-unit: testbed ## Tests without servers
+	@$(testbed) test unit
+
+test-api: testbed ## Tests against a real etcd and API server (no root)
+	@$(testbed) test api
+
+test-vault: testbed ## Tests against real Vault processes (no root)
+	@$(testbed) test vault
+
+test-e2e: testbed ## Tests on a whole cluster with real pods (root)
+	@$(testbed) test e2e
+
+test-long: testbed ## What the tiers leave out because it takes long (root)
+	@$(testbed) test long
+
+lint: testbed ## Format check, Clippy, rules of dependency
+	@$(testbed) test fmt lint
+
+fmt: ## Format the code
+	cargo fmt --all
+
+servers: testbed ## Build the pinned servers (etcd, Kubernetes, Vault, …) into the user's cache
+	@$(testbed) build
+
+images: testbed ## Build the container images as tar files
+	@$(testbed) images
+
+crds: prepare ## Write crds/*.yaml again from the Rust types
+	cargo run --quiet --locked --package vaultkeeper-crds -- crds
+
+up: testbed ## Bring up a cluster and leave it running (root)
+	@$(testbed) up
+
+down: testbed ## Remove that cluster and every trace of it (root)
+	@$(testbed) down
+
+# CLUSTER=current takes the cluster of the current kubeconfig instead; it asks first.
+demo: testbed ## Show the whole thing on a cluster of its own (root); CLUSTER=current uses yours
+	@$(testbed) demo $(if $(CLUSTER),--cluster=$(CLUSTER))
+
+demo-down: testbed ## Remove the demo and every trace of it
+	@$(testbed) demo-down $(if $(CLUSTER),--cluster=$(CLUSTER))
+
+clean: ## Remove what was compiled here; the servers in the user's cache stay
+	cargo clean
