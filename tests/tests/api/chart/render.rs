@@ -65,6 +65,16 @@ fn a_value_that_is_misspelt_or_out_of_range_is_refused_by_its_name() {
             "nameOverride",
             r#"nameOverride="lower""#,
         ),
+        (
+            r#"injector.agent.resources.limits={"memory":"lots"}"#,
+            "memory",
+            r#"injector.agent.resources.limits={"memory":"0.5Gi","cpu":null}"#,
+        ),
+        (
+            r#"injector.vaultAddress="vault:8200""#,
+            "vaultAddress",
+            r#"injector.vaultAddress="https://vault:8200""#,
+        ),
         ("crds.keeep=true", "keeep", "crds.keep=true"),
     ] {
         let refusal = template(&helm::chart(), &[wrong])
