@@ -1,1 +1,24 @@
-//! agent
+//! The agent beside an application: logs in to Vault, keeps its token alive, renders secrets into files.
+//!
+//! What decides (configuration, schedules, backoff) is pure; what does I/O is named for it: `connection`, `login`,
+//! `session`, `fetch`, `write`, `logging`, `run`. It never depends on a Kubernetes client.
+
+mod arguments;
+mod backoff;
+pub mod config;
+mod connection;
+mod fetch;
+mod kv;
+mod logging;
+mod login;
+mod random;
+mod refresh;
+mod renderer;
+mod run;
+mod session;
+mod store;
+mod templates;
+mod token;
+mod write;
+
+pub use run::main;

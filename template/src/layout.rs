@@ -29,6 +29,11 @@ const DAYS: [&str; 7] = [
     "Saturday",
 ];
 
+/// A time as RFC 3339 in UTC, to the second.
+pub fn rfc3339(time: SystemTime) -> String {
+    format(time, RFC3339)
+}
+
 /// Seconds since 1970; 0 before.
 pub(crate) fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

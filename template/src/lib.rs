@@ -17,6 +17,7 @@ mod value;
 mod yaml;
 
 pub use eval::{Options, Outcome, RenderError};
+pub use layout::rfc3339;
 pub use parse::{Delims, ParseError, Template};
 pub use secrets::{Answer, Query, Secret, Secrets};
 pub use value::{Elements, Value};

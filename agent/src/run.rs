@@ -1,0 +1,111 @@
+//! The program: reads the configuration, starts the parts, ends on a signal.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::arguments::{self, Verb};
+use crate::config::{self, Config};
+use crate::connection::Connection;
+use crate::logging::{self, Chain};
+use crate::templates::{self, Loaded};
+use crate::{renderer, session};
+
+/// `EX_USAGE` of sysexits: a configuration that no retry will mend.
+const EXIT_USAGE: u8 = 64;
+
+/// Runs the program with these arguments and this environment.
+pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    let read = match arguments::read(arguments) {
+        Ok(read) => read,
+        Err(error) => return refuse(&error),
+    };
+    if read.verb == Verb::Version {
+        // Nothing to do about a closed stdout.
+        let _ = writeln!(
+            std::io::stdout(),
+            "vaultkeeper-agent {}",
+            env!("CARGO_PKG_VERSION")
+        );
+        return ExitCode::SUCCESS;
+    }
+    let (config, warnings) = match config::load(read.config.as_deref(), env) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    if read.verb == Verb::Ready {
+        return ready(&config);
+    }
+    logging::start(
+        env("VAULT_LOG_LEVEL").as_deref(),
+        env("VAULT_LOG_FORMAT").as_deref(),
+    );
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let templates = match templates::load(&config.templates) {
+        Ok(templates) => templates,
+        Err(error) => return refuse(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    match runtime.block_on(run(&config, &templates, env)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Says on stderr what is wrong with what the user gave.
+fn refuse(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "vaultkeeper-agent: {}", Chain(error));
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// The probe: every destination exists. A file of an earlier run counts too: Vault being away takes no app down.
+fn ready(config: &Config) -> ExitCode {
+    match config
+        .templates
+        .iter()
+        .find(|template| !template.destination.is_file())
+    {
+        None => ExitCode::SUCCESS,
+        Some(template) => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "{} is not there yet",
+                template.destination.display()
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(
+    config: &Config,
+    templates: &[Loaded],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), std::io::Error> {
+    // As process 1 of a container there is no default action for these: without a handler they would be ignored.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let connection = Connection::new(config.vault.clone());
+    let (identity, identities) = watch::channel(None);
+    let (doubt, doubts) = mpsc::channel(1);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        templates = templates.len(),
+        "started"
+    );
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => tracing::info!("told to stop"),
+        _ = interrupt.recv() => tracing::info!("told to stop"),
+        () = session::keep(&connection, config, identity, doubts) => {}
+        () = renderer::render(&connection, config, templates, env, identities, doubt) => {}
+    }
+    Ok(())
+}

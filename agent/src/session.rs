@@ -1,0 +1,225 @@
+//! Holds a token: logs in, renews in time, logs in again when that no longer serves. Talks to Vault.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use vaultkeeper_vault::{Auth, Error, Token};
+
+use crate::backoff::Backoff;
+use crate::config::{Config, Sink};
+use crate::connection::Connection;
+use crate::logging::Chain;
+use crate::login::{LoginError, Logins};
+use crate::random::unit;
+use crate::token::{DenialGate, Lease, Next};
+use crate::write;
+
+/// The token in use.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) token: Token,
+    /// Counts logins, so that a doubt about an old token is not held against a new one.
+    pub(crate) generation: u64,
+}
+
+/// Why a token is given up.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Its end is near and renewing no longer moves it.
+    Spent,
+    /// The server refuses to renew it.
+    NotRenewed,
+    /// The server does not know it any more.
+    Denied,
+}
+
+impl End {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Spent => "the token nears its end",
+            Self::NotRenewed => "the token cannot be renewed",
+            Self::Denied => "the token is not valid any more",
+        }
+    }
+}
+
+/// Keeps a token for ever. `doubts` brings the generations of tokens that a read was denied with.
+pub(crate) async fn keep(
+    connection: &Connection,
+    config: &Config,
+    identity: watch::Sender<Option<Identity>>,
+    mut doubts: mpsc::Receiver<u64>,
+) {
+    let start = Instant::now();
+    let mut logins = Logins::new(config.login.clone());
+    let mut gate = DenialGate::new();
+    let mut generation = 0;
+    loop {
+        let auth = log_in(connection, config, &mut logins).await;
+        generation += 1;
+        tracing::info!(
+            policies = %auth.policies.join(","),
+            lease_seconds = auth.lease_duration.as_secs(),
+            renewable = auth.renewable,
+            "logged in"
+        );
+        write_sinks(&config.sinks, &auth.client_token);
+        identity.send_replace(Some(Identity {
+            token: auth.client_token.clone(),
+            generation,
+        }));
+        let end = hold(connection, config, &auth, generation, &mut doubts).await;
+        tracing::info!(reason = end.as_str(), "logging in again");
+        if let End::Denied = end {
+            sleep(gate.delay(start.elapsed(), unit())).await;
+        }
+    }
+}
+
+/// Tries until a login succeeds.
+async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -> Auth {
+    let mut backoff = Backoff::new(config.login.min_backoff, config.login.max_backoff);
+    loop {
+        let result = match connection.client() {
+            Ok(client) => logins.log_in(&client).await,
+            Err(error) => Err(LoginError::Connection(error)),
+        };
+        match result {
+            Ok(auth) => return auth,
+            Err(error) => {
+                let delay = backoff.next(unit());
+                tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no login");
+                sleep(delay).await;
+            }
+        }
+    }
+}
+
+/// Renews a token until it has to be replaced.
+async fn hold(
+    connection: &Connection,
+    config: &Config,
+    auth: &Auth,
+    generation: u64,
+    doubts: &mut mpsc::Receiver<u64>,
+) -> End {
+    let mut lease = Lease::new(auth.lease_duration, auth.renewable);
+    let mut granted = Instant::now();
+    let mut backoff = Backoff::new(Duration::from_secs(1), config.login.max_backoff);
+    let mut next = lease.next(unit());
+    let mut at = instant(granted, next);
+    loop {
+        tokio::select! {
+            () = reach(at) => {}
+            Some(doubted) = doubts.recv() => {
+                if doubted == generation && is_dead(connection, &auth.client_token).await {
+                    return End::Denied;
+                }
+                continue;
+            }
+        }
+        if let Next::LogIn(_) = next {
+            return End::Spent;
+        }
+        match renew(connection, &auth.client_token).await {
+            Ok(renewed) => {
+                lease.renewed(renewed.lease_duration, renewed.renewable);
+                granted = Instant::now();
+                backoff.reset();
+                next = lease.next(unit());
+                at = instant(granted, next);
+                tracing::debug!(
+                    lease_seconds = renewed.lease_duration.as_secs(),
+                    "renewed the token"
+                );
+            }
+            Err(error) if is_permanent(&error) => {
+                tracing::warn!(error = %Chain(&error), "the token is not renewed");
+                return if error_is_denial(&error) {
+                    End::Denied
+                } else {
+                    End::NotRenewed
+                };
+            }
+            Err(error) => {
+                let delay = backoff.next(unit());
+                tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "the token is not renewed yet");
+                let retry = Instant::now() + delay;
+                if lease.end().is_some_and(|end| retry >= granted + end) {
+                    return End::Spent;
+                }
+                at = Some(retry);
+            }
+        }
+    }
+}
+
+async fn renew(connection: &Connection, token: &Token) -> Result<Auth, LoginError> {
+    let client = connection.client()?;
+    let renewed = client.with_token(token).renew_self(None).await;
+    renewed.map_err(|source| LoginError::Refused {
+        method: "renewal",
+        mount: "token".to_owned(),
+        source,
+    })
+}
+
+/// Whether trying the same again is of no use. A server that is away, sealed or without a leader is worth waiting for.
+fn is_permanent(error: &LoginError) -> bool {
+    match error {
+        // "role … does not exist during renewal" is a 500.
+        LoginError::Refused {
+            source: Error::Server { errors, .. },
+            ..
+        } if errors.mention("renewal") => true,
+        LoginError::Refused { source, .. } => !source.is_retryable(),
+        _ => false,
+    }
+}
+
+fn error_is_denial(error: &LoginError) -> bool {
+    matches!(error, LoginError::Refused { source, .. } if source.is_denied())
+}
+
+/// Asks the server whether it still knows the token: a read was denied, which may also be a missing policy.
+async fn is_dead(connection: &Connection, token: &Token) -> bool {
+    let Ok(client) = connection.client() else {
+        return false;
+    };
+    match client.with_token(token).lookup_self().await {
+        Ok(_) => {
+            tracing::debug!("the token is valid: a policy is missing");
+            false
+        }
+        // OpenBao says the same to a dead token and to one without the policy "default"; logins are spaced out then.
+        Err(error) => error.is_denied(),
+    }
+}
+
+fn write_sinks(sinks: &[Sink], token: &Token) {
+    for Sink { path, mode } in sinks {
+        if let Err(error) = write::atomically(path, token.expose().as_bytes(), Some(*mode), true) {
+            tracing::error!(error = %Chain(&error), "the token is not written");
+        }
+    }
+}
+
+fn instant(granted: Instant, next: Next) -> Option<Instant> {
+    match next {
+        Next::Keep => None,
+        Next::Renew(after) | Next::LogIn(after) => Some(granted + after),
+    }
+}
+
+async fn reach(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// For logs.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
