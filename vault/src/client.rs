@@ -1,13 +1,11 @@
-//! The client: sends one request, reads one answer. All network I/O of this crate is here.
+//! The client: makes one request of a call, and of its answer a value or an error.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
-use secrecy::zeroize::Zeroizing;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,9 +15,7 @@ use crate::error::{Call, Error, Result};
 use crate::request::{Body, Request};
 use crate::response::{Auth, Secret, WrapInfo, describe};
 use crate::token::Token;
-
-/// The most that is read of an answer: a larger one is a fault or an attack.
-const MAX_ANSWER: usize = 32 << 20;
+use crate::transport::{Answer, Fault, Http, MAX_ANSWER, Transport};
 
 /// One server (or a load-balanced name for several) and the identity to call it with. Cheap to clone: clones share
 /// their connections.
@@ -32,20 +28,14 @@ pub struct Client {
 }
 
 struct Inner {
-    http: reqwest::Client,
+    /// Builds requests; `transport` sends them.
+    builder: reqwest::Client,
+    transport: Arc<dyn Transport>,
     /// What requests are sent to; its host is the name that TLS checks.
     base: Url,
     /// What errors call the server.
     node: String,
     namespace: Option<HeaderValue>,
-}
-
-/// An answer of any status.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Zeroizing<Vec<u8>>,
-    location: Option<String>,
-    retry_after: Option<String>,
 }
 
 impl fmt::Debug for Client {
@@ -74,7 +64,8 @@ impl Client {
         let node = node.as_str().trim_end_matches('/').to_owned();
         Self {
             inner: Arc::new(Inner {
-                http,
+                transport: Arc::new(Http(http.clone())),
+                builder: http,
                 base,
                 node,
                 namespace,
@@ -115,6 +106,28 @@ impl Client {
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self {
             timeout,
+            ..self.clone()
+        }
+    }
+
+    /// The same server, reached in another way: `wrap` gets the present transport and gives the new one.
+    pub fn with_transport(&self, wrap: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>) -> Self {
+        let Inner {
+            builder,
+            transport,
+            base,
+            node,
+            namespace,
+        } = &*self.inner;
+        let inner = Inner {
+            builder: builder.clone(),
+            transport: wrap(Arc::clone(transport)),
+            base: base.clone(),
+            node: node.clone(),
+            namespace: namespace.clone(),
+        };
+        Self {
+            inner: Arc::new(inner),
             ..self.clone()
         }
     }
@@ -295,7 +308,7 @@ impl Client {
 
         let mut http = self
             .inner
-            .http
+            .builder
             .request(request.method.clone(), url)
             .timeout(timeout)
             .header("X-Vault-Request", "true");
@@ -318,90 +331,21 @@ impl Client {
             http = http.header(CONTENT_TYPE, "application/json").body(json.clone());
         }
 
-        let fault = |error: reqwest::Error| network_error(self.call(request), timeout, error);
-        let mut response = http.send().await.map_err(fault)?;
-        let header = |name| {
-            let value: Option<&HeaderValue> = response.headers().get(name);
-            value.and_then(|value| value.to_str().ok()).map(str::to_owned)
-        };
-        let status = response.status().as_u16();
-        let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
-        let mut body = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(fault)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(self.not_understood(request, format!("it is longer than {MAX_ANSWER} bytes")));
-            }
-            body.extend_from_slice(&chunk);
+        let ready = http
+            .build()
+            .map_err(|error| invalid(error.without_url().to_string()))?;
+        let answer = self.inner.transport.exchange(ready).await;
+        answer.map_err(|fault| self.no_answer(request, timeout, fault))
+    }
+
+    fn no_answer(&self, request: &Request, after: Duration, fault: Fault) -> Error {
+        let call = self.call(request);
+        match fault {
+            Fault::Unreachable { reason, tls } => Error::Unreachable { call, reason, tls },
+            Fault::TimedOut => Error::TimedOut { call, after },
+            Fault::Interrupted { reason } => Error::Interrupted { call, reason },
+            Fault::TooLong => self.not_understood(request, format!("it is longer than {MAX_ANSWER} bytes")),
+            Fault::Invalid { reason } => Error::InvalidRequest { call, reason },
         }
-        Ok(Answer {
-            status,
-            body,
-            location,
-            retry_after,
-        })
     }
-}
-
-/// Tells apart what failed before the request left and what failed after.
-fn network_error(call: Call, after: Duration, error: reqwest::Error) -> Error {
-    let error = error.without_url();
-    let reason = causes(&error);
-    if error.is_connect() {
-        return Error::Unreachable {
-            call,
-            reason,
-            tls: is_tls(&error),
-        };
-    }
-    if error.is_timeout() {
-        return Error::TimedOut { call, after };
-    }
-    if error.is_builder() {
-        return Error::InvalidRequest { call, reason };
-    }
-    Error::Interrupted { call, reason }
-}
-
-/// The innermost causes: the HTTP stack wraps them in layers that say nothing.
-fn causes(error: &reqwest::Error) -> String {
-    let mut chain = Vec::new();
-    let mut next: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        // rustls adds a link to its manual.
-        chain.push(
-            text.split(": https://docs.rs")
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-        );
-        next = cause.source();
-    }
-    match chain.pop() {
-        Some(innermost) => match chain.pop() {
-            Some(outer) if !outer.contains(&innermost) && outer != "client error (Connect)" => {
-                format!("{outer}: {innermost}")
-            }
-            _ => innermost,
-        },
-        None => error.to_string(),
-    }
-}
-
-fn is_tls(error: &reqwest::Error) -> bool {
-    let mut next: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(cause) = next {
-        if cause.is::<rustls::Error>() {
-            return true;
-        }
-        // An io::Error names as its source that of the error inside, not that error itself.
-        let inside = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        next = match inside {
-            Some(inside) => Some(inside),
-            None => cause.source(),
-        };
-    }
-    false
 }

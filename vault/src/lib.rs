@@ -22,6 +22,7 @@ mod request;
 mod response;
 pub mod sys;
 mod token;
+pub mod transport;
 mod wire;
 
 pub use builder::{BuildError, ClientBuilder, DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT};

@@ -7,7 +7,10 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod agent;
+mod agent_support;
 mod client;
+mod client_auth;
 mod client_engine;
 mod client_faults;
 mod client_support;
