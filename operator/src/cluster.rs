@@ -1,0 +1,217 @@
+//! The VaultCluster controller: observe → validate → build and plan → apply and execute → status.
+
+mod apply;
+mod bootstrap;
+pub mod build;
+mod configure;
+mod error;
+mod execute;
+mod finalize;
+pub mod key_store;
+pub mod keys;
+pub mod plan;
+mod status;
+pub mod tls;
+pub mod tls_store;
+pub mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations};
+use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
+
+pub use error::Error;
+
+use crate::conditions;
+use crate::context::Context;
+use crate::members::{self, Member, Probe};
+use crate::metrics::ClusterNumbers;
+use crate::report::Reason;
+use execute::Scope;
+use keys::{KeyRecord, State};
+use plan::{Observed, Plan};
+use status::Facts;
+use validate::Validated;
+
+/// While something is under way: a restarted member is to be unsealed within a second.
+const SOON: Duration = Duration::from_millis(250);
+/// While new members wait for their vote.
+const SETTLING: Duration = Duration::from_secs(2);
+/// At rest: a seal through the API makes no Kubernetes event.
+const AT_REST: Duration = Duration::from_secs(5);
+
+/// Parameters of every write.
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(annotations::FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// One pass over a VaultCluster.
+pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        finalize::finalize(&ctx, &cluster).await?;
+        return Ok(Action::await_change());
+    }
+    if cluster.spec.paused {
+        return Ok(Action::await_change());
+    }
+    let validated = match validate::validate(&cluster) {
+        Ok(validated) => validated,
+        Err(invalid) => {
+            let now = Timestamp::now();
+            let refused = status::refused(&cluster, "InvalidSpec", &invalid.to_string(), now);
+            status::write(&ctx, &cluster, &refused).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    finalize::ensure_finalizer(&ctx, &cluster).await?;
+    let mut pass = Pass::default();
+    let result = run(&ctx, &cluster, &validated, &mut pass).await;
+    let facts = Facts {
+        members: &pass.members,
+        record: pass.record.as_ref(),
+        blocked: pass.plan.blocked.as_ref(),
+        error: result.as_ref().err(),
+        configured: pass.configured,
+        raft: pass.raft.as_ref(),
+    };
+    let computed = status::compute(&cluster, &facts, Timestamp::now());
+    status::write(&ctx, &cluster, &computed).await?;
+    measure(&ctx, &validated, &pass, &computed);
+    let again = result?;
+    let next = requeue(&pass, &validated, again);
+    tracing::debug!(cluster = %format!("{}/{}", validated.namespace, validated.name), available = %status::reason_of(&computed, "Available"), ?next, "pass");
+    Ok(Action::requeue(next))
+}
+
+/// What a pass has learnt, for the status, also when it failed half way.
+#[derive(Default)]
+struct Pass {
+    members: Vec<Member>,
+    record: Option<KeyRecord>,
+    plan: Plan,
+    configured: bool,
+    raft: Option<(RaftConfiguration, AutopilotState)>,
+}
+
+async fn run(ctx: &Context, cluster: &VaultCluster, validated: &Validated, pass: &mut Pass) -> Result<bool, Error> {
+    let Validated { namespace, name, replicas, .. } = validated;
+    let ca = tls_store::ensure_ca(ctx, validated).await?;
+    let leaf = tls_store::current_or_new_leaf(ctx, validated, &ca).await?;
+    apply::apply(ctx, validated, build::build(validated, &ca.certificate, &leaf)).await?;
+
+    pass.record = key_store::get(ctx, namespace, name).await?;
+    pass.members = members::observe(ctx, namespace, name, *replicas, &ca.certificate)
+        .await
+        .map_err(|e| Error::kubernetes("list the members' pods", e))?;
+    let settled = pass.record.as_ref().is_some_and(|r| r.state == State::Initialized);
+    let first_volume = if settled { None } else { first_volume(ctx, validated).await? };
+    let release = cluster.annotations().get(annotations::RELEASE_SEAL).map(String::as_str);
+    pass.plan = plan::plan(&Observed {
+        members: &pass.members,
+        record: pass.record.as_ref(),
+        first_volume: first_volume.as_deref(),
+        release,
+    });
+    let reference = cluster.object_ref(&());
+    let scope =
+        Scope { ctx, reference: &reference, cluster: validated, members: &pass.members, record: pass.record.as_ref() };
+    let again = execute::execute_all(&scope, &pass.plan.steps).await?;
+    if let Some(reason) = release
+        && settled
+    {
+        let note = format!("released by annotation: {reason}");
+        scope.event(Reason::SealReleased, "", &note).await;
+        drop_release(ctx, cluster).await?;
+    }
+    pass.configured = pass.plan.steps.contains(&plan::Step::Configure);
+    if pass.configured {
+        pass.raft = observe_raft(ctx, validated).await;
+    }
+    Ok(again)
+}
+
+async fn first_volume(ctx: &Context, cluster: &Validated) -> Result<Option<String>, Error> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
+    let claim = claims.get_opt(&build::volume_claim(&cluster.name, 0)).await;
+    Ok(claim.map_err(|e| Error::kubernetes("read the first member's volume claim", e))?.and_then(|c| c.uid()))
+}
+
+/// The release is done and recorded: the annotation goes, so that a later seal is latched again.
+async fn drop_release(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
+    let api: Api<VaultCluster> = Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
+    let body = json!({"metadata": {"annotations": {annotations::RELEASE_SEAL: null}}});
+    api.patch(&cluster.name_any(), &patch_params(), &Patch::Merge(&body))
+        .await
+        .map(drop)
+        .map_err(|e| Error::kubernetes("remove the annotation that released a seal", e))
+}
+
+/// Raft's members and autopilot's judgement. Missing numbers are no failure of the pass.
+async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfiguration, AutopilotState)> {
+    let client = ctx.sessions.active(ctx, &configure::reference(cluster)).await.ok()?;
+    let asked = async { Ok::<_, vaultkeeper_vault::Error>((client.raft_configuration().await?, client.autopilot_state().await?)) };
+    match asked.await {
+        Ok(raft) => Some(raft),
+        Err(error) => {
+            tracing::debug!(%error, "Raft's state is not known in this pass");
+            ctx.sessions.forget(&cluster.uid).await;
+            None
+        }
+    }
+}
+
+/// When to look again.
+fn requeue(pass: &Pass, cluster: &Validated, again: bool) -> Duration {
+    let held = pass.record.as_ref().map(|r| r.seals.latched.clone()).unwrap_or_default();
+    let waits = |m: &Member| match m.probe {
+        Probe::Active | Probe::Standby | Probe::Removed => false,
+        Probe::Sealed { .. } => !held.contains(&m.name) && !plan::holds_all(&held, pass.members.len()),
+        // A pod that cannot start makes an event when it does.
+        Probe::Pending => false,
+        Probe::Uninitialized | Probe::Unreachable(_) => true,
+    };
+    let voters = pass.raft.as_ref().map(|(c, _)| c.servers.iter().filter(|s| s.voter).count());
+    if pass.plan.blocked.is_some() {
+        AT_REST
+    } else if again || pass.members.iter().any(waits) || !pass.configured && pass.members.iter().any(|m| m.node.is_some()) {
+        SOON
+    } else if voters.is_some_and(|v| v < usize::try_from(cluster.replicas).unwrap_or_default()) {
+        SETTLING
+    } else {
+        AT_REST
+    }
+}
+
+fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultClusterStatus) {
+    let count = |test: &dyn Fn(&Probe) -> bool| {
+        i64::try_from(pass.members.iter().filter(|m| test(&m.probe)).count()).unwrap_or_default()
+    };
+    let numbers = ClusterNumbers {
+        members_wanted: i64::from(cluster.replicas),
+        members_ready: count(&Probe::serves),
+        members_sealed: count(&|p| matches!(p, Probe::Sealed { .. })),
+        voters: i64::from(status.voters.unwrap_or_default()),
+        failure_tolerance: i64::from(status.failure_tolerance.unwrap_or_default()),
+        available: conditions::is_true(&status.conditions, "Available"),
+        seal_latched: conditions::is_true(&status.conditions, "SealLatched"),
+    };
+    ctx.metrics.cluster(&cluster.namespace, &cluster.name, numbers);
+}
+
+/// When to try again after an error: soon, since most are about members that come up; the queue spreads them.
+pub fn error_policy(_cluster: Arc<VaultCluster>, error: &Error, _ctx: Arc<Context>) -> Action {
+    match error {
+        Error::Outdated { .. } | Error::Abandoned => Action::requeue(SOON),
+        Error::NotOurs { .. } | Error::WrongShares { .. } | Error::MountDiffers { .. } | Error::Keys(_) | Error::Incomplete { .. } => {
+            Action::requeue(Duration::from_secs(30))
+        }
+        _ => Action::requeue(Duration::from_secs(1)),
+    }
+}

@@ -1,0 +1,106 @@
+//! Applies the objects of a cluster, dependencies first. Objects of somebody else are never taken over.
+
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::Patch;
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use vaultkeeper_crds::annotations;
+
+use super::build::Objects;
+use super::error::Error;
+use super::patch_params;
+use super::validate::Validated;
+use crate::context::Context;
+
+/// How often unchanged objects are applied again, which repairs edits by hand.
+const REPEAT: Duration = Duration::from_secs(300);
+
+/// Applies what is not known to be in place.
+pub async fn apply(ctx: &Context, cluster: &Validated, objects: Objects) -> Result<(), Error> {
+    let Objects { service_account, reviewer, tls, config, headless, client, disruption_budget, stateful_set } = objects;
+    namespaced(ctx, cluster, "ServiceAccount", &service_account).await?;
+    reviewer_binding(ctx, cluster, &reviewer).await?;
+    namespaced(ctx, cluster, "Secret", &tls).await?;
+    namespaced(ctx, cluster, "ConfigMap", &config).await?;
+    namespaced(ctx, cluster, "Service", &headless).await?;
+    namespaced(ctx, cluster, "Service", &client).await?;
+    namespaced(ctx, cluster, "PodDisruptionBudget", &disruption_budget).await?;
+    // Last: its pods need all the others.
+    namespaced(ctx, cluster, "StatefulSet", &stateful_set).await
+}
+
+async fn namespaced<K>(ctx: &Context, cluster: &Validated, kind: &'static str, wanted: &K) -> Result<(), Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
+    let ours = |found: &K| found.owner_references().iter().any(|o| o.uid == cluster.uid);
+    apply_one(ctx, cluster, kind, &api, wanted, ours).await
+}
+
+async fn reviewer_binding(
+    ctx: &Context,
+    cluster: &Validated,
+    wanted: &k8s_openapi::api::rbac::v1::ClusterRoleBinding,
+) -> Result<(), Error> {
+    let api = Api::all(ctx.client.clone());
+    let managed = |found: &k8s_openapi::api::rbac::v1::ClusterRoleBinding| {
+        found.labels().get("app.kubernetes.io/managed-by").map(String::as_str) == Some(annotations::FIELD_MANAGER)
+    };
+    apply_one(ctx, cluster, "ClusterRoleBinding", &api, wanted, managed).await
+}
+
+async fn apply_one<K>(
+    ctx: &Context,
+    cluster: &Validated,
+    kind: &'static str,
+    api: &Api<K>,
+    wanted: &K,
+    ours: impl Fn(&K) -> bool,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let name = wanted.name_any();
+    let key = format!("{}/apply/{kind}/{name}", cluster.uid);
+    let fingerprint = fingerprint(wanted)?;
+    if ctx.recent.is_fresh(&key, fingerprint, REPEAT, Instant::now()) {
+        return Ok(());
+    }
+    let found = api.get_opt(&name).await.map_err(|e| Error::kubernetes("look for an object before applying it", e))?;
+    if found.as_ref().is_some_and(|f| !ours(f)) {
+        return Err(Error::NotOurs { kind, name });
+    }
+    let mut body = serde_json::to_value(wanted).map_err(Error::Encode)?;
+    body["apiVersion"] = K::api_version(&()).into();
+    body["kind"] = K::kind(&()).into();
+    api.patch(&name, &patch_params().force(), &Patch::Apply(&body))
+        .await
+        .map_err(|e| Error::kubernetes(apply_step(kind), e))?;
+    ctx.recent.mark(key, fingerprint, Instant::now());
+    Ok(())
+}
+
+fn apply_step(kind: &'static str) -> &'static str {
+    match kind {
+        "ServiceAccount" => "apply the members' ServiceAccount",
+        "ClusterRoleBinding" => "apply the ClusterRoleBinding that lets Vault review logins",
+        "Secret" => "apply the certificate Secret",
+        "ConfigMap" => "apply the server's ConfigMap",
+        "Service" => "apply a Service",
+        "PodDisruptionBudget" => "apply the PodDisruptionBudget",
+        _ => "apply the StatefulSet",
+    }
+}
+
+fn fingerprint(object: &impl Serialize) -> Result<u64, Error> {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(object).map_err(Error::Encode)?.hash(&mut hasher);
+    Ok(hasher.finish())
+}

@@ -1,0 +1,116 @@
+//! The Kubernetes objects of a cluster. Pure: one function per object.
+
+pub mod config;
+mod rbac;
+mod services;
+mod statefulset;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use vaultkeeper_crds::{annotations, names};
+use vaultkeeper_vault::ExposeSecret;
+
+use super::tls::Issued;
+use super::validate::Validated;
+
+pub use rbac::reviewer_binding_name;
+pub use statefulset::{CONTAINER, volume_claim};
+
+/// Everything that is applied for a cluster. A new field that is not applied does not compile.
+pub struct Objects {
+    /// Identity of the members' pods.
+    pub service_account: ServiceAccount,
+    /// Lets Vault review ServiceAccount tokens.
+    pub reviewer: ClusterRoleBinding,
+    /// Certificate of the members.
+    pub tls: Secret,
+    /// Configuration of the server.
+    pub config: ConfigMap,
+    /// Stable names of the members.
+    pub headless: Service,
+    /// Address for clients.
+    pub client: Service,
+    /// Keeps a drain from taking quorum.
+    pub disruption_budget: PodDisruptionBudget,
+    /// The members.
+    pub stateful_set: StatefulSet,
+}
+
+/// Builds all objects.
+pub fn build(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Objects {
+    Objects {
+        service_account: ServiceAccount { metadata: metadata(cluster, cluster.name.clone()), ..Default::default() },
+        reviewer: rbac::reviewer(cluster),
+        tls: tls_secret(cluster, ca_certificate, leaf),
+        config: config_map(cluster),
+        headless: services::headless(cluster),
+        client: services::client(cluster),
+        disruption_budget: services::disruption_budget(cluster),
+        stateful_set: statefulset::stateful_set(cluster),
+    }
+}
+
+/// Labels that select the members' pods. They are immutable in a StatefulSet: no versions here.
+pub fn selector(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".to_owned(), "vault".to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), name.to_owned()),
+        (annotations::CLUSTER.to_owned(), name.to_owned()),
+    ])
+}
+
+fn labels(name: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(name);
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), annotations::FIELD_MANAGER.to_owned());
+    labels
+}
+
+/// Reference that makes the garbage collector remove an object with its VaultCluster.
+pub fn owner(cluster: &Validated) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{}/{}", vaultkeeper_crds::GROUP, vaultkeeper_crds::VERSION),
+        kind: "VaultCluster".to_owned(),
+        name: cluster.name.clone(),
+        uid: cluster.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+fn metadata(cluster: &Validated, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(cluster.namespace.clone()),
+        labels: Some(labels(&cluster.name)),
+        owner_references: Some(vec![owner(cluster)]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn tls_secret(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Secret {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    Secret {
+        metadata: metadata(cluster, names::tls_secret(&cluster.name)),
+        type_: Some("kubernetes.io/tls".to_owned()),
+        data: Some(BTreeMap::from([
+            ("tls.crt".to_owned(), bytes(&leaf.certificate)),
+            ("tls.key".to_owned(), bytes(leaf.key.expose_secret())),
+            (names::CA_KEY.to_owned(), bytes(ca_certificate)),
+        ])),
+        ..Secret::default()
+    }
+}
+
+fn config_map(cluster: &Validated) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(cluster, format!("{}-config", cluster.name)),
+        data: Some(BTreeMap::from([(config::FILE.to_owned(), config::render(cluster))])),
+        ..ConfigMap::default()
+    }
+}

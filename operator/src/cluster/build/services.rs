@@ -1,0 +1,62 @@
+//! Services and the disruption budget.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use vaultkeeper_crds::names;
+
+use super::{metadata, selector};
+use crate::cluster::validate::Validated;
+
+fn port(name: &str, number: u16) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(number),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    }
+}
+
+/// Names of the members. Sealed members have theirs too, or they could never join.
+pub fn headless(cluster: &Validated) -> Service {
+    Service {
+        metadata: metadata(cluster, names::headless_service(&cluster.name)),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
+            selector: Some(selector(&cluster.name)),
+            ports: Some(vec![port("https", names::API_PORT), port("https-internal", names::CLUSTER_PORT)]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Address for clients: the members that serve.
+pub fn client(cluster: &Validated) -> Service {
+    Service {
+        metadata: metadata(cluster, cluster.name.clone()),
+        spec: Some(ServiceSpec {
+            selector: Some(selector(&cluster.name)),
+            ports: Some(vec![port("https", names::API_PORT)]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// One member at a time, whatever the number: a majority stays. A sealed member never blocks a drain.
+pub fn disruption_budget(cluster: &Validated) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: metadata(cluster, cluster.name.clone()),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(LabelSelector { match_labels: Some(selector(&cluster.name)), ..LabelSelector::default() }),
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    }
+}

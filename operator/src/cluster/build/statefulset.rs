@@ -1,0 +1,259 @@
+//! The members: a StatefulSet whose pods start together and are never replaced by the controller itself.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Volume,
+    VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use vaultkeeper_crds::cluster::Distribution;
+use vaultkeeper_crds::names;
+
+use super::{config, labels, metadata, selector};
+use crate::cluster::validate::Validated;
+
+/// Name of the server's container.
+pub const CONTAINER: &str = "vault";
+const DATA_VOLUME: &str = "data";
+/// A SIGTERM during `sys/init` waits for it, and an active member steps down.
+const GRACE_SECONDS: i64 = 60;
+/// The user of the official images.
+const USER: i64 = 100;
+const GROUP: i64 = 1000;
+/// Never fails for a sealed, uninitialised, removed or cut-off member: a restart would heal none of them.
+const LIVENESS: &str = "/v1/sys/health?standbyok=true&perfstandbyok=true&drsecondarycode=200&sealedcode=200&uninitcode=200&removedcode=200&haunhealthycode=200";
+/// Only members that serve.
+const READINESS: &str = "/v1/sys/health?standbyok=true&perfstandbyok=true";
+
+/// Name of a member's volume claim.
+pub fn volume_claim(name: &str, ordinal: u32) -> String {
+    format!("{DATA_VOLUME}-{}", names::member(name, ordinal))
+}
+
+/// The members.
+pub fn stateful_set(cluster: &Validated) -> StatefulSet {
+    StatefulSet {
+        metadata: metadata(cluster, cluster.name.clone()),
+        spec: Some(StatefulSetSpec {
+            replicas: i32::try_from(cluster.replicas).ok(),
+            service_name: Some(names::headless_service(&cluster.name)),
+            selector: LabelSelector { match_labels: Some(selector(&cluster.name)), ..LabelSelector::default() },
+            // Ordered start would wait for a first member that cannot be ready before it has quorum.
+            pod_management_policy: Some("Parallel".to_owned()),
+            // A rollout by the controller knows nothing of leaders and voters.
+            update_strategy: Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None }),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some("Retain".to_owned()),
+                when_scaled: Some("Retain".to_owned()),
+            }),
+            volume_claim_templates: Some(vec![claim_template(cluster)]),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels(&cluster.name)), ..ObjectMeta::default() }),
+                spec: Some(pod_spec(cluster)),
+            },
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn claim_template(cluster: &Validated) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(DATA_VOLUME.to_owned()),
+            labels: Some(selector(&cluster.name)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: cluster.raft.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(cluster.raft.size.clone()))])),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+fn pod_spec(cluster: &Validated) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(cluster.name.clone()),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        affinity: Some(spread(cluster)),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(GROUP),
+            fs_group: Some(GROUP),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(cluster)],
+        volumes: Some(vec![
+            Volume {
+                name: "config".to_owned(),
+                config_map: Some(ConfigMapVolumeSource { name: format!("{}-config", cluster.name), ..Default::default() }),
+                ..Volume::default()
+            },
+            Volume {
+                name: "tls".to_owned(),
+                secret: Some(SecretVolumeSource { secret_name: Some(names::tls_secret(&cluster.name)), ..Default::default() }),
+                ..Volume::default()
+            },
+        ]),
+        ..PodSpec::default()
+    }
+}
+
+/// Preferably one member per node; a single-node cluster still runs them all.
+fn spread(cluster: &Validated) -> Affinity {
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
+                weight: 100,
+                pod_affinity_term: PodAffinityTerm {
+                    topology_key: "kubernetes.io/hostname".to_owned(),
+                    label_selector: Some(LabelSelector { match_labels: Some(selector(&cluster.name)), ..LabelSelector::default() }),
+                    ..PodAffinityTerm::default()
+                },
+            }]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+fn container(cluster: &Validated) -> Container {
+    let program = match cluster.distribution {
+        Distribution::Vault => "vault",
+        Distribution::OpenBao => "bao",
+    };
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(cluster.image.clone()),
+        // Not the image's entrypoint: that one is a shell script which changes owners.
+        command: Some(vec![program.to_owned(), "server".to_owned(), format!("-config={}/{}", config::CONFIG, config::FILE)]),
+        env: Some(environment(cluster)),
+        ports: Some(vec![container_port("https", names::API_PORT), container_port("https-internal", names::CLUSTER_PORT)]),
+        resources: cluster.resources.clone(),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![mount(DATA_VOLUME, config::DATA, false), mount("config", config::CONFIG, true), mount("tls", config::TLS, true)]),
+        // sys/init blocks health for up to 9 s, a restore for 6 s.
+        liveness_probe: Some(probe(LIVENESS, 10, 10, 6)),
+        readiness_probe: Some(probe(READINESS, 2, 3, 2)),
+        ..Container::default()
+    }
+}
+
+fn environment(cluster: &Validated) -> Vec<EnvVar> {
+    let value = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            ..EnvVarSource::default()
+        }),
+    };
+    // Names, not pod addresses: Raft remembers them, and a moved pod keeps its name.
+    let own = format!("https://$(POD_NAME).{}.{}.svc", names::headless_service(&cluster.name), cluster.namespace);
+    vec![
+        field("POD_NAME", "metadata.name"),
+        field("VAULT_RAFT_NODE_ID", "metadata.name"),
+        value("VAULT_API_ADDR", format!("{own}:{}", names::API_PORT)),
+        value("VAULT_CLUSTER_ADDR", format!("{own}:{}", names::CLUSTER_PORT)),
+        // For people who run the command line in the pod.
+        value("VAULT_ADDR", format!("https://localhost:{}", names::API_PORT)),
+        value("VAULT_CACERT", format!("{}/{}", config::TLS, names::CA_KEY)),
+    ]
+}
+
+fn container_port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn probe(path: &str, period: i32, timeout: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("https".to_owned()),
+            scheme: Some("HTTPS".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(timeout),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::validate::{tests::cluster, validate};
+
+    fn built() -> StatefulSet {
+        stateful_set(&validate(&cluster("")).unwrap())
+    }
+
+    #[test]
+    fn the_controller_starts_members_together_and_replaces_none_by_itself() {
+        let spec = built().spec.unwrap();
+        assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
+        assert_eq!(spec.update_strategy.unwrap().type_.as_deref(), Some("OnDelete"));
+        let retention = spec.persistent_volume_claim_retention_policy.unwrap();
+        assert_eq!((retention.when_deleted.as_deref(), retention.when_scaled.as_deref()), (Some("Retain"), Some("Retain")));
+    }
+
+    #[test]
+    fn the_pod_meets_the_restricted_pod_security_standard() {
+        let pod = built().spec.unwrap().template.spec.unwrap();
+        let security = pod.security_context.unwrap();
+        assert_eq!(security.run_as_non_root, Some(true));
+        assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
+        let container = pod.containers[0].security_context.clone().unwrap();
+        assert_eq!(container.allow_privilege_escalation, Some(false));
+        assert_eq!(container.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+    }
+
+    #[test]
+    fn liveness_accepts_every_state_and_outlasts_an_initialisation() {
+        let container = &built().spec.unwrap().template.spec.unwrap().containers[0];
+        let probe = container.liveness_probe.clone().unwrap();
+        let path = probe.http_get.unwrap().path.unwrap();
+        for code in ["sealedcode=200", "uninitcode=200", "removedcode=200", "haunhealthycode=200"] {
+            assert!(path.contains(code), "{code} is missing in {path}");
+        }
+        assert!(probe.period_seconds.unwrap() * probe.failure_threshold.unwrap() > 20, "the pod would be killed during sys/init");
+    }
+}

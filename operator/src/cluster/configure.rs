@@ -1,0 +1,288 @@
+//! Vault's own objects: at bootstrap with the root token, later with the operator's own login.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use kube::ResourceExt;
+use tokio::time::Instant;
+use vaultkeeper_crds::cluster::{Configuration, Distribution};
+use vaultkeeper_crds::{VaultCluster, names};
+use vaultkeeper_vault::auth::kubernetes;
+use vaultkeeper_vault::auth::params::TokenParams;
+use vaultkeeper_vault::sys::audit::AuditDevice;
+use vaultkeeper_vault::sys::mounts::{MountInfo, MountRequest};
+use vaultkeeper_vault::{Client, SecretString};
+
+use super::error::Error;
+use super::execute::Scope;
+use super::validate::Validated;
+use crate::context::KubernetesAuthEnvironment;
+use crate::sessions::OPERATOR_ROLE;
+
+/// How often the configuration is read back.
+const REPEAT: Duration = Duration::from_secs(60);
+/// Life of the operator's own token; it logs in again at half of it.
+const TOKEN_TTL: Duration = Duration::from_secs(1800);
+/// Path of the audit device.
+const AUDIT_PATH: &str = "stdout";
+
+/// The operator's policy: what it does and no more. It can write policies and is therefore as strong as root;
+/// what is gained over a root token is expiry, audit and revocation.
+pub const OPERATOR_POLICY: &str = r#"path "sys/mounts"   { capabilities = ["read"] }
+path "sys/mounts/*" { capabilities = ["read", "update"] }
+path "sys/auth"     { capabilities = ["read"] }
+path "sys/auth/*"   { capabilities = ["read", "update", "sudo"] }
+path "sys/policies/acl"   { capabilities = ["list"] }
+path "sys/policies/acl/*" { capabilities = ["read", "update", "delete"] }
+path "sys/audit"    { capabilities = ["read", "sudo"] }
+path "sys/audit/*"  { capabilities = ["update", "sudo"] }
+path "sys/storage/raft/configuration" { capabilities = ["read"] }
+path "sys/storage/raft/autopilot/*"   { capabilities = ["read", "update"] }
+path "sys/capabilities-self" { capabilities = ["update"] }
+path "auth/approle/role"   { capabilities = ["list"] }
+path "auth/approle/role/+" { capabilities = ["create", "read", "update", "delete"] }
+path "auth/approle/role/+/role-id"   { capabilities = ["read"] }
+path "auth/approle/role/+/secret-id" { capabilities = ["update", "list"] }
+path "auth/approle/role/+/secret-id-accessor/+" { capabilities = ["update"] }
+path "auth/kubernetes/config"  { capabilities = ["read", "update"] }
+path "auth/kubernetes/role"    { capabilities = ["list"] }
+path "auth/kubernetes/role/+"  { capabilities = ["create", "read", "update", "delete"] }
+path "auth/token/lookup-self"  { capabilities = ["read"] }
+path "auth/token/renew-self"   { capabilities = ["update"] }
+path "auth/token/revoke-self"  { capabilities = ["update"] }
+path "auth/token/lookup-accessor" { capabilities = ["update"] }
+path "auth/token/revoke-accessor" { capabilities = ["update"] }
+"#;
+
+/// Paths that the operator's own login must be able to update before the root token goes.
+pub fn needed_paths() -> Vec<String> {
+    [
+        "sys/policies/acl/probe".to_owned(),
+        "sys/mounts/probe".to_owned(),
+        "sys/auth/probe".to_owned(),
+        format!("auth/{}/role/probe", names::APPROLE_AUTH_PATH),
+        format!("auth/{}/role/probe/secret-id", names::APPROLE_AUTH_PATH),
+        format!("auth/{}/role/probe", names::KUBERNETES_AUTH_PATH),
+    ]
+    .into()
+}
+
+/// Everything, with the root token: audit first, so that all that follows is in the log.
+pub async fn as_root(scope: &Scope<'_>, root: &Client, member: &str, identity: &str) -> Result<(), Error> {
+    audit(scope.cluster, root, member).await?;
+    mounts(scope.cluster, root, member).await?;
+    let step = |e| Error::vault("configure the Kubernetes auth method", member, e);
+    let auth = root.kubernetes(names::KUBERNETES_AUTH_PATH);
+    let (config, reviewer) = auth_config(&scope.ctx.auth_environment);
+    auth.write_config(&config, reviewer).await.map_err(step)?;
+    own_policy(root, member).await?;
+    let role = operator_role(&scope.ctx.service_account, &scope.ctx.namespace, identity);
+    auth.write_role(OPERATOR_ROLE, &role).await.map_err(step)
+}
+
+/// Keeps the declared configuration with the operator's own login, at most once a minute and after each change.
+pub async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
+    let key = format!("{}/configure", scope.cluster.uid);
+    let mut hasher = DefaultHasher::new();
+    format!("{:?}", scope.cluster.configuration).hash(&mut hasher);
+    if scope.ctx.recent.is_fresh(&key, hasher.finish(), REPEAT, Instant::now()) {
+        return Ok(());
+    }
+    let object = reference(scope.cluster);
+    let client = scope.ctx.sessions.active(scope.ctx, &object).await.map_err(Box::new)?;
+    let result = async {
+        own_policy(&client, client.node()).await?;
+        audit(scope.cluster, &client, client.node()).await?;
+        mounts(scope.cluster, &client, client.node()).await
+    }
+    .await;
+    if result.is_err() {
+        scope.ctx.sessions.forget(&object.uid().unwrap_or_default()).await;
+    }
+    result?;
+    scope.ctx.recent.mark(key, hasher.finish(), Instant::now());
+    Ok(())
+}
+
+/// The parts of the object that a session needs.
+pub fn reference(cluster: &Validated) -> VaultCluster {
+    let spec = vaultkeeper_crds::VaultClusterSpec {
+        distribution: cluster.distribution,
+        version: String::new(),
+        image: None,
+        replicas: i32::try_from(cluster.replicas).unwrap_or_default(),
+        profile: cluster.profile,
+        paused: false,
+        deletion_policy: cluster.deletion_policy,
+        storage: vaultkeeper_crds::cluster::Storage::default(),
+        seal: vaultkeeper_crds::cluster::Seal::default(),
+        tls: vaultkeeper_crds::cluster::Tls::default(),
+        configuration: Configuration::default(),
+        access: Vec::new(),
+        pod: vaultkeeper_crds::cluster::PodSettings::default(),
+    };
+    let mut object = VaultCluster::new(&cluster.name, spec);
+    object.metadata.namespace = Some(cluster.namespace.clone());
+    object.metadata.uid = Some(cluster.uid.clone());
+    object
+}
+
+async fn own_policy(client: &Client, member: &str) -> Result<(), Error> {
+    let step = |e| Error::vault("write the operator's policy", member, e);
+    let found = match client.read_policy(OPERATOR_ROLE).await {
+        Ok(text) => Some(text),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(step(error)),
+    };
+    if found.as_deref().map(str::trim) != Some(OPERATOR_POLICY.trim()) {
+        client.write_policy(OPERATOR_ROLE, OPERATOR_POLICY).await.map_err(step)?;
+    }
+    Ok(())
+}
+
+/// OpenBao has its device in the configuration file and refuses this call.
+async fn audit(cluster: &Validated, client: &Client, member: &str) -> Result<(), Error> {
+    if cluster.distribution == Distribution::OpenBao {
+        return Ok(());
+    }
+    let step = |e| Error::vault("enable the audit device", member, e);
+    if client.audit_devices().await.map_err(step)?.keys().any(|path| path.trim_end_matches('/') == AUDIT_PATH) {
+        return Ok(());
+    }
+    let device = AuditDevice {
+        kind: "file".to_owned(),
+        description: "standard output of the active member".to_owned(),
+        options: BTreeMap::from([("file_path".to_owned(), "stdout".to_owned())]),
+        ..AuditDevice::default()
+    };
+    client.enable_audit_device(AUDIT_PATH, &device).await.map_err(step)
+}
+
+/// One mount that is to be there.
+struct Wanted<'a> {
+    field: &'static str,
+    path: &'a str,
+    kind: &'a str,
+    description: &'a str,
+    options: BTreeMap<String, String>,
+}
+
+async fn mounts(cluster: &Validated, client: &Client, member: &str) -> Result<(), Error> {
+    let declared = &cluster.configuration;
+    let step = |e| Error::vault("enable an auth method", member, e);
+    let found = client.auth_methods().await.map_err(step)?;
+    let own = [
+        Wanted { field: "the operator", path: names::KUBERNETES_AUTH_PATH, kind: "kubernetes", description: "ServiceAccounts of this Kubernetes cluster", options: BTreeMap::new() },
+        Wanted { field: "the operator", path: names::APPROLE_AUTH_PATH, kind: "approle", description: "VaultRoles", options: BTreeMap::new() },
+    ];
+    let further = declared.auth_methods.iter().map(|m| Wanted {
+        field: "spec.configuration.authMethods",
+        path: &m.path,
+        kind: &m.type_,
+        description: &m.description,
+        options: BTreeMap::new(),
+    });
+    for wanted in own.into_iter().chain(further) {
+        if is_missing(&found, &wanted)? {
+            client.enable_auth_method(wanted.path, &request(&wanted)).await.map_err(step)?;
+        }
+    }
+    let step = |e| Error::vault("mount a secrets engine", member, e);
+    let found = client.mounts().await.map_err(step)?;
+    for engine in &declared.secrets_engines {
+        let wanted = Wanted {
+            field: "spec.configuration.secretsEngines",
+            path: &engine.path,
+            kind: &engine.type_,
+            description: &engine.description,
+            options: engine.options.clone(),
+        };
+        if is_missing(&found, &wanted)? {
+            client.enable_mount(wanted.path, &request(&wanted)).await.map_err(step)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_missing(found: &BTreeMap<String, MountInfo>, wanted: &Wanted<'_>) -> Result<bool, Error> {
+    match found.get(&format!("{}/", wanted.path)).or_else(|| found.get(wanted.path)) {
+        None => Ok(true),
+        Some(mount) if mount.kind == wanted.kind => Ok(false),
+        Some(mount) => Err(Error::MountDiffers {
+            field: wanted.field,
+            path: wanted.path.to_owned(),
+            found: mount.kind.clone(),
+            wanted: wanted.kind.to_owned(),
+        }),
+    }
+}
+
+fn request(wanted: &Wanted<'_>) -> MountRequest {
+    MountRequest {
+        kind: wanted.kind.to_owned(),
+        description: wanted.description.to_owned(),
+        options: wanted.options.clone(),
+        ..MountRequest::default()
+    }
+}
+
+fn auth_config(environment: &KubernetesAuthEnvironment) -> (kubernetes::Config, Option<&SecretString>) {
+    let KubernetesAuthEnvironment { host, ca_cert, token_reviewer_jwt } = environment;
+    let config = kubernetes::Config {
+        kubernetes_host: host.clone(),
+        kubernetes_ca_cert: ca_cert.clone().unwrap_or_default(),
+        // In a pod Vault reads its own token and CA, which Kubernetes keeps fresh.
+        disable_local_ca_jwt: token_reviewer_jwt.is_some(),
+        ..kubernetes::Config::default()
+    };
+    (config, token_reviewer_jwt.as_ref())
+}
+
+fn operator_role(service_account: &str, namespace: &str, identity: &str) -> kubernetes::Role {
+    kubernetes::Role {
+        bound_service_account_names: vec![service_account.to_owned()],
+        bound_service_account_namespaces: vec![namespace.to_owned()],
+        audience: names::operator_audience(identity),
+        token: TokenParams {
+            ttl: TOKEN_TTL,
+            max_ttl: TOKEN_TTL,
+            policies: vec![OPERATOR_ROLE.to_owned()],
+            no_default_policy: true,
+            ..TokenParams::default()
+        },
+        ..kubernetes::Role::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_role_is_bound_to_one_account_and_the_audience_of_one_cluster() {
+        let role = operator_role("operator", "vaultkeeper", "uid-1");
+        assert_eq!(role.audience, "vaultkeeper.dev/cluster/uid-1");
+        assert_eq!(role.bound_service_account_names, ["operator"]);
+        assert_eq!(role.token.policies, [OPERATOR_ROLE]);
+        assert!(role.token.no_default_policy);
+    }
+
+    #[test]
+    fn the_operators_policy_never_reads_secrets() {
+        for path in ["secret/", "path \"*\"", "sys/raw", "auth/token/create"] {
+            assert!(!OPERATOR_POLICY.contains(path), "the policy must not name {path}");
+        }
+    }
+
+    #[test]
+    fn a_mount_of_another_type_is_never_replaced() {
+        let mut info = BTreeMap::new();
+        info.insert("secret/".to_owned(), MountInfo { kind: "pki".to_owned(), ..MountInfo::default() });
+        let wanted = |kind| Wanted { field: "f", path: "secret", kind, description: "", options: BTreeMap::new() };
+        assert!(matches!(is_missing(&info, &wanted("kv")), Err(Error::MountDiffers { .. })));
+        assert!(matches!(is_missing(&info, &wanted("pki")), Ok(false)));
+        info.clear();
+        assert!(matches!(is_missing(&info, &wanted("kv")), Ok(true)));
+    }
+}

@@ -1,0 +1,175 @@
+//! Why a reconcile of a VaultCluster failed.
+
+use super::keys::Unreadable;
+use super::tls;
+use crate::sessions::SessionError;
+
+/// One failed step.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A Kubernetes call failed.
+    #[error("failed to {step}")]
+    Kubernetes {
+        /// What was to be done.
+        step: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// What a write relied on has changed meanwhile; the next pass looks again.
+    #[error("failed to {step}: the key Secret has changed meanwhile")]
+    Outdated {
+        /// What was to be done.
+        step: &'static str,
+    },
+    /// An object of this name belongs to somebody else.
+    #[error("{kind} {name} exists and does not belong to this VaultCluster: delete or rename it, or rename the VaultCluster")]
+    NotOurs {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The key Secret is damaged.
+    #[error(transparent)]
+    Keys(#[from] Unreadable),
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// A Secret lacks a key.
+    #[error("Secret {name} lacks `{key}`: restore it from a backup")]
+    Incomplete {
+        /// Name of the Secret.
+        name: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A Vault call failed.
+    #[error("failed to {step} at {member}")]
+    Vault {
+        /// What was to be done.
+        step: &'static str,
+        /// The member's pod.
+        member: String,
+        /// The cause.
+        #[source]
+        source: Box<vaultkeeper_vault::Error>,
+    },
+    /// A client could not be built.
+    #[error("failed to build a client for a member")]
+    Build(#[from] vaultkeeper_vault::BuildError),
+    /// The operator's own login failed.
+    #[error(transparent)]
+    Session(#[from] Box<SessionError>),
+    /// The stored shares do not open a member.
+    #[error("the stored shares do not unseal {member}: somebody rekeyed this Vault, or its volume belongs to another cluster. Store the right shares in Secret {secret}")]
+    WrongShares {
+        /// The member's pod.
+        member: String,
+        /// Name of the key Secret.
+        secret: String,
+    },
+    /// The root token was lost before the operator's login worked.
+    #[error("the first root token is not valid any more, but the operator cannot log in either: generate a root token from the shares in Secret {secret} and store it there under `root-token`")]
+    BootstrapLost {
+        /// Name of the key Secret.
+        secret: String,
+        /// Why the login failed.
+        #[source]
+        source: Box<SessionError>,
+    },
+    /// The operator's login works but may not do what it must.
+    #[error("the operator's policy does not allow {path}: the root token is kept until it does")]
+    LoginTooWeak {
+        /// A path it must be able to write.
+        path: String,
+    },
+    /// The root token answers after it was revoked.
+    #[error("the first root token still answers after its revocation: it is revoked again")]
+    RootTokenAlive,
+    /// The shares of an initialisation were not stored, because another operator had given that attempt up.
+    #[error("this initialisation was given up by another operator: its empty store is thrown away and made anew")]
+    Abandoned,
+    /// A mount of the same path has another type.
+    #[error("{path} is already mounted with type {found}, not {wanted}: unmount it by hand or choose another path in {field}")]
+    MountDiffers {
+        /// Field of the spec.
+        field: &'static str,
+        /// Path of the mount.
+        path: String,
+        /// Its type in Vault.
+        found: String,
+        /// Its type in the spec.
+        wanted: String,
+    },
+    /// Something could not be encoded.
+    #[error("failed to encode a request")]
+    Encode(#[source] serde_json::Error),
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes")]
+    Random,
+}
+
+impl Error {
+    /// A failed Kubernetes call.
+    pub fn kubernetes(step: &'static str, source: kube::Error) -> Self {
+        Self::Kubernetes { step, source: Box::new(source) }
+    }
+
+    /// A failed Vault call.
+    pub fn vault(step: &'static str, member: &str, source: vaultkeeper_vault::Error) -> Self {
+        Self::Vault { step, member: member.to_owned(), source: Box::new(source) }
+    }
+
+    /// A word for metrics and conditions, from a bounded set.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Kubernetes { .. } => "KubernetesError",
+            Self::Outdated { .. } => "Outdated",
+            Self::NotOurs { .. } => "NameTaken",
+            Self::Keys(_) | Self::Incomplete { .. } => "KeySecretUnreadable",
+            Self::Tls(_) => "CertificateError",
+            Self::Vault { source, .. } => source.reason(),
+            Self::Build(_) => "ClientError",
+            Self::Session(source) => source.reason(),
+            Self::WrongShares { .. } => "WrongShares",
+            Self::BootstrapLost { .. } => "BootstrapLost",
+            Self::LoginTooWeak { .. } => "LoginTooWeak",
+            Self::RootTokenAlive => "RootTokenAlive",
+            Self::Abandoned => "InitializationAbandoned",
+            Self::MountDiffers { .. } => "MountDiffers",
+            Self::Encode(_) => "EncodeError",
+            Self::Random => "NoRandomness",
+        }
+    }
+
+    /// The whole chain in one line, for a condition.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let part = error.to_string();
+            if !text.contains(&part) {
+                text.push_str(": ");
+                text.push_str(&part);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// A deletion whose object is gone, or was replaced by another one, is done.
+pub(crate) fn unless_gone<T>(step: &'static str, result: Result<T, kube::Error>) -> Result<(), Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(Error::kubernetes(step, error)),
+    }
+}
+
+impl crate::controllers::ReconcileError for Error {
+    fn reason(&self) -> &'static str {
+        Self::reason(self)
+    }
+}

@@ -1,0 +1,194 @@
+//! Reads and writes the key Secret. Every write tests what it relies on, in the same request.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PostParams};
+use ring::rand::SecureRandom;
+use serde_json::{Value, json};
+use vaultkeeper_crds::{annotations, names};
+
+use super::error::Error;
+use super::keys::{self, KeyRecord, SealRecord, State};
+use super::validate::Validated;
+use crate::context::Context;
+
+/// Annotation with `<namespace>.<name>` of the VaultCluster.
+const SEAL_RECORD_POINTER: &str = "/metadata/annotations/vaultkeeper.dev~1seal-record";
+
+fn api(ctx: &Context) -> Api<Secret> {
+    Api::namespaced(ctx.client.clone(), &ctx.namespace)
+}
+
+fn encoded(text: &str) -> Value {
+    Value::String(STANDARD.encode(text))
+}
+
+/// Reads the key Secret of a cluster, past every cache.
+pub async fn get(ctx: &Context, namespace: &str, name: &str) -> Result<Option<KeyRecord>, Error> {
+    let secret = api(ctx)
+        .get_opt(&names::key_secret(namespace, name))
+        .await
+        .map_err(|e| Error::kubernetes("read the key Secret", e))?;
+    Ok(secret.as_ref().map(keys::read).transpose()?)
+}
+
+/// Creates the key Secret with the marker. One that exists is left as it is.
+pub async fn create_marker(ctx: &Context, cluster: &Validated) -> Result<(), Error> {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(names::key_secret(&cluster.namespace, &cluster.name)),
+            namespace: Some(ctx.namespace.clone()),
+            labels: Some(BTreeMap::from([(
+                "app.kubernetes.io/managed-by".to_owned(),
+                annotations::FIELD_MANAGER.to_owned(),
+            )])),
+            annotations: Some(BTreeMap::from([
+                (annotations::CLUSTER.to_owned(), format!("{}.{}", cluster.namespace, cluster.name)),
+                (keys::SEAL_RECORD.to_owned(), "{}".to_owned()),
+            ])),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".to_owned()),
+        data: Some(BTreeMap::from([
+            (keys::STATE.to_owned(), bytes(State::Initializing.as_str())),
+            (keys::ATTEMPT.to_owned(), bytes(&random_id()?)),
+            (keys::IDENTITY.to_owned(), bytes(&cluster.uid)),
+        ])),
+        ..Secret::default()
+    };
+    match api(ctx).create(&PostParams::default(), &secret).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+        Err(error) => Err(Error::kubernetes("create the key Secret", error)),
+    }
+}
+
+/// What became of an attempt to store the shares.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// They are in the Secret.
+    Yes,
+    /// The attempt was given up by another operator: these shares open a store that is being thrown away.
+    Abandoned,
+}
+
+/// Stores shares and root token in one write, if this attempt still stands.
+pub async fn store_initialized(
+    ctx: &Context,
+    cluster: &Validated,
+    attempt: &str,
+    data: &BTreeMap<String, ByteString>,
+) -> Result<Stored, Error> {
+    let mut operations = vec![
+        json!({"op": "test", "path": "/data/attempt", "value": encoded(attempt)}),
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initializing.as_str())}),
+    ];
+    operations.extend(data.iter().map(|(key, value)| {
+        json!({"op": "add", "path": format!("/data/{key}"), "value": STANDARD.encode(&value.0)})
+    }));
+    match patch(ctx, cluster, operations, "store the unseal shares").await {
+        Ok(()) => Ok(Stored::Yes),
+        Err(Error::Outdated { .. }) => {
+            // An earlier try may have been stored though its answer was lost.
+            let record = get(ctx, &cluster.namespace, &cluster.name).await?;
+            let ours = record.is_some_and(|r| r.attempt == attempt && r.state == State::Initialized);
+            Ok(if ours { Stored::Yes } else { Stored::Abandoned })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Condemns the volume of an initialisation whose reply was lost. From here on its shares are not stored any more.
+pub async fn begin_wipe(ctx: &Context, cluster: &Validated, attempt: &str, volume: &str) -> Result<(), Error> {
+    let operations = vec![
+        json!({"op": "test", "path": "/data/attempt", "value": encoded(attempt)}),
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initializing.as_str())}),
+        json!({"op": "replace", "path": "/data/state", "value": encoded(State::Wiping.as_str())}),
+        json!({"op": "add", "path": format!("/data/{}", keys::WIPING_VOLUME), "value": encoded(volume)}),
+    ];
+    patch(ctx, cluster, operations, "note that a store is being thrown away").await
+}
+
+/// Back to the marker, as a new attempt.
+pub async fn end_wipe(ctx: &Context, cluster: &Validated, attempt: &str) -> Result<(), Error> {
+    let operations = vec![
+        json!({"op": "test", "path": "/data/attempt", "value": encoded(attempt)}),
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Wiping.as_str())}),
+        json!({"op": "replace", "path": "/data/state", "value": encoded(State::Initializing.as_str())}),
+        json!({"op": "replace", "path": "/data/attempt", "value": encoded(&random_id()?)}),
+        json!({"op": "remove", "path": format!("/data/{}", keys::WIPING_VOLUME)}),
+    ];
+    patch(ctx, cluster, operations, "start a new attempt to initialise").await
+}
+
+/// Writes the memory of unsealed containers and latched members.
+pub async fn record_seals(ctx: &Context, cluster: &Validated, record: &KeyRecord, seals: &SealRecord) -> Result<(), Error> {
+    let text = serde_json::to_string(seals).map_err(Error::Encode)?;
+    let operations = vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": record.resource_version}),
+        json!({"op": "add", "path": SEAL_RECORD_POINTER, "value": text}),
+    ];
+    patch(ctx, cluster, operations, "record which members are unsealed").await
+}
+
+/// Removes the root token, which is dead by now.
+pub async fn remove_root_token(ctx: &Context, cluster: &Validated) -> Result<(), Error> {
+    let operations = vec![
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initialized.as_str())}),
+        json!({"op": "remove", "path": format!("/data/{}", keys::ROOT_TOKEN)}),
+    ];
+    patch(ctx, cluster, operations, "remove the revoked root token").await
+}
+
+/// Moves the keys of a deleted store aside, so that a new cluster of that name can start. They are never deleted.
+pub async fn retire(ctx: &Context, namespace: &str, name: &str) -> Result<Option<String>, Error> {
+    let current = names::key_secret(namespace, name);
+    let step = |e| Error::kubernetes("keep the keys of the deleted cluster", e);
+    let Some(secret) = api(ctx).get_opt(&current).await.map_err(step)? else { return Ok(None) };
+    let suffix = secret.metadata.uid.clone().unwrap_or_default();
+    let retired = format!("{current}.retired-{suffix}");
+    let copy = Secret {
+        metadata: ObjectMeta {
+            name: Some(retired.clone()),
+            namespace: secret.metadata.namespace.clone(),
+            labels: secret.metadata.labels.clone(),
+            annotations: secret.metadata.annotations.clone(),
+            ..ObjectMeta::default()
+        },
+        ..secret
+    };
+    match api(ctx).create(&PostParams::default(), &copy).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
+        Err(error) => return Err(step(error)),
+    }
+    match api(ctx).delete(&current, &DeleteParams::default()).await {
+        Ok(_) => Ok(Some(retired)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Some(retired)),
+        Err(error) => Err(step(error)),
+    }
+}
+
+async fn patch(ctx: &Context, cluster: &Validated, operations: Vec<Value>, step: &'static str) -> Result<(), Error> {
+    let operations: json_patch::Patch = serde_json::from_value(Value::Array(operations)).map_err(Error::Encode)?;
+    let name = names::key_secret(&cluster.namespace, &cluster.name);
+    match api(ctx).patch(&name, &super::patch_params(), &Patch::<Secret>::Json(operations)).await {
+        Ok(_) => Ok(()),
+        // 422: a test of the patch failed; 409: somebody wrote at the same moment.
+        Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => Err(Error::Outdated { step }),
+        Err(error) => Err(Error::kubernetes(step, error)),
+    }
+}
+
+fn random_id() -> Result<String, Error> {
+    let mut bytes = [0u8; 16];
+    ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}

@@ -1,0 +1,199 @@
+//! The key Secret: what it holds and how that is read. Pure; `key_store` does the I/O.
+//!
+//! One Secret per VaultCluster in the operator's namespace, without an owner reference. Its `state` says how
+//! far the initialisation went:
+//!
+//! - `initializing`: the marker, written before `sys/init`. With it and without shares, a member that says it
+//!   is initialised has lost us its reply: nobody can open that store.
+//! - `wiping`: the store of a lost reply is being thrown away.
+//! - `initialized`: the shares are here. There is never a second init.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use serde::{Deserialize, Serialize};
+use vaultkeeper_vault::{ExposeSecret, SecretString};
+
+/// Key of the state.
+pub const STATE: &str = "state";
+/// Key of the number that tells one attempt to initialise from the next.
+pub const ATTEMPT: &str = "attempt";
+/// Key of the identity that the operator's login is bound to: the UID of the first VaultCluster object.
+pub const IDENTITY: &str = "identity";
+/// Key of the UID of the volume that is being thrown away.
+pub const WIPING_VOLUME: &str = "wiping-volume";
+/// Key of the number of shares that unseal.
+pub const THRESHOLD: &str = "threshold";
+/// Key of the root token, which is here only until the operator's own login is proven.
+pub const ROOT_TOKEN: &str = "root-token";
+/// Prefix of the keys of the shares: `share-1`, `share-2`, …
+pub const SHARE_PREFIX: &str = "share-";
+/// Annotation: which container of each member was last seen unsealed, and which members are latched.
+pub const SEAL_RECORD: &str = "vaultkeeper.dev/seal-record";
+
+/// How far the initialisation went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The marker is there.
+    Initializing,
+    /// A store that nobody can open is being thrown away.
+    Wiping,
+    /// The shares are stored.
+    Initialized,
+}
+
+impl State {
+    /// The word in the Secret.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Wiping => "wiping",
+            Self::Initialized => "initialized",
+        }
+    }
+}
+
+/// Memory of unsealed containers and deliberate seals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SealRecord {
+    /// Member → the container that was last seen unsealed.
+    pub unsealed: BTreeMap<String, String>,
+    /// Members that somebody sealed on purpose.
+    pub latched: BTreeSet<String>,
+}
+
+/// The content of a key Secret.
+#[derive(Debug)]
+pub struct KeyRecord {
+    /// How far the initialisation went.
+    pub state: State,
+    /// Tells one attempt from the next.
+    pub attempt: String,
+    /// What the operator's login is bound to.
+    pub identity: String,
+    /// UID of the volume that is being thrown away.
+    pub wiping_volume: Option<String>,
+    /// The shares, in order.
+    pub shares: Vec<SecretString>,
+    /// How many of them unseal.
+    pub threshold: usize,
+    /// The root token of the initialisation, until it is revoked.
+    pub root_token: Option<SecretString>,
+    /// Memory of unsealed containers and deliberate seals.
+    pub seals: SealRecord,
+    /// Version of the Secret that was read.
+    pub resource_version: String,
+}
+
+/// Why a key Secret could not be understood. It is never overwritten then.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Secret {secret} does not hold a valid `{key}`: restore it from a backup, since it holds the only keys of this cluster")]
+pub struct Unreadable {
+    secret: String,
+    key: &'static str,
+}
+
+/// Reads a key Secret.
+pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
+    let name = secret.metadata.name.clone().unwrap_or_default();
+    let bad = |key| Unreadable { secret: name.clone(), key };
+    let empty = BTreeMap::new();
+    let data = secret.data.as_ref().unwrap_or(&empty);
+    let text = |key: &str| data.get(key).and_then(|b| std::str::from_utf8(&b.0).ok()).map(str::trim).filter(|t| !t.is_empty());
+    let state = match text(STATE).ok_or_else(|| bad(STATE))? {
+        "initializing" => State::Initializing,
+        "wiping" => State::Wiping,
+        "initialized" => State::Initialized,
+        _ => return Err(bad(STATE)),
+    };
+    let shares: Vec<SecretString> =
+        (1..=255).map_while(|n| text(&format!("{SHARE_PREFIX}{n}"))).map(SecretString::from).collect();
+    let threshold = match text(THRESHOLD) {
+        Some(number) => number.parse().map_err(|_| bad(THRESHOLD))?,
+        None => 0,
+    };
+    if state == State::Initialized && (threshold == 0 || shares.len() < threshold) {
+        return Err(bad("share-N"));
+    }
+    let seals = match secret.metadata.annotations.as_ref().and_then(|a| a.get(SEAL_RECORD)) {
+        Some(json) => serde_json::from_str(json).map_err(|_| bad(SEAL_RECORD))?,
+        None => SealRecord::default(),
+    };
+    Ok(KeyRecord {
+        state,
+        attempt: text(ATTEMPT).ok_or_else(|| bad(ATTEMPT))?.to_owned(),
+        identity: text(IDENTITY).ok_or_else(|| bad(IDENTITY))?.to_owned(),
+        wiping_volume: text(WIPING_VOLUME).map(str::to_owned),
+        shares,
+        threshold,
+        root_token: text(ROOT_TOKEN).map(SecretString::from),
+        seals,
+        resource_version: secret.metadata.resource_version.clone().unwrap_or_default(),
+    })
+}
+
+/// The data that one write adds when `sys/init` has answered.
+pub fn initialized_data(shares: &[SecretString], threshold: usize, root_token: &SecretString) -> BTreeMap<String, ByteString> {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let mut data: BTreeMap<String, ByteString> = shares
+        .iter()
+        .enumerate()
+        .map(|(n, share)| (format!("{SHARE_PREFIX}{}", n + 1), bytes(share.expose_secret())))
+        .collect();
+    data.insert(STATE.to_owned(), bytes(State::Initialized.as_str()));
+    data.insert(THRESHOLD.to_owned(), bytes(&threshold.to_string()));
+    data.insert(ROOT_TOKEN.to_owned(), bytes(root_token.expose_secret()));
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(pairs: &[(&str, &str)]) -> Secret {
+        Secret {
+            data: Some(pairs.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()),
+            ..Secret::default()
+        }
+    }
+
+    const MARKER: [(&str, &str); 3] = [("state", "initializing"), ("attempt", "a1"), ("identity", "u-1")];
+
+    #[test]
+    fn what_the_single_write_adds_is_read_back_whole() {
+        let shares: Vec<SecretString> = ["s1", "s2", "s3"].map(SecretString::from).into();
+        let mut stored = secret(&MARKER);
+        stored.data.as_mut().unwrap().extend(initialized_data(&shares, 2, &SecretString::from("root")));
+        let record = read(&stored).unwrap();
+        assert_eq!(record.state, State::Initialized);
+        assert_eq!(record.shares.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["s1", "s2", "s3"]);
+        assert_eq!((record.threshold, record.attempt.as_str()), (2, "a1"));
+        assert_eq!(record.root_token.unwrap().expose_secret(), "root");
+    }
+
+    #[test]
+    fn a_marker_without_shares_is_not_initialised() {
+        let record = read(&secret(&MARKER)).unwrap();
+        assert_eq!(record.state, State::Initializing);
+        assert!(record.shares.is_empty() && record.root_token.is_none());
+    }
+
+    #[test]
+    fn an_initialised_record_with_too_few_shares_is_refused_and_names_the_secret() {
+        let mut stored = secret(&[("state", "initialized"), ("attempt", "a"), ("identity", "u"), ("threshold", "3"), ("share-1", "x")]);
+        stored.metadata.name = Some("vault-keys.vault.main".to_owned());
+        let error = read(&stored).unwrap_err().to_string();
+        assert!(error.contains("vault-keys.vault.main") && error.contains("share-N"), "{error}");
+    }
+
+    #[test]
+    fn debug_output_holds_no_share_and_no_root_token() {
+        let shares: Vec<SecretString> = vec![SecretString::from("hidden-share")];
+        let mut stored = secret(&MARKER);
+        stored.data.as_mut().unwrap().extend(initialized_data(&shares, 1, &SecretString::from("hidden-root")));
+        let text = format!("{:?}", read(&stored).unwrap());
+        assert!(!text.contains("hidden"), "{text}");
+    }
+}

@@ -1,0 +1,309 @@
+//! What to do next, from what was observed. Pure: this is where keys could be lost, so nothing here does I/O.
+
+use std::collections::BTreeSet;
+
+use super::keys::{KeyRecord, SealRecord, State};
+use crate::members::{Member, Probe};
+
+/// Everything that decides about initialisation and seals.
+pub struct Observed<'a> {
+    /// One entry per wanted member, in order.
+    pub members: &'a [Member],
+    /// The key Secret.
+    pub record: Option<&'a KeyRecord>,
+    /// UID of the first member's volume claim.
+    pub first_volume: Option<&'a str>,
+    /// Reason given with the annotation that releases a latched seal.
+    pub release: Option<&'a str>,
+}
+
+/// One thing to do. Each is safe to repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Create the key Secret with the marker: proof that the operator can write where the keys will go.
+    Mark,
+    /// `sys/init` on the first member, then the shares and the root token in one write.
+    Initialize,
+    /// Note that the first member's volume holds a store that nobody can open.
+    BeginWipe {
+        /// UID of that volume's claim.
+        volume: String,
+    },
+    /// Delete that volume and its pod.
+    Wipe {
+        /// UID of that volume's claim.
+        volume: String,
+    },
+    /// The new volume is empty: back to the marker, as a new attempt.
+    EndWipe,
+    /// Write down which containers are unsealed and which members are latched.
+    RecordSeals(SealRecord),
+    /// Send the shares to a member.
+    Unseal {
+        /// Index in the list of members.
+        member: usize,
+    },
+    /// With the root token: audit, auth methods, the operator's own login; then revoke the root token.
+    Bootstrap,
+    /// With the operator's own login: keep the declared configuration.
+    Configure,
+}
+
+/// Why nothing can go on without a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Reason of the condition.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Steps of this pass, and what blocks further ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// Set when a person has to act.
+    pub blocked: Option<Blocked>,
+}
+
+impl Plan {
+    fn step(step: Step) -> Self {
+        Self { steps: vec![step], blocked: None }
+    }
+
+    fn blocked(reason: &'static str, message: String) -> Self {
+        Self { steps: Vec::new(), blocked: Some(Blocked { reason, message }) }
+    }
+}
+
+/// Decides.
+pub fn plan(observed: &Observed<'_>) -> Plan {
+    let Some(first) = observed.members.first() else { return Plan::default() };
+    let holds_data = |m: &&Member| m.probe.is_initialized();
+    match observed.record {
+        None => match observed.members.iter().find(holds_data) {
+            Some(member) => Plan::blocked(
+                "KeysMissing",
+                format!("{} is initialised, but the key Secret is not there: restore it from a backup. Nothing is initialised or unsealed until then", member.name),
+            ),
+            None if first.probe == Probe::Uninitialized => Plan::step(Step::Mark),
+            None => Plan::default(),
+        },
+        Some(record) => match record.state {
+            State::Initializing => plan_initializing(observed, first),
+            State::Wiping => plan_wiping(observed, record, first),
+            State::Initialized => plan_initialized(observed, record),
+        },
+    }
+}
+
+fn plan_initializing(observed: &Observed<'_>, first: &Member) -> Plan {
+    if let Some(other) = observed.members.iter().skip(1).find(|m| m.probe.is_initialized()) {
+        return Plan::blocked(
+            "ForeignData",
+            format!("{} already holds data, though this cluster was never initialised: delete its volume claim if that data is not needed", other.name),
+        );
+    }
+    match (&first.probe, observed.first_volume) {
+        (Probe::Uninitialized, _) => Plan::step(Step::Initialize),
+        // The reply of an earlier sys/init was lost before its shares were stored.
+        (probe, Some(volume)) if probe.is_initialized() => Plan::step(Step::BeginWipe { volume: volume.to_owned() }),
+        _ => Plan::default(),
+    }
+}
+
+fn plan_wiping(observed: &Observed<'_>, record: &KeyRecord, first: &Member) -> Plan {
+    let condemned = record.wiping_volume.as_deref();
+    match observed.first_volume {
+        Some(volume) if Some(volume) == condemned => Plan::step(Step::Wipe { volume: volume.to_owned() }),
+        Some(_) if first.probe == Probe::Uninitialized => Plan::step(Step::EndWipe),
+        _ => Plan::default(),
+    }
+}
+
+fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
+    if observed.members.iter().all(|m| m.probe == Probe::Uninitialized) {
+        return Plan::blocked(
+            "StorageLost",
+            "every member is empty, but keys of an earlier store exist: restore the volumes or a snapshot. \
+             If that data is gone for good, delete the key Secret by hand and the cluster starts anew"
+                .to_owned(),
+        );
+    }
+    let mut steps = Vec::new();
+    let seals = next_seals(observed, &record.seals);
+    if seals != record.seals {
+        steps.push(Step::RecordSeals(seals.clone()));
+    }
+    if !holds_all(&seals.latched, observed.members.len()) {
+        let sealed = observed.members.iter().enumerate().filter(|(_, m)| {
+            matches!(m.probe, Probe::Sealed { .. }) && m.container.is_some() && !seals.latched.contains(&m.name)
+        });
+        steps.extend(sealed.map(|(index, _)| Step::Unseal { member: index }));
+    }
+    if observed.members.iter().any(|m| m.probe == Probe::Active) {
+        steps.push(if record.root_token.is_some() { Step::Bootstrap } else { Step::Configure });
+    }
+    Plan { steps, blocked: None }
+}
+
+/// A member found sealed in the very container that was seen unsealed was sealed by somebody: latch it.
+fn next_seals(observed: &Observed<'_>, before: &SealRecord) -> SealRecord {
+    let mut seals = before.clone();
+    if observed.release.is_some() {
+        for member in std::mem::take(&mut seals.latched) {
+            seals.unsealed.remove(&member);
+        }
+    }
+    for member in observed.members {
+        let Some(container) = &member.container else { continue };
+        match member.probe {
+            Probe::Active | Probe::Standby => {
+                seals.unsealed.insert(member.name.clone(), container.clone());
+                // Somebody unsealed it by hand: that releases it as well.
+                seals.latched.remove(&member.name);
+            }
+            Probe::Sealed { .. } if seals.unsealed.get(&member.name) == Some(container) => {
+                seals.latched.insert(member.name.clone());
+            }
+            _ => {}
+        }
+    }
+    seals
+}
+
+/// With so many members sealed on purpose that the rest has no quorum, the whole cluster was meant: a new
+/// process of another member stays sealed too, since unsealing it would undo the seal.
+pub fn holds_all(latched: &BTreeSet<String>, members: usize) -> bool {
+    members - latched.len().min(members) < members / 2 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use vaultkeeper_vault::SecretString;
+
+    use super::*;
+
+    fn member(ordinal: u32, container: &str, probe: Probe) -> Member {
+        Member { name: format!("main-{ordinal}"), ordinal, node: None, container: Some(container.to_owned()), version: None, probe }
+    }
+
+    fn sealed() -> Probe {
+        Probe::Sealed { progress: 0 }
+    }
+
+    fn record(state: State) -> KeyRecord {
+        KeyRecord {
+            state,
+            attempt: "a".into(),
+            identity: "u".into(),
+            wiping_volume: None,
+            shares: vec![SecretString::from("s")],
+            threshold: 1,
+            root_token: None,
+            seals: SealRecord::default(),
+            resource_version: "1".into(),
+        }
+    }
+
+    fn run(members: &[Member], record: Option<&KeyRecord>, volume: Option<&str>) -> Plan {
+        plan(&Observed { members, record, first_volume: volume, release: None })
+    }
+
+    #[test]
+    fn the_marker_is_written_before_the_first_init() {
+        let members = [member(0, "c", Probe::Uninitialized), member(1, "c", Probe::Uninitialized)];
+        assert_eq!(run(&members, None, None).steps, [Step::Mark]);
+        assert_eq!(run(&members, Some(&record(State::Initializing)), None).steps, [Step::Initialize]);
+    }
+
+    #[test]
+    fn nothing_but_the_first_member_is_ever_initialised() {
+        let members = [member(0, "c", Probe::Pending), member(1, "c", Probe::Uninitialized)];
+        assert!(run(&members, None, None).steps.is_empty());
+        assert!(run(&members, Some(&record(State::Initializing)), None).steps.is_empty());
+    }
+
+    #[test]
+    fn a_lost_reply_leads_to_a_wipe_and_a_new_attempt() {
+        let lost = [member(0, "c", sealed())];
+        assert_eq!(run(&lost, Some(&record(State::Initializing)), Some("v1")).steps, [Step::BeginWipe { volume: "v1".into() }]);
+        let mut wiping = record(State::Wiping);
+        wiping.wiping_volume = Some("v1".into());
+        assert_eq!(run(&lost, Some(&wiping), Some("v1")).steps, [Step::Wipe { volume: "v1".into() }]);
+        let empty = [member(0, "d", Probe::Uninitialized)];
+        assert_eq!(run(&empty, Some(&wiping), Some("v2")).steps, [Step::EndWipe]);
+        assert!(run(&lost, Some(&wiping), Some("v2")).steps.is_empty(), "a volume that was not condemned is not wiped");
+    }
+
+    #[test]
+    fn a_stored_cluster_is_never_initialised_or_wiped_again() {
+        let empty = [member(0, "c", Probe::Uninitialized), member(1, "c", Probe::Uninitialized)];
+        let plan = run(&empty, Some(&record(State::Initialized)), Some("v1"));
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.blocked.unwrap().reason, "StorageLost");
+    }
+
+    #[test]
+    fn an_initialised_member_without_a_key_secret_blocks() {
+        let plan = run(&[member(0, "c", sealed())], None, Some("v1"));
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.blocked.unwrap().reason, "KeysMissing");
+    }
+
+    #[test]
+    fn a_new_process_is_unsealed_and_an_old_one_is_latched() {
+        let mut known = record(State::Initialized);
+        known.seals.unsealed.insert("main-0".into(), "c1".into());
+        let new = [member(0, "c2", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
+        let steps = run(&new, Some(&known), None).steps;
+        assert!(steps.contains(&Step::Unseal { member: 0 }), "{steps:?}");
+
+        let same = [member(0, "c1", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
+        let steps = run(&same, Some(&known), None).steps;
+        assert!(!steps.iter().any(|s| matches!(s, Step::Unseal { .. })), "{steps:?}");
+        let Some(Step::RecordSeals(seals)) = steps.first() else { panic!("the latch must be recorded first: {steps:?}") };
+        assert!(seals.latched.contains("main-0"));
+    }
+
+    #[test]
+    fn a_latch_outlives_a_restart_of_the_member() {
+        let mut known = record(State::Initialized);
+        known.seals.latched.insert("main-0".into());
+        known.seals.unsealed.insert("main-0".into(), "c1".into());
+        let members = [member(0, "c2", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
+        let steps = run(&members, Some(&known), None).steps;
+        assert!(!steps.iter().any(|s| matches!(s, Step::Unseal { .. })), "{steps:?}");
+    }
+
+    #[test]
+    fn two_latched_of_three_hold_the_third_as_well() {
+        let mut known = record(State::Initialized);
+        known.seals.latched.extend(["main-0".to_owned(), "main-1".to_owned()]);
+        let members = [member(0, "c", sealed()), member(1, "c", sealed()), member(2, "new", sealed())];
+        assert!(!run(&members, Some(&known), None).steps.iter().any(|s| matches!(s, Step::Unseal { .. })));
+    }
+
+    #[test]
+    fn a_release_unseals_what_was_latched() {
+        let mut known = record(State::Initialized);
+        known.seals.latched.insert("main-0".into());
+        known.seals.unsealed.insert("main-0".into(), "c1".into());
+        let members = [member(0, "c1", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
+        let observed = Observed { members: &members, record: Some(&known), first_volume: None, release: Some("drill over") };
+        let steps = plan(&observed).steps;
+        assert!(matches!(steps.first(), Some(Step::RecordSeals(s)) if s.latched.is_empty()), "{steps:?}");
+        assert!(steps.contains(&Step::Unseal { member: 0 }), "{steps:?}");
+    }
+
+    #[test]
+    fn the_root_token_means_bootstrap_and_its_absence_means_upkeep() {
+        let members = [member(0, "c", Probe::Active)];
+        let mut known = record(State::Initialized);
+        known.seals.unsealed.insert("main-0".into(), "c".into());
+        assert_eq!(run(&members, Some(&known), None).steps, [Step::Configure]);
+        known.root_token = Some(SecretString::from("r"));
+        assert_eq!(run(&members, Some(&known), None).steps, [Step::Bootstrap]);
+    }
+}

@@ -1,0 +1,39 @@
+//! The Vault seam: how the operator gets a client for one member.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vaultkeeper_vault::{BuildError, Client};
+
+/// One member, as the operator addresses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// DNS name in the URL, which the member's certificate must hold.
+    pub host: String,
+    /// Where to connect: the pod's own address. DNS is left out, since a name that was asked for before
+    /// its pod existed is cached as missing for up to 30 s.
+    pub address: SocketAddr,
+    /// CA bundle in PEM that must have signed the member's certificate.
+    pub ca: String,
+}
+
+/// Builds clients for members.
+pub trait Connect: Send + Sync {
+    /// A client without a token for the node, with this limit for each call.
+    fn connect(&self, node: &Node, timeout: Duration) -> Result<Client, BuildError>;
+}
+
+/// Connects over HTTPS.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HttpsConnect;
+
+impl Connect for HttpsConnect {
+    fn connect(&self, node: &Node, timeout: Duration) -> Result<Client, BuildError> {
+        Client::builder(format!("https://{}:{}", node.host, node.address.port()))
+            .ca_pem(&node.ca)
+            .connect_to(node.address)
+            .timeout(timeout)
+            .user_agent(concat!("vaultkeeper-operator/", env!("CARGO_PKG_VERSION")))
+            .build()
+    }
+}

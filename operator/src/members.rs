@@ -1,0 +1,147 @@
+//! What the members of a cluster answer right now.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use vaultkeeper_crds::{annotations, names};
+use vaultkeeper_vault::Client;
+
+use crate::connect::Node;
+use crate::context::Context;
+
+/// How long a member may take to say how it is. A member in `sys/init` takes longer and is asked again.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One wanted member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Name of the pod.
+    pub name: String,
+    /// Its number.
+    pub ordinal: u32,
+    /// How to reach it, once its pod has an address.
+    pub node: Option<Node>,
+    /// Id of the running container. Another id means another process.
+    pub container: Option<String>,
+    /// Version that the server reports.
+    pub version: Option<String>,
+    /// What it answered.
+    pub probe: Probe,
+}
+
+/// What a member answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// There is no running container, or its pod is being deleted.
+    Pending,
+    /// It does not answer, and why.
+    Unreachable(String),
+    /// It holds no keys and has not joined.
+    Uninitialized,
+    /// It is sealed.
+    Sealed {
+        /// Shares that it has been given so far.
+        progress: u32,
+    },
+    /// It was removed from its Raft cluster and can only rejoin empty.
+    Removed,
+    /// It is unsealed and not active.
+    Standby,
+    /// It is active.
+    Active,
+}
+
+impl Probe {
+    /// Whether the member says that it holds data of an initialised cluster.
+    pub fn is_initialized(&self) -> bool {
+        matches!(self, Self::Sealed { .. } | Self::Removed | Self::Standby | Self::Active)
+    }
+
+    /// Whether the member serves.
+    pub fn serves(&self) -> bool {
+        matches!(self, Self::Standby | Self::Active)
+    }
+
+    /// The word in the status.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Unreachable(_) => "Unreachable",
+            Self::Uninitialized => "Uninitialized",
+            Self::Sealed { .. } => "Sealed",
+            Self::Removed => "Removed",
+            Self::Standby => "Standby",
+            Self::Active => "Active",
+        }
+    }
+}
+
+/// Asks every wanted member, all at once.
+///
+/// # Errors
+/// When the pods cannot be listed. A member that does not answer is no error.
+pub async fn observe(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+    replicas: u32,
+    ca: &str,
+) -> Result<Vec<Member>, kube::Error> {
+    let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
+    let pods = Api::<Pod>::namespaced(ctx.client.clone(), namespace).list(&selector).await?;
+    let asked = (0..replicas).map(|ordinal| {
+        let pod_name = names::member(name, ordinal);
+        let pod = pods.items.iter().find(|p| p.name_any() == pod_name);
+        let host = names::member_host(namespace, name, ordinal);
+        let running = pod.and_then(running);
+        async move {
+            let Some((ip, container)) = running else {
+                return Member { name: pod_name, ordinal, node: None, container: None, version: None, probe: Probe::Pending };
+            };
+            let node = Node { host, address: SocketAddr::new(ip, names::API_PORT), ca: ca.to_owned() };
+            let (probe, version) = match ctx.vault.connect(&node, PROBE_TIMEOUT) {
+                Ok(client) => ask(&client).await,
+                Err(error) => (Probe::Unreachable(error.to_string()), None),
+            };
+            Member { name: pod_name, ordinal, node: Some(node), container: Some(container), version, probe }
+        }
+    });
+    Ok(join_all(asked).await)
+}
+
+/// Address and container of a pod whose server runs.
+fn running(pod: &Pod) -> Option<(IpAddr, String)> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let status = pod.status.as_ref()?;
+    let container = status.container_statuses.as_ref()?.iter().find(|c| c.name == crate::cluster::build::CONTAINER)?;
+    container.state.as_ref()?.running.as_ref()?;
+    Some((status.pod_ip.as_ref()?.parse().ok()?, container.container_id.clone()?))
+}
+
+async fn ask(client: &Client) -> (Probe, Option<String>) {
+    let status = match client.seal_status().await {
+        Ok(status) => status,
+        Err(error) => return (Probe::Unreachable(error.to_string()), None),
+    };
+    let version = Some(status.version.clone());
+    let probe = if status.removed_from_cluster {
+        Probe::Removed
+    } else if !status.initialized {
+        Probe::Uninitialized
+    } else if status.sealed {
+        Probe::Sealed { progress: status.progress }
+    } else {
+        // The node addressed says whether it is active; labels and Services are hints only.
+        match client.on_this_node().leader().await {
+            Ok(leader) if leader.is_self => Probe::Active,
+            _ => Probe::Standby,
+        }
+    };
+    (probe, version)
+}
