@@ -3,9 +3,10 @@
 mod wait_ready;
 
 use std::future::Future;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -198,6 +199,34 @@ impl Cluster {
     /// `kubectl` with the administrator's kubeconfig, inside the cluster's network.
     pub fn kubectl(&self) -> anyhow::Result<Command> {
         self.tool(Server::Kubectl)
+    }
+
+    /// Runs kubectl to its end with `input` as its standard input, and gives what it prints.
+    pub fn kubectl_text(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
+        let mut child = self
+            .kubectl()?
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run kubectl through nsenter (Debian package util-linux)")?;
+        if let Some(mut stdin) = child.stdin.take()
+            && let Err(error) = stdin.write_all(input.as_bytes())
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(error).context("cannot write to kubectl");
+        }
+        let output = child.wait_with_output().context("cannot wait for kubectl")?;
+        if !output.status.success() {
+            bail!(
+                "kubectl {} failed ({}): {}",
+                args.join(" "),
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        String::from_utf8(output.stdout).context("kubectl did not answer in UTF-8")
     }
 
     /// `helm` with the administrator's kubeconfig, inside the cluster's network.

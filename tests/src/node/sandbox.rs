@@ -91,6 +91,10 @@ impl Sandbox {
             program.to_string_lossy().into_owned(),
         ];
         wrapped.extend(args);
+        // containerd looks for runc, and the CNI plugins for iptables, where a user's PATH may not lead.
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut env = env;
+        env.push(("PATH".to_owned(), format!("{path}:/usr/sbin:/sbin")));
         ProcessSpec {
             name,
             program: "nsenter".into(),
