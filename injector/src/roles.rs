@@ -1,0 +1,242 @@
+//! Which VaultRole a pod logs in with: the roles of its namespace by ServiceAccount, and the choice among them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{PoisonError, RwLock};
+
+use vaultkeeper_crds::annotations::COMPATIBLE_PREFIX;
+use vaultkeeper_crds::{VaultRole, names};
+
+use crate::annotations::{Annotations, table};
+use crate::denial::Denial;
+
+/// What is kept of a VaultRole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The VaultRole's name.
+    pub name: String,
+    /// The namespace of its VaultCluster.
+    pub cluster_namespace: String,
+    /// The name of its VaultCluster.
+    pub cluster_name: String,
+    /// The ServiceAccounts whose pods may log in with it.
+    pub service_accounts: Vec<String>,
+}
+
+impl Binding {
+    /// What a VaultRole binds; `None` when no pod can log in with it.
+    pub fn of(role: &VaultRole) -> Option<Self> {
+        let login = role.spec.kubernetes.as_ref()?;
+        if role.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        Some(Self {
+            name: role.metadata.name.clone()?,
+            cluster_namespace: role.spec.cluster.namespace.clone(),
+            cluster_name: role.spec.cluster.name.clone(),
+            service_accounts: login.service_accounts.clone(),
+        })
+    }
+
+    fn binds(&self, service_account: &str) -> bool {
+        self.service_accounts.iter().any(|bound| bound == service_account)
+    }
+}
+
+/// All bindings of the cluster by namespace and name. Cheap to read, as every review does.
+#[derive(Debug, Default)]
+pub struct Index {
+    namespaces: RwLock<HashMap<String, BTreeMap<String, Binding>>>,
+}
+
+impl Index {
+    /// The bindings of one namespace.
+    pub fn namespace(&self, namespace: &str) -> Vec<Binding> {
+        let all = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(namespace)
+            .map(|roles| roles.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Takes a new or changed VaultRole in.
+    pub fn apply(&self, role: &VaultRole) {
+        let (Some(namespace), Some(name)) = (&role.metadata.namespace, &role.metadata.name) else {
+            return;
+        };
+        let mut all = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        match Binding::of(role) {
+            Some(binding) => {
+                all.entry(namespace.clone())
+                    .or_default()
+                    .insert(name.clone(), binding);
+            }
+            None => remove(&mut all, namespace, name),
+        }
+    }
+
+    /// Forgets a VaultRole.
+    pub fn delete(&self, role: &VaultRole) {
+        let (Some(namespace), Some(name)) = (&role.metadata.namespace, &role.metadata.name) else {
+            return;
+        };
+        remove(
+            &mut self.namespaces.write().unwrap_or_else(PoisonError::into_inner),
+            namespace,
+            name,
+        );
+    }
+
+    /// Replaces everything by what a new list holds.
+    pub fn reset(&self, roles: &[VaultRole]) {
+        let mut fresh: HashMap<String, BTreeMap<String, Binding>> = HashMap::new();
+        for role in roles {
+            if let (Some(namespace), Some(binding)) = (&role.metadata.namespace, Binding::of(role)) {
+                fresh
+                    .entry(namespace.clone())
+                    .or_default()
+                    .insert(binding.name.clone(), binding);
+            }
+        }
+        *self.namespaces.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+}
+
+fn remove(all: &mut HashMap<String, BTreeMap<String, Binding>>, namespace: &str, name: &str) {
+    if let Some(roles) = all.get_mut(namespace) {
+        roles.remove(name);
+        if roles.is_empty() {
+            all.remove(namespace);
+        }
+    }
+}
+
+/// Where and as whom the agent logs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The role on Vault's Kubernetes auth method.
+    pub role: String,
+    /// The address of Vault.
+    pub address: String,
+    /// The ConfigMap of the pod's namespace with the CA bundle under [`names::CA_KEY`].
+    pub ca_config_map: Option<String>,
+}
+
+/// Chooses the identity of a pod from its annotations and the VaultRoles of its namespace.
+///
+/// `default_address` is the address for pods whose role is annotated and bound by no VaultRole.
+///
+/// # Errors
+/// None or several VaultRoles bind the ServiceAccount and the annotations do not settle it.
+pub fn identify(
+    namespace: &str,
+    service_account: &str,
+    annotations: &Annotations,
+    bindings: &[Binding],
+    default_address: Option<&str>,
+) -> Result<Identity, Denial> {
+    let bound: Vec<&Binding> = bindings
+        .iter()
+        .filter(|binding| binding.binds(service_account))
+        .collect();
+    let address = annotations.service.as_ref().map(|given| given.value.as_str());
+    let chosen = match (&annotations.role, bound.as_slice()) {
+        (Some(role), bound) => {
+            let named = bound
+                .iter()
+                .find(|binding| is_named(binding, namespace, &role.value));
+            match (named, address.or(default_address)) {
+                (Some(binding), _) => binding,
+                // A role that somebody else made in Vault, which decides itself whom it lets in.
+                (None, Some(address)) => {
+                    return Ok(Identity {
+                        role: role.value.clone(),
+                        address: address.to_owned(),
+                        ca_config_map: ca_of_address(address, bindings),
+                    });
+                }
+                (None, None) => {
+                    return Err(Denial::annotation(
+                        &role.key,
+                        unbound(namespace, service_account, &role.value, bindings, bound),
+                    ));
+                }
+            }
+        }
+        (None, [only]) => only,
+        (None, []) => {
+            return Err(Denial::Invalid(format!(
+                "no VaultRole in namespace {namespace} binds ServiceAccount {service_account}: create one whose \
+                 spec.kubernetes.serviceAccounts holds it, or set {COMPATIBLE_PREFIX}{} and {COMPATIBLE_PREFIX}{}",
+                table::ROLE,
+                table::SERVICE
+            )));
+        }
+        (None, several) => {
+            return Err(Denial::Invalid(format!(
+                "several VaultRoles in namespace {namespace} bind ServiceAccount {service_account}: name one of {} in \
+                 {COMPATIBLE_PREFIX}{}",
+                list(several.iter().copied()),
+                table::ROLE
+            )));
+        }
+    };
+    Ok(Identity {
+        role: names::vault_name(namespace, &chosen.name),
+        address: address.map_or_else(
+            || names::address(&chosen.cluster_namespace, &chosen.cluster_name),
+            str::to_owned,
+        ),
+        ca_config_map: Some(names::ca_config_map(
+            &chosen.cluster_namespace,
+            &chosen.cluster_name,
+        )),
+    })
+}
+
+fn is_named(binding: &Binding, namespace: &str, role: &str) -> bool {
+    role == binding.name || role == names::vault_name(namespace, &binding.name)
+}
+
+/// The CA of a cluster that a VaultRole of the namespace belongs to, when the address is that cluster's.
+fn ca_of_address(address: &str, bindings: &[Binding]) -> Option<String> {
+    let of = |binding: &Binding| (binding.cluster_namespace.clone(), binding.cluster_name.clone());
+    let address = address.trim_end_matches('/');
+    bindings
+        .iter()
+        .map(of)
+        .find(|(namespace, name)| names::address(namespace, name) == address)
+        .map(|(namespace, name)| names::ca_config_map(&namespace, &name))
+}
+
+fn unbound(
+    namespace: &str,
+    service_account: &str,
+    role: &str,
+    bindings: &[Binding],
+    bound: &[&Binding],
+) -> String {
+    if let Some(other) = bindings.iter().find(|binding| is_named(binding, namespace, role)) {
+        return format!(
+            "VaultRole {} does not bind ServiceAccount {service_account}: add it to its spec.kubernetes.serviceAccounts",
+            other.name
+        );
+    }
+    let remedy = match bound {
+        [] => "create it".to_owned(),
+        several => format!("name one of {}", list(several.iter().copied())),
+    };
+    format!(
+        "no VaultRole {role:?} in namespace {namespace} binds ServiceAccount {service_account}: {remedy}, or set \
+         {COMPATIBLE_PREFIX}{} to the address of a Vault that has this role",
+        table::SERVICE
+    )
+}
+
+fn list<'a>(bindings: impl Iterator<Item = &'a Binding>) -> String {
+    bindings
+        .map(|binding| binding.name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests;
