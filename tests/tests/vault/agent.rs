@@ -1,0 +1,270 @@
+//! The agent against a real Vault: login, files, change, outage, revocation, signals.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::ensure;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use vaultkeeper_tests::certs::Ca;
+use vaultkeeper_tests::reaper::OwnedRun;
+use vaultkeeper_tests::vault_server::{Config, VaultServer};
+use vaultkeeper_tests::wait;
+use vaultkeeper_vault::Client;
+use vaultkeeper_vault::auth::params::{TokenKind, TokenParams};
+
+use crate::TESTBED;
+use crate::agent_support::{DEADLINE, Rig, program};
+use crate::client_support::{solo, split, unseal};
+
+fn ttl(seconds: u64) -> TokenParams {
+    TokenParams {
+        ttl: Duration::from_secs(seconds),
+        ..TokenParams::default()
+    }
+}
+
+async fn rig(name: &str, token: TokenParams) -> (Rig, OwnedRun) {
+    let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
+    let solo = solo().await;
+    (
+        Rig::new(name, &solo.root, &solo.ca_pem, run.path(), token).await,
+        run,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_rendered_and_rendered_again_after_it_changed() {
+    let (rig, run) = rig("change", ttl(3600)).await;
+    rig.write_secret("hunter-one").await;
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    rig.wait_for("app:hunter-one:5432");
+    let mode = fs::metadata(rig.file()).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o440, "the mode asked for");
+
+    rig.write_secret("hunter-two").await;
+    rig.wait_for("app:hunter-two:5432");
+    assert_eq!(
+        agent.count("logged in"),
+        1,
+        "one login is enough:\n{}",
+        agent.log()
+    );
+    let log = agent.log();
+    for hidden in ["hunter-one", "hunter-two", rig.secret_id(), "hvs."] {
+        assert!(!log.contains(hidden), "{hidden:?} must not be in the log:\n{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_is_replaced_by_one_login() {
+    let (rig, run) = rig("revoked", ttl(3600)).await;
+    rig.write_secret("first").await;
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    rig.wait_for("app:first:5432");
+    let tokens = rig.tokens().await;
+    assert_eq!(tokens.len(), 1, "one login makes one token");
+
+    rig.root().revoke_accessor(&tokens[0]).await.unwrap();
+    rig.write_secret("second").await;
+    rig.wait_for("app:second:5432");
+    assert_eq!(
+        agent.count("logged in"),
+        2,
+        "exactly one more login:\n{}",
+        agent.log()
+    );
+    assert_eq!(rig.tokens().await.len(), 1, "exactly one living token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_policy_makes_no_storm_of_logins() {
+    let (rig, run) = rig("policy", ttl(3600)).await;
+    rig.write_secret("first").await;
+    let template = "{{ with secret \"kv-policy/data/other\" }}{{ .Data.data.x }}{{ end }}";
+    let agent = rig.start(&rig.config(template), &run);
+    agent.wait_for("denied", 5);
+    agent.wait_for("a policy is missing", 2);
+    assert_eq!(
+        agent.count("logged in"),
+        1,
+        "the token is good, so no other is needed:\n{}",
+        agent.log()
+    );
+    assert!(!rig.file().exists(), "nothing may be written without an answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_lived_token_is_renewed_and_replaced_before_its_maximum() {
+    let token = TokenParams {
+        max_ttl: Duration::from_secs(9),
+        ..ttl(3)
+    };
+    let (rig, run) = rig("short", token).await;
+    rig.write_secret("first").await;
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    agent.wait_for("renewed the token", 2);
+    agent.wait_for("logged in", 2);
+    rig.write_secret("second").await;
+    rig.wait_for("app:second:5432");
+    assert_eq!(
+        agent.count("denied"),
+        0,
+        "the token must never be left to die:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_token_is_replaced_and_never_renewed() {
+    let token = TokenParams {
+        kind: TokenKind::Batch,
+        ..ttl(4)
+    };
+    let (rig, run) = rig("batch", token).await;
+    rig.write_secret("first").await;
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    agent.wait_for("logged in", 3);
+    rig.wait_for("app:first:5432");
+    assert_eq!(
+        agent.count("renew"),
+        agent.count("renewable=false"),
+        "nothing to renew:\n{}",
+        agent.log()
+    );
+    assert_eq!(
+        agent.count("denied"),
+        0,
+        "the token must never be left to die:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_stays_while_vault_is_away_and_follows_again_afterwards() {
+    let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
+    let ca = Ca::new("vault-ca").unwrap();
+    let mut server = VaultServer::start(Config::single("outage").unwrap(), &ca, &run)
+        .await
+        .unwrap();
+    let client = Client::builder(server.url())
+        .ca_pem(server.ca_pem())
+        .build()
+        .unwrap();
+    let keys = client.init(&split(1, 1)).await.unwrap();
+    unseal(&client, &keys.keys).await;
+    let root = client.with_token(&keys.root_token);
+    let rig = Rig::new("outage", &root, server.ca_pem(), run.path(), ttl(3600)).await;
+    rig.write_secret("first").await;
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    rig.wait_for("app:first:5432");
+
+    server.stop().unwrap();
+    agent.wait_for("no connection", 2);
+    rig.wait_for("app:first:5432");
+    server.start_again().await.unwrap();
+    agent.wait_for("sealed", 1);
+    rig.wait_for("app:first:5432");
+    unseal(&client, &keys.keys).await;
+    rig.write_secret("second").await;
+    rig.wait_for("app:second:5432");
+    assert_eq!(
+        agent.count("logged in"),
+        1,
+        "the token outlived the outage:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_destination_is_shown_and_retried() {
+    let (rig, run) = rig("blocked", ttl(3600)).await;
+    rig.write_secret("first").await;
+    // A folder in the place of the temporary file: that stops root, too.
+    let obstacle = rig.file().with_file_name(".app.conf.vaultkeeper");
+    fs::create_dir(&obstacle).unwrap();
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    agent.wait_for("not written", 2);
+    fs::remove_dir(&obstacle).unwrap();
+    rig.wait_for("app:first:5432");
+}
+
+/// A child that does not outlive its test.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_with_success_and_ready_tells_whether_files_exist() {
+    let (rig, _run) = rig("signal", ttl(3600)).await;
+    rig.write_secret("first").await;
+    let config = STANDARD.encode(rig.config(&rig.template()).to_string());
+    let agent = |verb: &str| {
+        let mut command = Command::new(program());
+        command
+            .arg(verb)
+            .env_clear()
+            .env("VAULT_CONFIG", &config)
+            .stderr(Stdio::null());
+        command
+    };
+    assert_eq!(
+        agent("ready").status().unwrap().code(),
+        Some(1),
+        "no file is there yet"
+    );
+    let mut child = Child(agent("run").spawn().unwrap());
+    rig.wait_for("app:first:5432");
+    assert_eq!(
+        agent("ready").status().unwrap().code(),
+        Some(0),
+        "every file is there"
+    );
+
+    let pid = rustix::process::Pid::from_child(&child.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let status = wait::until("the agent to end", Duration::from_secs(5), || {
+        let status = child.0.try_wait()?;
+        ensure!(status.is_some(), "it still runs");
+        Ok(status)
+    });
+    assert_eq!(
+        status.unwrap().and_then(|status| status.code()),
+        Some(0),
+        "a stop that was asked for is a success"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_with_success_once_everything_is_rendered_when_asked_to() {
+    let (rig, run) = rig("once", ttl(3600)).await;
+    rig.write_secret("first").await;
+    let mut config = rig.config(&rig.template());
+    config["exit_after_auth"] = true.into();
+    let file = run.join("config.json");
+    fs::write(&file, config.to_string()).unwrap();
+    let mut command = Command::new(program());
+    command
+        .env_clear()
+        .arg(format!("-config={}", file.display()))
+        .stderr(Stdio::null());
+    let mut child = Child(command.spawn().unwrap());
+    let status = wait::until("the agent to end", DEADLINE, || {
+        let status = child.0.try_wait()?;
+        ensure!(status.is_some(), "it still runs");
+        Ok(status)
+    });
+    assert_eq!(
+        status.unwrap().and_then(|status| status.code()),
+        Some(0),
+        "everything is rendered"
+    );
+    rig.wait_for("app:first:5432");
+}
