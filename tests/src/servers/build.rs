@@ -1,6 +1,7 @@
 //! Builds a server with the Go toolchain, once for all checkouts and all runs of this user.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -37,6 +38,10 @@ pub(super) fn build(server: Server) -> anyhow::Result<PathBuf> {
 fn compile(server: Server, output: &Path, log: &Path) -> anyhow::Result<()> {
     let mut step = Step::begin(format!("building {}", server.name()));
     let log_file = File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
+    // Go's own place for temporary files is /tmp, where an interrupted build would leave gigabytes.
+    let temporary = output.with_extension("tmp");
+    remove_if_there(&temporary)?;
+    fs::create_dir_all(&temporary).with_context(|| format!("cannot make {}", temporary.display()))?;
     let mut go = Command::new("go")
         .arg("build")
         .args(cache::FLAGS)
@@ -46,6 +51,7 @@ fn compile(server: Server, output: &Path, log: &Path) -> anyhow::Result<()> {
         .current_dir(cache::module_folder(server))
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
+        .env("GOTMPDIR", &temporary)
         .env_remove("GOFLAGS")
         .stdin(Stdio::null())
         .stdout(log_file.try_clone()?)
@@ -59,6 +65,7 @@ fn compile(server: Server, output: &Path, log: &Path) -> anyhow::Result<()> {
         step.tick();
         wait::pause();
     };
+    remove_if_there(&temporary)?;
     ensure!(
         status.success(),
         "cannot build {} ({status}){}",
@@ -67,6 +74,15 @@ fn compile(server: Server, output: &Path, log: &Path) -> anyhow::Result<()> {
     );
     step.done();
     Ok(())
+}
+
+fn remove_if_there(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits until no other process builds servers of this module.
