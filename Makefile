@@ -51,8 +51,9 @@ servers: testbed ## Build the pinned servers (etcd, Kubernetes, Vault, …) into
 images: testbed ## Build the container images as tar files
 	@$(testbed) images
 
-crds: prepare ## Write crds/*.yaml again from the Rust types
+crds: prepare ## Write crds/*.yaml and the chart's copies again from the Rust types
 	cargo run --quiet --locked --package vaultkeeper-crds -- crds
+	cargo run --quiet --locked --package vaultkeeper-crds -- charts/vaultkeeper/files/crds
 
 up: testbed ## Bring up a cluster and leave it running (root)
 	@$(testbed) up
