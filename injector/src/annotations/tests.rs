@@ -2,7 +2,10 @@ use super::table::{ROWS, Shape};
 use super::*;
 
 fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
-    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    entries
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn full(short: &str) -> String {
@@ -57,8 +60,13 @@ fn every_annotation_takes_good_values_and_denies_bad_ones_by_its_full_key() {
             let taken = parse(&map(&[(&key, good)]));
             assert!(taken.is_ok(), "{key}: {good:?} must be taken: {taken:?}");
             if let Some(bad) = bad {
-                let denial = parse(&map(&[(&key, bad)])).expect_err("a bad value must be denied").to_string();
-                assert!(denial.starts_with(&format!("{key}: ")), "{bad:?} must be denied by its key: {denial}");
+                let denial = parse(&map(&[(&key, bad)]))
+                    .expect_err("a bad value must be denied")
+                    .to_string();
+                assert!(
+                    denial.starts_with(&format!("{key}: ")),
+                    "{bad:?} must be denied by its key: {denial}"
+                );
             }
         }
     }
@@ -67,15 +75,24 @@ fn every_annotation_takes_good_values_and_denies_bad_ones_by_its_full_key() {
 #[test]
 fn every_annotation_that_is_read_has_values_in_these_tests() {
     for row in ROWS.iter().filter(|row| matches!(row.effect, Effect::Read(_))) {
-        let sample = if row.shape == Shape::Named { format!("{}x", row.key) } else { row.key.to_owned() };
-        assert!(VALUES.iter().any(|(short, ..)| *short == sample), "{sample} has no good and bad value here");
+        let sample = if row.shape == Shape::Named {
+            format!("{}x", row.key)
+        } else {
+            row.key.to_owned()
+        };
+        assert!(
+            VALUES.iter().any(|(short, ..)| *short == sample),
+            "{sample} has no good and bad value here"
+        );
     }
 }
 
 #[test]
 fn no_two_rows_have_the_same_key() {
     for (index, row) in ROWS.iter().enumerate() {
-        let twin = ROWS[..index].iter().find(|other| (other.key, other.shape) == (row.key, row.shape));
+        let twin = ROWS[..index]
+            .iter()
+            .find(|other| (other.key, other.shape) == (row.key, row.shape));
         assert!(twin.is_none(), "{} is in the table twice", row.key);
     }
 }
@@ -83,7 +100,11 @@ fn no_two_rows_have_the_same_key() {
 #[test]
 fn what_the_app_needs_and_is_not_there_yet_is_denied_and_the_rest_warned_about() {
     for row in ROWS {
-        let short = if row.shape == Shape::Named { format!("{}x", row.key) } else { row.key.to_owned() };
+        let short = if row.shape == Shape::Named {
+            format!("{}x", row.key)
+        } else {
+            row.key.to_owned()
+        };
         let key = full(&short);
         let result = parse(&map(&[(&key, "true")]));
         match row.effect {
@@ -93,7 +114,10 @@ fn what_the_app_needs_and_is_not_there_yet_is_denied_and_the_rest_warned_about()
             }
             Effect::NotYet | Effect::Pointless(_) => {
                 let (_, warnings) = result.expect("it must be taken");
-                assert!(warnings.iter().any(|w| w.starts_with(&key)), "{key} must be warned about: {warnings:?}");
+                assert!(
+                    warnings.iter().any(|w| w.starts_with(&key)),
+                    "{key} must be warned about: {warnings:?}"
+                );
             }
             Effect::Read(_) | Effect::Elsewhere => {}
         }
@@ -111,20 +135,33 @@ fn a_misspelt_key_is_warned_about_with_the_right_one() {
     ] {
         let (_, warnings) = parse(&map(&[(&full(wrong), "x")])).expect("unknown keys are allowed");
         let expected = format!("did you mean {}?", full(right));
-        assert!(warnings.len() == 1 && warnings[0].contains(&expected), "{wrong}: {warnings:?}");
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(&expected),
+            "{wrong}: {warnings:?}"
+        );
     }
 }
 
 #[test]
 fn a_key_that_is_near_no_other_is_warned_about_without_a_guess() {
-    let (_, warnings) = parse(&map(&[(&full("something-else-altogether"), "x")])).expect("unknown keys are allowed");
-    assert_eq!(warnings, [format!("{} is not known and has no effect", full("something-else-altogether"))]);
+    let (_, warnings) =
+        parse(&map(&[(&full("something-else-altogether"), "x")])).expect("unknown keys are allowed");
+    assert_eq!(
+        warnings,
+        [format!(
+            "{} is not known and has no effect",
+            full("something-else-altogether")
+        )]
+    );
 }
 
 #[test]
 fn keys_of_others_are_left_alone() {
-    let (_, warnings) = parse(&map(&[("example.com/agent-injct", "x"), ("vaultkeeper.dev/cluster", "a.b")]))
-        .expect("these are not ours to read");
+    let (_, warnings) = parse(&map(&[
+        ("example.com/agent-injct", "x"),
+        ("vaultkeeper.dev/cluster", "a.b"),
+    ]))
+    .expect("these are not ours to read");
     assert!(warnings.is_empty(), "nothing to say: {warnings:?}");
 }
 
@@ -134,7 +171,10 @@ fn both_prefixes_mean_the_same_and_may_not_disagree() {
     assert!(parse(&same).is_ok(), "the same value twice is no problem");
     let other = map(&[("vault.hashicorp.com/role", "a"), ("vaultkeeper.dev/role", "b")]);
     let denial = parse(&other).expect_err("which one is meant?").to_string();
-    assert!(denial.contains("vault.hashicorp.com/role") && denial.contains("only one"), "both are named: {denial}");
+    assert!(
+        denial.contains("vault.hashicorp.com/role") && denial.contains("only one"),
+        "both are named: {denial}"
+    );
 }
 
 #[test]
@@ -149,34 +189,61 @@ fn the_switch_works_under_both_prefixes() {
         assert_eq!(wants_injection(&map(entries)), Ok(wanted), "{entries:?}");
     }
     let denial = wants_injection(&map(&[("vaultkeeper.dev/agent-inject", "on")])).expect_err("on is no bool");
-    assert!(denial.to_string().contains("vaultkeeper.dev/agent-inject"), "the key is named: {denial}");
+    assert!(
+        denial.to_string().contains("vaultkeeper.dev/agent-inject"),
+        "the key is named: {denial}"
+    );
 }
 
 #[test]
 fn only_the_status_injected_marks_a_pod_as_done() {
-    assert!(is_injected(&map(&[("vault.hashicorp.com/agent-inject-status", "injected")])), "injected is done");
-    assert!(!is_injected(&map(&[("vault.hashicorp.com/agent-inject-status", "update")])), "update asks again");
+    assert!(
+        is_injected(&map(&[("vault.hashicorp.com/agent-inject-status", "injected")])),
+        "injected is done"
+    );
+    assert!(
+        !is_injected(&map(&[("vault.hashicorp.com/agent-inject-status", "update")])),
+        "update asks again"
+    );
     assert!(!is_injected(&map(&[])), "nothing is not done");
 }
 
 #[test]
 fn keys_without_the_switch_are_warned_about_once() {
-    let warnings = without_injection(&map(&[(&full("role"), "a"), (&full("agent-inject-secret-x"), "b")]));
+    let warnings = without_injection(&map(&[
+        (&full("role"), "a"),
+        (&full("agent-inject-secret-x"), "b"),
+    ]));
     assert_eq!(warnings.len(), 1, "one warning for all: {warnings:?}");
-    assert!(warnings[0].contains("agent-inject: \"true\""), "the switch is named: {warnings:?}");
+    assert!(
+        warnings[0].contains("agent-inject: \"true\""),
+        "the switch is named: {warnings:?}"
+    );
     let off = without_injection(&map(&[(&full("role"), "a"), (&full("agent-inject"), "false")]));
     assert!(off.is_empty(), "who switched it off knows: {off:?}");
     let misspelt = without_injection(&map(&[(&full("agent-injct"), "true")]));
-    assert!(misspelt[0].contains(&full("agent-inject?")), "the switch may be misspelt: {misspelt:?}");
+    assert!(
+        misspelt[0].contains(&full("agent-inject?")),
+        "the switch may be misspelt: {misspelt:?}"
+    );
     let ours = without_injection(&map(&[("vaultkeeper.dev/cluster", "vault.main")]));
-    assert!(ours.is_empty(), "generated objects are not warned about: {ours:?}");
+    assert!(
+        ours.is_empty(),
+        "generated objects are not warned about: {ours:?}"
+    );
 }
 
 #[test]
 fn settings_of_a_secret_that_is_not_asked_for_are_warned_about() {
-    let entries = map(&[(&full("agent-inject-secret-config"), "p"), (&full("agent-inject-perms-confg"), "0400")]);
+    let entries = map(&[
+        (&full("agent-inject-secret-config"), "p"),
+        (&full("agent-inject-perms-confg"), "0400"),
+    ]);
     let (_, warnings) = parse(&entries).expect("it is allowed");
-    assert!(warnings.len() == 1 && warnings[0].contains("did you mean \"config\"?"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("did you mean \"config\"?"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -189,6 +256,10 @@ fn a_blank_path_asks_for_no_secret_and_a_template_does() {
 
 #[test]
 fn the_longest_key_wins() {
-    let denial = parse(&map(&[(&full("agent-inject-template-file-x"), "/a")])).expect_err("template files are refused");
-    assert!(denial.to_string().contains("templates from files"), "it is not the template of file-x: {denial}");
+    let denial = parse(&map(&[(&full("agent-inject-template-file-x"), "/a")]))
+        .expect_err("template files are refused");
+    assert!(
+        denial.to_string().contains("templates from files"),
+        "it is not the template of file-x: {denial}"
+    );
 }

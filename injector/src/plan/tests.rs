@@ -72,14 +72,22 @@ fn denied(pod: &Value) -> String {
 
 fn sidecar(pod: &Value) -> &Value {
     let all = pod["spec"]["initContainers"].as_array().expect("init containers");
-    all.iter().find(|container| container["name"] == CONTAINER).expect("the sidecar")
+    all.iter()
+        .find(|container| container["name"] == CONTAINER)
+        .expect("the sidecar")
 }
 
 fn config(pod: &Value) -> Value {
     use base64::Engine as _;
     let env = sidecar(pod)["env"].as_array().expect("variables");
-    let encoded = env.iter().find(|e| e["name"] == "VAULT_CONFIG").expect("VAULT_CONFIG")["value"].as_str();
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded.expect("text")).expect("base64");
+    let encoded = env
+        .iter()
+        .find(|e| e["name"] == "VAULT_CONFIG")
+        .expect("VAULT_CONFIG")["value"]
+        .as_str();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(encoded.expect("text"))
+        .expect("base64");
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
@@ -89,7 +97,10 @@ const SECRET: (&str, &str) = ("agent-inject-secret-Config", "secret/data/shop");
 fn the_agents_configuration_follows_from_identity_and_annotations() {
     let pod = injected(&pod(&[
         SECRET,
-        ("agent-inject-template-db", "{{ with secret \"db/creds/app\" }}{{ .Data.password }}{{ end }}"),
+        (
+            "agent-inject-template-db",
+            "{{ with secret \"db/creds/app\" }}{{ .Data.password }}{{ end }}",
+        ),
         ("agent-inject-file-db", "sub/db.txt"),
         ("agent-inject-perms-db", "0400"),
         ("error-on-missing-key-db", "true"),
@@ -135,10 +146,20 @@ fn the_sidecar_is_native_last_and_restricted() {
     let pod = injected(&pod(&[SECRET]));
     let all = pod["spec"]["initContainers"].as_array().expect("init containers");
     assert_eq!(all.len(), 2, "one sidecar beside the pod's own init container");
-    assert_eq!(all[1]["name"], CONTAINER, "the pod's own init containers come first");
+    assert_eq!(
+        all[1]["name"], CONTAINER,
+        "the pod's own init containers come first"
+    );
     let sidecar = sidecar(&pod);
-    assert_eq!(sidecar["restartPolicy"], "Always", "that makes it a native sidecar");
-    assert_eq!(sidecar["startupProbe"]["exec"]["command"], json!(["/bin/vaultkeeper-agent", "ready"]), "the app waits");
+    assert_eq!(
+        sidecar["restartPolicy"], "Always",
+        "that makes it a native sidecar"
+    );
+    assert_eq!(
+        sidecar["startupProbe"]["exec"]["command"],
+        json!(["/bin/vaultkeeper-agent", "ready"]),
+        "the app waits"
+    );
     assert_eq!(
         sidecar["securityContext"],
         json!({
@@ -153,13 +174,19 @@ fn the_sidecar_is_native_last_and_restricted() {
         json!({ "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "64Mi" } }),
         "small, and no CPU limit"
     );
-    assert_eq!(pod["metadata"]["annotations"]["vault.hashicorp.com/agent-inject-status"], "injected", "it is marked");
+    assert_eq!(
+        pod["metadata"]["annotations"]["vault.hashicorp.com/agent-inject-status"], "injected",
+        "it is marked"
+    );
 }
 
 #[test]
 fn the_sidecar_comes_first_when_asked_to() {
     let pod = injected(&pod(&[SECRET, ("agent-init-first", "true")]));
-    assert_eq!(pod["spec"]["initContainers"][0]["name"], CONTAINER, "before the pod's own init containers");
+    assert_eq!(
+        pod["spec"]["initContainers"][0]["name"], CONTAINER,
+        "before the pod's own init containers"
+    );
     assert_eq!(
         pod["spec"]["initContainers"][1]["volumeMounts"],
         json!([{ "name": "vault-secrets", "mountPath": "/vault/secrets" }]),
@@ -172,34 +199,70 @@ fn every_container_gets_the_files_and_only_the_sidecar_the_token() {
     let pod = injected(&pod(&[SECRET]));
     let mounts = |container: &Value| {
         let all = container["volumeMounts"].as_array().cloned().unwrap_or_default();
-        all.iter().map(|mount| mount["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        all.iter()
+            .map(|mount| mount["name"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(mounts(&pod["spec"]["containers"][0]), ["data", "vault-secrets"], "its own mount stays");
-    assert_eq!(mounts(&pod["spec"]["containers"][1]), ["vault-secrets"], "a list is made where there was none");
-    assert_eq!(mounts(&pod["spec"]["initContainers"][0]), ["vault-secrets"], "init containers too");
-    assert_eq!(mounts(sidecar(&pod)), ["vault-secrets", "vault-agent-token", "vault-agent-ca"], "all three");
+    assert_eq!(
+        mounts(&pod["spec"]["containers"][0]),
+        ["data", "vault-secrets"],
+        "its own mount stays"
+    );
+    assert_eq!(
+        mounts(&pod["spec"]["containers"][1]),
+        ["vault-secrets"],
+        "a list is made where there was none"
+    );
+    assert_eq!(
+        mounts(&pod["spec"]["initContainers"][0]),
+        ["vault-secrets"],
+        "init containers too"
+    );
+    assert_eq!(
+        mounts(sidecar(&pod)),
+        ["vault-secrets", "vault-agent-token", "vault-agent-ca"],
+        "all three"
+    );
     assert_eq!(
         pod["spec"]["volumes"][1],
         json!({ "name": "vault-secrets", "emptyDir": { "medium": "Memory", "sizeLimit": "16Mi" } }),
         "in memory, with a limit"
     );
-    assert_eq!(pod["spec"]["volumes"][3]["configMap"]["name"], "vaultkeeper.vault.main", "the cluster's CA");
+    assert_eq!(
+        pod["spec"]["volumes"][3]["configMap"]["name"], "vaultkeeper.vault.main",
+        "the cluster's CA"
+    );
 }
 
 #[test]
 fn chosen_containers_alone_get_the_files_and_a_wrong_name_is_warned_about() {
     let source = pod(&[SECRET, ("agent-inject-containers", "web, wbe")]);
     let patched = injected(&source);
-    assert_eq!(patched["spec"]["containers"][0]["volumeMounts"].as_array().map(Vec::len), Some(1), "app is not chosen");
-    assert!(patched["spec"]["containers"][1]["volumeMounts"].is_array(), "web is");
+    assert_eq!(
+        patched["spec"]["containers"][0]["volumeMounts"]
+            .as_array()
+            .map(Vec::len),
+        Some(1),
+        "app is not chosen"
+    );
+    assert!(
+        patched["spec"]["containers"][1]["volumeMounts"].is_array(),
+        "web is"
+    );
     let warnings = verdict(&source).warnings;
-    assert!(warnings.iter().any(|warning| warning.contains("\"wbe\"")), "wbe does not exist: {warnings:?}");
+    assert!(
+        warnings.iter().any(|warning| warning.contains("\"wbe\"")),
+        "wbe does not exist: {warnings:?}"
+    );
 }
 
 #[test]
 fn a_second_pass_changes_nothing() {
     let again = verdict(&injected(&pod(&[SECRET])));
-    assert!(matches!(again.outcome, Outcome::Skipped), "an injected pod is left alone: {again:?}");
+    assert!(
+        matches!(again.outcome, Outcome::Skipped),
+        "an injected pod is left alone: {again:?}"
+    );
 }
 
 #[test]
@@ -211,15 +274,24 @@ fn a_pod_without_any_lists_is_injected_too() {
         "spec": { "containers": [{ "name": "app", "image": "x" }] },
     });
     let patched = injected(&bare);
-    assert_eq!(patched["spec"]["initContainers"].as_array().map(Vec::len), Some(1), "the list is made");
-    assert_eq!(patched["spec"]["volumes"].as_array().map(Vec::len), Some(3), "the list is made");
+    assert_eq!(
+        patched["spec"]["initContainers"].as_array().map(Vec::len),
+        Some(1),
+        "the list is made"
+    );
+    assert_eq!(
+        patched["spec"]["volumes"].as_array().map(Vec::len),
+        Some(3),
+        "the list is made"
+    );
 }
 
 #[test]
 fn a_broken_template_is_denied_with_annotation_and_line() {
     let denial = denied(&pod(&[("agent-inject-template-a", "one\n{{ nope }}")]));
     assert!(
-        denial.starts_with("vault.hashicorp.com/agent-inject-template-a: the template does not parse: line 2"),
+        denial
+            .starts_with("vault.hashicorp.com/agent-inject-template-a: the template does not parse: line 2"),
         "annotation and line are named: {denial}"
     );
     injected(&pod(&[("agent-inject-template-a", "one\n{{ timestamp }}")]));
@@ -237,34 +309,66 @@ fn other_delimiters_are_those_of_the_template_only() {
     ]));
     let templates = &config(&pod)["template"];
     assert_eq!(templates[0]["left_delimiter"], "<<", "the template's own");
-    assert_eq!(templates[1].get("left_delimiter"), None, "the default template is written with {{ }}");
+    assert_eq!(
+        templates[1].get("left_delimiter"),
+        None,
+        "the default template is written with {{ }}"
+    );
 }
 
 #[test]
 fn names_and_paths_that_are_taken_are_denied() {
     let mut container = pod(&[SECRET]);
     container["spec"]["containers"][1]["name"] = json!("vault-agent");
-    assert!(denied(&container).contains("container named vault-agent"), "the name is taken");
+    assert!(
+        denied(&container).contains("container named vault-agent"),
+        "the name is taken"
+    );
     let mut volume = pod(&[SECRET]);
     volume["spec"]["volumes"][0]["name"] = json!("vault-secrets");
-    assert!(denied(&volume).contains("volume named vault-secrets"), "the name is taken");
+    assert!(
+        denied(&volume).contains("volume named vault-secrets"),
+        "the name is taken"
+    );
     let mut path = pod(&[SECRET]);
     path["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] = json!("/vault/secrets/");
     let denial = denied(&path);
-    assert!(denial.contains("container app") && denial.contains("secret-volume-path"), "the path is taken: {denial}");
+    assert!(
+        denial.contains("container app") && denial.contains("secret-volume-path"),
+        "the path is taken: {denial}"
+    );
     path["metadata"]["annotations"]["vault.hashicorp.com/secret-volume-path"] = json!("/secrets");
-    assert_eq!(config(&injected(&path))["template"][0]["destination"], "/secrets/config", "elsewhere there is room");
+    assert_eq!(
+        config(&injected(&path))["template"][0]["destination"],
+        "/secrets/config",
+        "elsewhere there is room"
+    );
 }
 
 #[test]
 fn files_keep_their_case_when_asked_to() {
     let names = |annotations: &[(&str, &str)]| {
-        config(&injected(&pod(annotations)))["template"][0]["destination"].as_str().map(str::to_owned)
+        config(&injected(&pod(annotations)))["template"][0]["destination"]
+            .as_str()
+            .map(str::to_owned)
     };
-    assert_eq!(names(&[SECRET]).as_deref(), Some("/vault/secrets/config"), "lower case by default");
-    assert_eq!(names(&[SECRET, ("preserve-secret-case", "true")]).as_deref(), Some("/vault/secrets/Config"), "all");
     assert_eq!(
-        names(&[SECRET, ("preserve-secret-case", "true"), ("preserve-secret-case-Config", "false")]).as_deref(),
+        names(&[SECRET]).as_deref(),
+        Some("/vault/secrets/config"),
+        "lower case by default"
+    );
+    assert_eq!(
+        names(&[SECRET, ("preserve-secret-case", "true")]).as_deref(),
+        Some("/vault/secrets/Config"),
+        "all"
+    );
+    assert_eq!(
+        names(&[
+            SECRET,
+            ("preserve-secret-case", "true"),
+            ("preserve-secret-case-Config", "false")
+        ])
+        .as_deref(),
         Some("/vault/secrets/config"),
         "the one for this NAME wins"
     );
@@ -273,7 +377,10 @@ fn files_keep_their_case_when_asked_to() {
 #[test]
 fn two_secrets_in_one_file_are_warned_about() {
     let warnings = verdict(&pod(&[SECRET, ("agent-inject-secret-config", "p")])).warnings;
-    assert!(warnings.iter().any(|w| w.contains("/vault/secrets/config")), "both are one file: {warnings:?}");
+    assert!(
+        warnings.iter().any(|w| w.contains("/vault/secrets/config")),
+        "both are one file: {warnings:?}"
+    );
     let warnings = verdict(&pod(&[SECRET, ("agent-inject-secret-other", "p")])).warnings;
     assert!(warnings.is_empty(), "these are two: {warnings:?}");
 }
@@ -281,54 +388,105 @@ fn two_secrets_in_one_file_are_warned_about() {
 #[test]
 fn a_pod_without_secrets_is_injected_with_a_warning() {
     let warnings = verdict(&pod(&[])).warnings;
-    assert!(warnings.iter().any(|w| w.contains("no secret")), "somebody forgot something: {warnings:?}");
+    assert!(
+        warnings.iter().any(|w| w.contains("no secret")),
+        "somebody forgot something: {warnings:?}"
+    );
 }
 
 #[test]
 fn an_annotated_ca_replaces_ours() {
-    let pod = injected(&pod(&[SECRET, ("tls-secret", "mine"), ("ca-cert", "/vault/tls/ca.crt")]));
-    assert_eq!(config(&pod)["vault"]["ca_cert"], "/vault/tls/ca.crt", "the annotated one");
+    let pod = injected(&pod(&[
+        SECRET,
+        ("tls-secret", "mine"),
+        ("ca-cert", "/vault/tls/ca.crt"),
+    ]));
+    assert_eq!(
+        config(&pod)["vault"]["ca_cert"],
+        "/vault/tls/ca.crt",
+        "the annotated one"
+    );
     let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
-    assert!(volumes.iter().all(|volume| volume["name"] != "vault-agent-ca"), "ours is not needed");
-    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "mine"), "the Secret is mounted");
+    assert!(
+        volumes.iter().all(|volume| volume["name"] != "vault-agent-ca"),
+        "ours is not needed"
+    );
+    assert!(
+        volumes
+            .iter()
+            .any(|volume| volume["secret"]["secretName"] == "mine"),
+        "the Secret is mounted"
+    );
 }
 
 #[test]
 fn user_and_resources_can_be_annotated() {
     let pod_with = |annotations: &[(&str, &str)]| sidecar(&injected(&pod(annotations))).clone();
-    let own = pod_with(&[SECRET, ("agent-run-as-user", "7"), ("agent-limits-mem", ""), ("agent-limits-cpu", "1")]);
+    let own = pod_with(&[
+        SECRET,
+        ("agent-run-as-user", "7"),
+        ("agent-limits-mem", ""),
+        ("agent-limits-cpu", "1"),
+    ]);
     assert_eq!(own["securityContext"]["runAsUser"], 7, "the annotated user");
-    assert_eq!(own["resources"]["limits"], json!({ "cpu": "1" }), "an empty limit is none");
+    assert_eq!(
+        own["resources"]["limits"],
+        json!({ "cpu": "1" }),
+        "an empty limit is none"
+    );
     let denial = denied(&pod(&[SECRET, ("agent-run-as-same-user", "true")]));
-    assert!(denial.contains("agent-run-as-same-user"), "the first container's user is not known: {denial}");
+    assert!(
+        denial.contains("agent-run-as-same-user"),
+        "the first container's user is not known: {denial}"
+    );
     let mut known = pod(&[SECRET, ("agent-run-as-same-user", "true")]);
     known["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 4711 });
-    assert_eq!(sidecar(&injected(&known))["securityContext"]["runAsUser"], 4711, "the first container's user");
+    assert_eq!(
+        sidecar(&injected(&known))["securityContext"]["runAsUser"],
+        4711,
+        "the first container's user"
+    );
 }
 
 #[test]
-fn windows_pods_and_pods_without_containers_are_denied_and_system_pods_left_alone() {
+fn windows_pods_and_pods_without_containers_are_denied() {
     let mut windows = pod(&[SECRET]);
     windows["spec"]["os"] = json!({ "name": "windows" });
     assert!(denied(&windows).contains("Windows"), "it would never start");
     let mut empty = pod(&[SECRET]);
     empty["spec"]["containers"] = json!([]);
-    assert!(denied(&empty).contains("no containers"), "there is nothing to inject into");
+    assert!(
+        denied(&empty).contains("no containers"),
+        "there is nothing to inject into"
+    );
 }
 
 #[test]
 fn the_same_pod_always_gives_the_same_patch() {
-    let source = pod(&[SECRET, ("agent-inject-secret-b", "p"), ("agent-inject-secret-a", "p")]);
-    assert_eq!(injected(&source).to_string(), injected(&source).to_string(), "the order is fixed");
+    let source = pod(&[
+        SECRET,
+        ("agent-inject-secret-b", "p"),
+        ("agent-inject-secret-a", "p"),
+    ]);
+    assert_eq!(
+        injected(&source).to_string(),
+        injected(&source).to_string(),
+        "the order is fixed"
+    );
 }
 
 #[test]
 fn every_planned_field_comes_from_an_annotation_or_a_setting() {
-    let parsed = annotations::parse(&BTreeMap::new()).expect("nothing is no error").0;
+    let parsed = annotations::parse(&BTreeMap::new())
+        .expect("nothing is no error")
+        .0;
     let pod: Pod = serde_json::from_value(pod(&[])).expect("a pod");
     let settings = settings();
     let (plan, _) = plan(&pod, parsed, identity(), &settings).expect("it can be planned");
     assert_eq!(plan.run_as_user, settings.run_as_user, "the default user");
-    assert_eq!(plan.config.auto_auth.method.mount_path, settings.auth_path, "the default path");
+    assert_eq!(
+        plan.config.auto_auth.method.mount_path, settings.auth_path,
+        "the default path"
+    );
     assert_eq!(plan.containers, [0, 1], "all containers");
 }

@@ -11,8 +11,10 @@ fn binding(name: &str, accounts: &[&str]) -> Binding {
 }
 
 fn annotated(entries: &[(&str, &str)]) -> Annotations {
-    let all =
-        entries.iter().map(|(key, value)| (format!("{COMPATIBLE_PREFIX}{key}"), (*value).to_owned())).collect();
+    let all = entries
+        .iter()
+        .map(|(key, value)| (format!("{COMPATIBLE_PREFIX}{key}"), (*value).to_owned()))
+        .collect();
     parse(&all).expect("the annotations are good").0
 }
 
@@ -22,7 +24,8 @@ fn choose(entries: &[(&str, &str)], bindings: &[Binding]) -> Result<Identity, St
 
 #[test]
 fn the_one_role_that_binds_the_service_account_is_taken() {
-    let found = choose(&[], &[binding("other", &["web"]), binding("app", &["x", "app"])]).expect("one binds it");
+    let found =
+        choose(&[], &[binding("other", &["web"]), binding("app", &["x", "app"])]).expect("one binds it");
     assert_eq!(
         found,
         Identity {
@@ -37,7 +40,13 @@ fn the_one_role_that_binds_the_service_account_is_taken() {
 #[test]
 fn a_service_account_that_nothing_binds_is_denied_with_both_remedies() {
     let denial = choose(&[], &[binding("other", &["web"])]).expect_err("nothing binds app");
-    for part in ["namespace shop", "ServiceAccount app", "spec.kubernetes.serviceAccounts", "/role", "/service"] {
+    for part in [
+        "namespace shop",
+        "ServiceAccount app",
+        "spec.kubernetes.serviceAccounts",
+        "/role",
+        "/service",
+    ] {
         assert!(denial.contains(part), "{part} is missing: {denial}");
     }
 }
@@ -49,40 +58,72 @@ fn several_roles_are_denied_by_name_until_one_is_annotated() {
     assert!(denial.contains("reader, writer"), "both are named: {denial}");
     for role in ["writer", "shop.writer"] {
         let found = choose(&[("role", role)], &bindings).expect("it is named");
-        assert_eq!(found.role, "shop.writer", "the VaultRole's name and its name in Vault both do: {role}");
+        assert_eq!(
+            found.role, "shop.writer",
+            "the VaultRole's name and its name in Vault both do: {role}"
+        );
     }
 }
 
 #[test]
 fn a_role_that_does_not_bind_the_service_account_is_denied_with_the_way_out() {
     let denial = choose(&[("role", "other")], &[binding("other", &["web"])]).expect_err("it binds web");
-    assert!(denial.contains("role: VaultRole other does not bind ServiceAccount app"), "said so: {denial}");
+    assert!(
+        denial.contains("role: VaultRole other does not bind ServiceAccount app"),
+        "said so: {denial}"
+    );
     let denial = choose(&[("role", "nope")], &[binding("mine", &["app"])]).expect_err("there is none");
-    assert!(denial.contains("name one of mine"), "the one that fits is named: {denial}");
+    assert!(
+        denial.contains("name one of mine"),
+        "the one that fits is named: {denial}"
+    );
 }
 
 #[test]
 fn role_and_address_together_need_no_vault_role() {
     let given = [("role", "legacy"), ("service", "https://vault.example:8200")];
     let found = choose(&given, &[]).expect("both are given");
-    assert_eq!((found.role.as_str(), found.ca_config_map), ("legacy", None), "taken as they are");
+    assert_eq!(
+        (found.role.as_str(), found.ca_config_map),
+        ("legacy", None),
+        "taken as they are"
+    );
     let denial = choose(&given[..1], &[]).expect_err("where?");
     assert!(denial.contains("/service"), "the address is asked for: {denial}");
-    let found = identify("shop", "app", &annotated(&given[..1]), &[], Some("https://default:8200"));
-    assert_eq!(found.expect("the default serves").address, "https://default:8200", "the default address is used");
+    let found = identify(
+        "shop",
+        "app",
+        &annotated(&given[..1]),
+        &[],
+        Some("https://default:8200"),
+    );
+    assert_eq!(
+        found.expect("the default serves").address,
+        "https://default:8200",
+        "the default address is used"
+    );
 }
 
 #[test]
 fn a_role_of_ones_own_at_a_known_cluster_still_trusts_its_ca() {
     let given = [("role", "legacy"), ("service", "https://main.vault.svc:8200/")];
     let found = choose(&given, &[binding("other", &["web"])]).expect("both are given");
-    assert_eq!(found.ca_config_map.as_deref(), Some("vaultkeeper.vault.main"), "the address is that cluster's");
+    assert_eq!(
+        found.ca_config_map.as_deref(),
+        Some("vaultkeeper.vault.main"),
+        "the address is that cluster's"
+    );
 }
 
 #[test]
 fn an_annotated_address_wins_over_the_clusters() {
-    let found = choose(&[("service", "https://proxy:8200")], &[binding("app", &["app"])]).expect("one binds it");
-    assert_eq!((found.address.as_str(), found.role.as_str()), ("https://proxy:8200", "shop.app"), "only the address");
+    let found =
+        choose(&[("service", "https://proxy:8200")], &[binding("app", &["app"])]).expect("one binds it");
+    assert_eq!(
+        (found.address.as_str(), found.role.as_str()),
+        ("https://proxy:8200", "shop.app"),
+        "only the address"
+    );
 }
 
 fn vault_role(namespace: &str, name: &str, accounts: Option<&[&str]>) -> VaultRole {
@@ -103,13 +144,26 @@ fn vault_role(namespace: &str, name: &str, accounts: Option<&[&str]>) -> VaultRo
 #[test]
 fn the_index_follows_what_the_watch_tells() {
     let index = Index::default();
-    let names = |index: &Index| index.namespace("a").into_iter().map(|b| b.name).collect::<Vec<_>>();
-    index.reset(&[vault_role("a", "one", Some(&["x"])), vault_role("b", "two", Some(&["x"]))]);
+    let names = |index: &Index| {
+        index
+            .namespace("a")
+            .into_iter()
+            .map(|b| b.name)
+            .collect::<Vec<_>>()
+    };
+    index.reset(&[
+        vault_role("a", "one", Some(&["x"])),
+        vault_role("b", "two", Some(&["x"])),
+    ]);
     assert_eq!(names(&index), ["one"], "namespaces are apart");
     index.apply(&vault_role("a", "three", Some(&["x"])));
     assert_eq!(names(&index), ["one", "three"], "a new one is added");
     index.apply(&vault_role("a", "one", None));
-    assert_eq!(names(&index), ["three"], "one that no ServiceAccount can use any more goes");
+    assert_eq!(
+        names(&index),
+        ["three"],
+        "one that no ServiceAccount can use any more goes"
+    );
     index.delete(&vault_role("a", "three", Some(&["x"])));
     assert!(names(&index).is_empty(), "a deleted one goes");
     index.reset(&[]);
