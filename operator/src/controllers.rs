@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use vaultkeeper_crds::annotations::{CLUSTER, ROLE};
+use vaultkeeper_crds::annotations::CLUSTER;
 use vaultkeeper_crds::{VaultCluster, VaultRole};
 
 use crate::backoff::Retries;
@@ -76,10 +76,9 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
         .owns_stream(changes::<StatefulSet>(Api::all(client.clone()), labelled()))
         .owns_stream(changes::<Service>(Api::all(client.clone()), labelled()))
         .owns_stream(changes::<ConfigMap>(Api::all(client.clone()), labelled()))
-        .owns_stream(changes::<Secret>(Api::all(client.clone()), labelled()))
         .watches_stream(
             changes::<Pod>(Api::all(client.clone()), labelled()),
-            |pod: PartialObjectMeta<Pod>| pod.labels().get(CLUSTER).and_then(|label| cluster_of(label)),
+            |pod: PartialObjectMeta<Pod>| cluster_of(&pod),
         )
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(
@@ -113,10 +112,6 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
     let own_secrets = Api::namespaced(client.clone(), &ctx.namespace);
     let (roles_of_clusters, roles_of_cas) = (roles.clone(), roles);
     let stream = controller
-        .owns_stream(changes::<Secret>(
-            Api::all(client.clone()),
-            watcher::Config::default().labels(ROLE),
-        ))
         .owns_stream(changes::<ConfigMap>(
             Api::all(client),
             watcher::Config::default().labels(CLUSTER),
@@ -225,10 +220,9 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// The VaultCluster that a label value `<namespace>.<name>` names.
-fn cluster_of(label: &str) -> Option<ObjectRef<Guarded<VaultCluster>>> {
-    let (namespace, name) = label.split_once('.')?;
-    Some(ObjectRef::new(name).within(namespace))
+/// The VaultCluster whose name a member's pod has as a label; they share the namespace.
+fn cluster_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Guarded<VaultCluster>>> {
+    Some(ObjectRef::new(pod.labels().get(CLUSTER)?).within(&pod.namespace()?))
 }
 
 /// Namespace and name of the VaultCluster whose CA is in this Secret.
@@ -333,7 +327,7 @@ where
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -374,12 +368,15 @@ mod tests {
 
     #[test]
     fn labels_and_secret_names_lead_back_to_their_cluster() {
-        let found = cluster_of("vault.main").unwrap();
+        let mut pod: PartialObjectMeta<Pod> = PartialObjectMeta::default();
+        pod.metadata.namespace = Some("vault".to_owned());
+        assert!(cluster_of(&pod).is_none(), "a pod of somebody else");
+        pod.metadata.labels = Some([(CLUSTER.to_owned(), "main".to_owned())].into());
+        let found = cluster_of(&pod).unwrap();
         assert_eq!(
             (found.namespace.as_deref(), found.name.as_str()),
             (Some("vault"), "main")
         );
-        assert!(cluster_of("main").is_none(), "a label of somebody else");
         let ca = vaultkeeper_crds::names::ca_secret("vault", "main");
         assert_eq!(cluster_of_ca_secret(&ca), Some(("vault", "main")));
         let keys = vaultkeeper_crds::names::key_secret("vault", "main");

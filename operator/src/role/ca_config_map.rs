@@ -1,0 +1,182 @@
+//! The ConfigMap with a cluster's address and CA bundle, in each namespace that has a VaultRole for it. All those
+//! VaultRoles own it together, so that it goes with the last one.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use vaultkeeper_crds::annotations::{CLUSTER, FIELD_MANAGER};
+use vaultkeeper_crds::names::{self, ADDRESS_KEY, CA_KEY};
+
+use super::error::Error;
+use super::secret::{is_ours, owner};
+use super::{ClusterName, Identity};
+use crate::cluster::tls_store;
+use crate::context::Context;
+
+/// What to do about the ConfigMap.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Keep,
+    Create(Box<ConfigMap>),
+    /// A strategic merge patch: it adds our owner reference to those of the other VaultRoles.
+    Patch(serde_json::Value),
+    /// Somebody else's.
+    Foreign,
+}
+
+fn plan(existing: Option<&ConfigMap>, identity: &Identity, ca: &str) -> Step {
+    let ClusterName { namespace, name } = &identity.cluster;
+    let full_name = identity.cluster.to_string();
+    let data = BTreeMap::from([
+        (ADDRESS_KEY.to_owned(), names::address(namespace, name)),
+        (CA_KEY.to_owned(), ca.to_owned()),
+    ]);
+    let Some(existing) = existing else {
+        return Step::Create(Box::new(ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(names::ca_config_map(namespace, name)),
+                namespace: Some(identity.namespace.clone()),
+                labels: Some(BTreeMap::from([
+                    (
+                        "app.kubernetes.io/managed-by".to_owned(),
+                        FIELD_MANAGER.to_owned(),
+                    ),
+                    (CLUSTER.to_owned(), name.clone()),
+                ])),
+                annotations: Some(BTreeMap::from([(CLUSTER.to_owned(), full_name)])),
+                owner_references: Some(vec![owner(identity)]),
+                ..ObjectMeta::default()
+            },
+            data: Some(data),
+            ..ConfigMap::default()
+        }));
+    };
+    let meta = &existing.metadata;
+    if meta
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(CLUSTER))
+        != Some(&full_name)
+    {
+        return Step::Foreign;
+    }
+    let current = |key: &str| existing.data.as_ref().and_then(|data| data.get(key));
+    if is_ours(meta, identity) && data.iter().all(|(key, value)| current(key) == Some(value)) {
+        return Step::Keep;
+    }
+    Step::Patch(json!({ "metadata": { "ownerReferences": [owner(identity)] }, "data": data }))
+}
+
+/// Writes the ConfigMap as soon as the cluster has a CA, which is before its Vault runs: a pod that was injected
+/// meanwhile waits for it. Returns its name; none while there is no CA.
+pub async fn ensure(ctx: &Context, identity: &Identity) -> Result<Option<String>, Error> {
+    let ClusterName { namespace, name } = &identity.cluster;
+    let ca = tls_store::ca_certificate(ctx, namespace, name)
+        .await
+        .map_err(|e| Error::Ca(Box::new(e)))?;
+    let Some(ca) = ca else { return Ok(None) };
+    let name = names::ca_config_map(namespace, name);
+    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &identity.namespace);
+    let existing = api
+        .get_opt(&name)
+        .await
+        .map_err(|e| Error::kubernetes("read the ConfigMap with the CA", e))?;
+    let written = match plan(existing.as_ref(), identity, &ca) {
+        Step::Keep => return Ok(Some(name)),
+        Step::Create(config_map) => api.create(&PostParams::default(), &config_map).await,
+        Step::Patch(patch) => {
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            api.patch(&name, &params, &Patch::Strategic(&patch)).await
+        }
+        Step::Foreign => {
+            return Err(Error::NameTaken {
+                kind: "ConfigMap",
+                name,
+                remedy: "delete it: the name is that of the cluster's address and CA",
+            });
+        }
+    };
+    written.map_err(|e| Error::kubernetes("write the ConfigMap with the CA", e))?;
+    Ok(Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::secret::tests::identity;
+    use super::*;
+
+    fn created() -> ConfigMap {
+        match plan(None, &identity(), "PEM") {
+            Step::Create(config_map) => *config_map,
+            other => panic!("expected a creation, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_role_creates_it_with_address_and_ca() {
+        let config_map = created();
+        assert_eq!(
+            config_map.metadata.name.as_deref(),
+            Some("vaultkeeper.vault.main")
+        );
+        assert_eq!(config_map.metadata.namespace.as_deref(), Some("shop"));
+        let data = config_map.data.unwrap();
+        assert_eq!(data["address"], "https://main.vault.svc:8200");
+        assert_eq!(data["ca.crt"], "PEM");
+    }
+
+    #[test]
+    fn at_rest_nothing_is_written() {
+        assert_eq!(plan(Some(&created()), &identity(), "PEM"), Step::Keep);
+    }
+
+    #[test]
+    fn a_second_role_adds_itself_as_an_owner() {
+        let second = Identity {
+            name: "job".to_owned(),
+            uid: "uid-2".to_owned(),
+            ..identity()
+        };
+        let Step::Patch(patch) = plan(Some(&created()), &second, "PEM") else {
+            panic!("expected a patch")
+        };
+        assert_eq!(patch["metadata"]["ownerReferences"][0]["uid"], "uid-2");
+        assert_eq!(
+            patch["metadata"]["ownerReferences"].as_array().unwrap().len(),
+            1,
+            "the merge keeps others"
+        );
+    }
+
+    #[test]
+    fn a_new_ca_and_an_edited_address_are_written() {
+        let Step::Patch(patch) = plan(Some(&created()), &identity(), "NEW") else {
+            panic!("expected a patch")
+        };
+        assert_eq!(patch["data"]["ca.crt"], "NEW");
+        let mut edited = created();
+        edited
+            .data
+            .as_mut()
+            .unwrap()
+            .insert("address".to_owned(), "https://evil".to_owned());
+        assert!(
+            matches!(plan(Some(&edited), &identity(), "PEM"), Step::Patch(_)),
+            "the address is put right"
+        );
+    }
+
+    #[test]
+    fn somebody_elses_config_map_is_not_touched() {
+        let mut foreign = created();
+        foreign.metadata.annotations = None;
+        assert_eq!(plan(Some(&foreign), &identity(), "PEM"), Step::Foreign);
+    }
+}

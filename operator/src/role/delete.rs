@@ -1,0 +1,194 @@
+//! The end of a VaultRole: what it had in Vault goes first, then its Secret, then the object.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Resource;
+use kube::runtime::controller::Action;
+use vaultkeeper_crds::{VaultCluster, VaultRole};
+
+use super::error::Error;
+use super::status::{self, Outcome, Progress};
+use super::{Identity, cluster_of, credentials, execute, finalizer, forget_a_spoilt_session, session};
+use crate::context::Context;
+use crate::controllers::ReconcileError;
+use crate::report::Reason;
+use crate::sessions::SessionError;
+
+/// How long a Vault that cannot be reached holds a deletion up. A namespace that is deleted waits as well.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// One pass over a VaultRole that is being deleted.
+pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> Result<Action, Error> {
+    if !finalizer::is_set(role) {
+        return Ok(Action::await_change());
+    }
+    // A cluster that is gone, with all that was in it, lets go at once.
+    if let Some(cluster) = cluster_of(ctx, identity).await?
+        && let Err(error) = remove_from_vault(identity, ctx, &cluster).await
+    {
+        match verdict(&error, role, Timestamp::now()) {
+            Verdict::NothingThere => {}
+            Verdict::LetGo => {
+                let note = format!(
+                    "Vault could not be reached for {} minutes and the deletion goes on without it. Left behind \
+                     in VaultCluster {}/{}: policy, AppRole role and Kubernetes auth role `{}`; remove them by \
+                     hand. Last error: {}",
+                    PATIENCE.as_mins(),
+                    identity.cluster.namespace,
+                    identity.cluster.name,
+                    identity.vault_name(),
+                    error.chain()
+                );
+                ctx.reporter
+                    .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
+                    .await;
+            }
+            Verdict::Retry => {
+                let outcome = Ok(Outcome::Waiting {
+                    reason: "CleanupPending",
+                    message: format!("{}: {}", error.reason(), error.chain()),
+                });
+                let progress = Progress::of(role.status.as_ref());
+                let wanted = status::build(role, identity, &outcome, &progress, Timestamp::now());
+                status::write(ctx, identity, role.status.as_ref(), &wanted).await?;
+                return Err(error);
+            }
+        }
+    }
+    for secret in secrets_of(role) {
+        credentials::remove(ctx, identity, &secret).await?;
+    }
+    finalizer::remove(ctx, role).await?;
+    Ok(Action::await_change())
+}
+
+/// Names under which the role may have stored credentials: as it was seen last, and as its spec says now.
+pub fn secrets_of(role: &VaultRole) -> BTreeSet<String> {
+    let seen = role.status.as_ref().and_then(|status| status.secret_name.clone());
+    let wished = role
+        .spec
+        .app_role
+        .as_ref()
+        .map(|app_role| app_role.secret_name.clone());
+    seen.into_iter().chain(wished).collect()
+}
+
+async fn remove_from_vault(identity: &Identity, ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
+    let vault = session(ctx, cluster).await?;
+    let result = execute::remove(&vault, &identity.vault_name()).await;
+    forget_a_spoilt_session(ctx, cluster, &result).await;
+    result
+}
+
+/// What follows from a failed removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Retry,
+    LetGo,
+    /// The cluster was never ready and nothing was ever written to it.
+    NothingThere,
+}
+
+fn verdict(error: &Error, role: &VaultRole, now: Timestamp) -> Verdict {
+    let never_written = role
+        .status
+        .as_ref()
+        .is_none_or(|status| status.vault_name.is_none());
+    if let Error::Session(session) = error
+        && matches!(**session, SessionError::NotReady)
+        && never_written
+    {
+        return Verdict::NothingThere;
+    }
+    let deleted = role
+        .metadata
+        .deletion_timestamp
+        .as_ref()
+        .map_or(now, |time| time.0);
+    if error.is_about_vault() && now.duration_since(deleted) >= PATIENCE {
+        Verdict::LetGo
+    } else {
+        Verdict::Retry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use vaultkeeper_crds::VaultRoleStatus;
+
+    use super::*;
+
+    fn role(vault_name: Option<&str>) -> VaultRole {
+        let mut role: VaultRole = serde_json::from_value(serde_json::json!({
+            "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultRole",
+            "metadata": { "name": "app", "namespace": "shop" },
+            "spec": {
+                "cluster": { "name": "main", "namespace": "vault" },
+                "policy": { "names": ["x"] },
+                "appRole": { "secretName": "new" },
+            },
+        }))
+        .unwrap();
+        role.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        role.status = Some(VaultRoleStatus {
+            vault_name: vault_name.map(str::to_owned),
+            secret_name: Some("old".to_owned()),
+            ..VaultRoleStatus::default()
+        });
+        role
+    }
+
+    fn no_session(error: SessionError) -> Error {
+        Error::Session(Box::new(error))
+    }
+
+    fn after(minutes: i64) -> Timestamp {
+        Timestamp::from_second(minutes * 60).unwrap()
+    }
+
+    #[test]
+    fn a_vault_that_is_away_delays_a_deletion_for_ten_minutes_and_no_longer() {
+        let error = no_session(SessionError::NoActive("main-0 is sealed".to_owned()));
+        assert_eq!(verdict(&error, &role(Some("shop.app")), after(9)), Verdict::Retry);
+        assert_eq!(
+            verdict(&error, &role(Some("shop.app")), after(10)),
+            Verdict::LetGo
+        );
+    }
+
+    #[test]
+    fn a_failing_api_server_is_waited_for_without_end() {
+        let error = Error::Incomplete("metadata.uid");
+        assert_eq!(
+            verdict(&error, &role(Some("shop.app")), after(100)),
+            Verdict::Retry
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_was_never_ready_holds_nothing_up() {
+        assert_eq!(
+            verdict(&no_session(SessionError::NotReady), &role(None), after(0)),
+            Verdict::NothingThere
+        );
+        assert_eq!(
+            verdict(
+                &no_session(SessionError::NotReady),
+                &role(Some("shop.app")),
+                after(0)
+            ),
+            Verdict::Retry,
+            "something was written once"
+        );
+    }
+
+    #[test]
+    fn the_secrets_of_a_role_are_those_seen_and_those_wished_for() {
+        assert_eq!(
+            secrets_of(&role(None)),
+            BTreeSet::from(["new".to_owned(), "old".to_owned()])
+        );
+    }
+}

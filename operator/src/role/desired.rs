@@ -1,0 +1,174 @@
+//! What a VaultRole wants to be in Vault. Pure.
+
+use vaultkeeper_crds::names;
+use vaultkeeper_vault::auth::params::TokenParams;
+use vaultkeeper_vault::auth::{approle, kubernetes};
+
+use super::policy;
+use super::validate::Validated;
+
+/// Everything that a VaultRole has in Vault, all of it under one name. None: it is not to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Name of the policy and of the roles.
+    pub name: String,
+    /// Text of the policy.
+    pub policy: Option<String>,
+    /// `auth/approle/role/<name>`.
+    pub app_role: Option<approle::Role>,
+    /// `auth/kubernetes/role/<name>`.
+    pub kubernetes: Option<kubernetes::Role>,
+}
+
+/// Works out the wish of VaultRole `namespace`/`name`.
+pub fn desired(namespace: &str, name: &str, validated: &Validated) -> Desired {
+    let Validated {
+        rules,
+        policies,
+        secret_name,
+        service_accounts,
+        ttl,
+        max_ttl,
+    } = validated;
+    let vault_name = names::vault_name(namespace, name);
+    let policy = (!rules.is_empty()).then(|| policy::render(&format!("{namespace}/{name}"), rules));
+    let own = policy.is_some().then(|| vault_name.clone());
+    let token = TokenParams {
+        ttl: *ttl,
+        max_ttl: *max_ttl,
+        policies: own.into_iter().chain(policies.iter().cloned()).collect(),
+        ..TokenParams::default()
+    }
+    .normalised();
+    Desired {
+        app_role: secret_name.is_some().then(|| approle::Role {
+            bind_secret_id: true,
+            token: token.clone(),
+            ..approle::Role::default()
+        }),
+        kubernetes: (!service_accounts.is_empty()).then(|| kubernetes::Role {
+            bound_service_account_names: service_accounts.clone(),
+            bound_service_account_namespaces: vec![namespace.to_owned()],
+            token: token.clone(),
+            ..kubernetes::Role::default()
+        }),
+        policy,
+        name: vault_name,
+    }
+}
+
+/// Whether an AppRole role read from Vault is what is wanted.
+pub fn same_app_role(found: &approle::Role, wanted: &approle::Role) -> bool {
+    let found = approle::Role {
+        token: found.token.clone().normalised(),
+        ..found.clone()
+    };
+    found == *wanted
+}
+
+/// Whether a Kubernetes role read from Vault is what is wanted.
+pub fn same_kubernetes(found: &kubernetes::Role, wanted: &kubernetes::Role) -> bool {
+    let mut found = kubernetes::Role {
+        token: found.token.clone().normalised(),
+        ..found.clone()
+    };
+    found.bound_service_account_names.sort();
+    found == *wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use vaultkeeper_crds::role::Capability;
+
+    use super::*;
+
+    fn validated() -> Validated {
+        Validated {
+            rules: BTreeMap::from([("secret/data/shop/*".to_owned(), vec![Capability::Read])]),
+            policies: vec!["read-metrics".to_owned()],
+            secret_name: Some("app-vault".to_owned()),
+            service_accounts: vec!["app".to_owned(), "job".to_owned()],
+            ttl: Duration::from_secs(3600),
+            max_ttl: Duration::from_secs(14400),
+        }
+    }
+
+    #[test]
+    fn both_logins_give_the_same_tokens_and_only_to_the_own_namespace() {
+        let Desired {
+            name,
+            policy,
+            app_role,
+            kubernetes,
+        } = desired("shop", "app", &validated());
+        assert_eq!(name, "shop.app");
+        assert!(policy.unwrap().contains("secret/data/shop/*"));
+        let (app_role, kubernetes) = (app_role.unwrap(), kubernetes.unwrap());
+        assert_eq!(app_role.token, kubernetes.token);
+        assert_eq!(app_role.token.policies, ["read-metrics", "shop.app"]);
+        assert!(app_role.bind_secret_id, "a role-id alone must not log in");
+        assert_eq!(kubernetes.bound_service_account_namespaces, ["shop"]);
+        assert_eq!(kubernetes.bound_service_account_names, ["app", "job"]);
+    }
+
+    #[test]
+    fn without_rules_there_is_no_policy_of_its_own() {
+        let Desired { policy, app_role, .. } = desired(
+            "shop",
+            "app",
+            &Validated {
+                rules: BTreeMap::new(),
+                ..validated()
+            },
+        );
+        assert_eq!(policy, None);
+        assert_eq!(app_role.unwrap().token.policies, ["read-metrics"]);
+    }
+
+    #[test]
+    fn a_login_that_is_not_asked_for_is_not_there() {
+        let plain = Validated {
+            secret_name: None,
+            ..validated()
+        };
+        assert_eq!(desired("shop", "app", &plain).app_role, None);
+        let plain = Validated {
+            service_accounts: Vec::new(),
+            ..validated()
+        };
+        assert_eq!(desired("shop", "app", &plain).kubernetes, None);
+    }
+
+    #[test]
+    fn what_vault_reads_back_in_its_own_order_is_the_same() {
+        let wanted = desired("shop", "app", &validated());
+        let mut app_role = wanted.app_role.clone().unwrap();
+        app_role.token.policies.reverse();
+        assert!(
+            same_app_role(&app_role, wanted.app_role.as_ref().unwrap()),
+            "the order of policies is Vault's"
+        );
+        app_role.token.ttl = Duration::from_secs(1);
+        assert!(
+            !same_app_role(&app_role, wanted.app_role.as_ref().unwrap()),
+            "the ttl was changed"
+        );
+
+        let mut kubernetes = wanted.kubernetes.clone().unwrap();
+        kubernetes.bound_service_account_names.reverse();
+        assert!(
+            same_kubernetes(&kubernetes, wanted.kubernetes.as_ref().unwrap()),
+            "the order of names"
+        );
+        kubernetes
+            .bound_service_account_namespaces
+            .push("other".to_owned());
+        assert!(
+            !same_kubernetes(&kubernetes, wanted.kubernetes.as_ref().unwrap()),
+            "a namespace was added"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! Why a reconcile of a VaultRole failed. A refused spec is no failure: see `validate`.
+
+use crate::controllers::{ReconcileError, chain};
+use crate::sessions::SessionError;
+
+/// One failed step; all are tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object lacks what the API server gives every object.
+    #[error("the VaultRole has no {0}: it was not read from an API server")]
+    Incomplete(&'static str),
+    /// A Kubernetes call failed.
+    #[error("failed to {step}")]
+    Kubernetes {
+        /// What was to be done.
+        step: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// An object of this name belongs to somebody else.
+    #[error("{kind} {name} exists and does not belong to this VaultRole: {remedy}")]
+    NameTaken {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The CA of the cluster cannot be read.
+    #[error("failed to read the CA of the cluster")]
+    Ca(#[source] Box<crate::cluster::Error>),
+    /// There is no login at Vault.
+    #[error("Vault cannot be reached at present")]
+    Session(#[source] Box<SessionError>),
+    /// A Vault call failed.
+    #[error("failed to {step}")]
+    Vault {
+        /// What was to be done.
+        step: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<vaultkeeper_vault::Error>,
+    },
+}
+
+impl Error {
+    /// A failed Kubernetes call.
+    pub fn kubernetes(step: &'static str, source: kube::Error) -> Self {
+        Self::Kubernetes {
+            step,
+            source: Box::new(source),
+        }
+    }
+
+    /// A failed Vault call.
+    pub fn vault(step: &'static str, source: vaultkeeper_vault::Error) -> Self {
+        Self::Vault {
+            step,
+            source: Box::new(source),
+        }
+    }
+
+    /// Whether Vault, as opposed to Kubernetes, stands in the way.
+    pub fn is_about_vault(&self) -> bool {
+        matches!(self, Self::Vault { .. } | Self::Session(_) | Self::Ca(_))
+    }
+
+    /// Whether the operator's session may be at fault: its token, or the member that it leads to.
+    pub fn spoils_the_session(&self) -> bool {
+        use vaultkeeper_vault::Error as Vault;
+        let Self::Vault { source, .. } = self else {
+            return false;
+        };
+        !matches!(
+            **source,
+            Vault::NotFound { .. } | Vault::BadRequest { .. } | Vault::Unsupported { .. }
+        )
+    }
+
+    /// The error and its causes in one line, for a condition.
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+}
+
+impl ReconcileError for Error {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Incomplete(_) => "Incomplete",
+            Self::Kubernetes { .. } => "KubernetesError",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::Ca(error) => error.reason(),
+            Self::Session(error) => error.reason(),
+            Self::Vault { source, .. } => source.reason(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vaultkeeper_vault::{Call, Error as Vault};
+
+    use super::*;
+
+    fn call() -> Call {
+        Call {
+            operation: "PUT auth/approle/role/a.b".to_owned(),
+            node: "https://main.vault.svc:8200".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_refused_request_keeps_the_session_and_a_sealed_member_does_not() {
+        let errors = vaultkeeper_vault::error::ServerErrors::default();
+        let refused = Error::vault(
+            "write the role",
+            Vault::BadRequest {
+                call: call(),
+                errors: errors.clone(),
+            },
+        );
+        assert!(!refused.spoils_the_session(), "another login changes nothing");
+        let sealed = Error::vault("write the role", Vault::Sealed { call: call(), errors });
+        assert!(sealed.spoils_the_session(), "another member may be active");
+    }
+
+    #[test]
+    fn the_chain_says_step_and_cause_once() {
+        let error = Error::vault("write the AppRole role", Vault::NoActive { call: call() });
+        assert_eq!(
+            error.chain(),
+            "failed to write the AppRole role: PUT auth/approle/role/a.b at https://main.vault.svc:8200: \
+             the cluster has no active node"
+        );
+        assert_eq!(error.reason(), "VaultNoActiveNode");
+    }
+}

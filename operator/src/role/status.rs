@@ -1,0 +1,297 @@
+//! The status of a VaultRole: built by a pure function, written only when it differs.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use vaultkeeper_crds::{VaultRole, VaultRoleStatus};
+
+use super::Identity;
+use super::error::Error;
+use super::validate::Refusal;
+use crate::conditions::{self, ACCEPTED, READY, Status};
+use crate::context::Context;
+use crate::controllers::ReconcileError;
+
+/// How a pass ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is in place.
+    InPlace,
+    /// The finalizer was written; the next pass goes on.
+    Begun,
+    /// The spec is refused; nothing is tried again until it or the cluster changes.
+    Refused(Refusal),
+    /// Something else has to happen first, and its watch wakes the role.
+    Waiting {
+        /// Reason of the condition.
+        reason: &'static str,
+        /// What is waited for, and the remedy.
+        message: String,
+    },
+}
+
+/// What is known of the role, at whatever step the pass ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether the spec was accepted; none when that could not be decided.
+    pub accepted: Option<bool>,
+    /// Name in Vault, once something may be there.
+    pub vault_name: Option<String>,
+    /// The Secret that is in place.
+    pub secret: Option<String>,
+    /// The ConfigMap that is in place.
+    pub config_map: Option<String>,
+}
+
+impl Progress {
+    /// What earlier passes have left.
+    pub fn of(status: Option<&VaultRoleStatus>) -> Self {
+        let Some(status) = status else {
+            return Self::default();
+        };
+        Self {
+            accepted: None,
+            vault_name: status.vault_name.clone(),
+            secret: status.secret_name.clone(),
+            config_map: status.config_map_name.clone(),
+        }
+    }
+}
+
+/// Builds the status.
+pub fn build(
+    role: &VaultRole,
+    identity: &Identity,
+    outcome: &Result<Outcome, Error>,
+    progress: &Progress,
+    now: Timestamp,
+) -> VaultRoleStatus {
+    let Progress {
+        accepted,
+        vault_name,
+        secret,
+        config_map,
+    } = progress;
+    let old: &[Condition] = role.status.as_ref().map_or(&[], |status| &status.conditions);
+    let mut list = old.to_vec();
+    let generation = Some(identity.generation);
+    let mut set = |type_: &str, status: Status, reason: &str, message: &str| {
+        conditions::set(&mut list, type_, status, reason, message, generation, now);
+    };
+    // A paused or missing cluster says nothing new about what is in place; that a login works stays as it was.
+    match outcome {
+        Ok(Outcome::Refused(refusal)) => set(ACCEPTED, Status::False, refusal.reason, &refusal.message),
+        Ok(Outcome::Waiting { reason, message }) if *accepted == Some(false) => {
+            set(ACCEPTED, Status::False, reason, message);
+        }
+        _ if *accepted == Some(true) => {
+            set(
+                ACCEPTED,
+                Status::True,
+                "Allowed",
+                "the spec can work and the VaultCluster allows it",
+            );
+        }
+        _ => {}
+    }
+    match outcome {
+        Ok(Outcome::InPlace) => {
+            set(
+                READY,
+                Status::True,
+                "InPlace",
+                "policy, roles and credentials are in place",
+            );
+        }
+        Ok(Outcome::Begun) => {}
+        Ok(Outcome::Refused(refusal)) => set(READY, Status::False, refusal.reason, &refusal.message),
+        Ok(Outcome::Waiting { reason, message }) => set(READY, Status::False, reason, message),
+        Err(error) => set(READY, Status::False, error.reason(), &error.chain()),
+    }
+    VaultRoleStatus {
+        observed_generation: generation,
+        conditions: list,
+        vault_name: vault_name.clone(),
+        secret_name: secret.clone(),
+        config_map_name: config_map.clone(),
+    }
+}
+
+/// Writes the status if it differs from `old`. Says whether it did.
+pub async fn write(
+    ctx: &Context,
+    identity: &Identity,
+    old: Option<&VaultRoleStatus>,
+    wanted: &VaultRoleStatus,
+) -> Result<bool, Error> {
+    if old == Some(wanted) {
+        return Ok(false);
+    }
+    let VaultRoleStatus {
+        observed_generation,
+        conditions,
+        vault_name,
+        secret_name,
+        config_map_name,
+    } = wanted;
+    // Null removes a field in a merge patch; leaving it out would keep it.
+    let patch = json!({ "status": {
+        "observedGeneration": observed_generation,
+        "conditions": conditions,
+        "vaultName": vault_name,
+        "secretName": secret_name,
+        "configMapName": config_map_name,
+    }});
+    let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
+    match api
+        .patch_status(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+    {
+        Ok(_) => Ok(true),
+        // Deleted meanwhile.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(Error::kubernetes("write the status", error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::secret::tests::identity;
+    use super::*;
+
+    fn role(status: Option<VaultRoleStatus>) -> VaultRole {
+        let mut role: VaultRole = serde_json::from_value(serde_json::json!({
+            "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultRole",
+            "metadata": { "name": "app", "namespace": "shop" },
+            "spec": { "cluster": { "name": "main", "namespace": "vault" }, "policy": { "names": ["x"] } },
+        }))
+        .unwrap();
+        role.status = status;
+        role
+    }
+
+    fn word<'a>(status: &'a VaultRoleStatus, type_: &str) -> Option<(&'a str, &'a str)> {
+        let condition = conditions::get(&status.conditions, type_)?;
+        Some((condition.status.as_str(), condition.reason.as_str()))
+    }
+
+    fn progress(accepted: bool) -> Progress {
+        Progress {
+            accepted: Some(accepted),
+            vault_name: Some("shop.app".to_owned()),
+            secret: Some("app-vault".to_owned()),
+            config_map: Some("vaultkeeper.vault.main".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_role_in_place_is_accepted_and_ready_and_stays_equal() {
+        let first = build(
+            &role(None),
+            &identity(),
+            &Ok(Outcome::InPlace),
+            &progress(true),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(word(&first, ACCEPTED), Some(("True", "Allowed")));
+        assert_eq!(word(&first, READY), Some(("True", "InPlace")));
+        assert_eq!(first.observed_generation, Some(3));
+        let later = Timestamp::from_second(1000).unwrap();
+        let second = build(
+            &role(Some(first.clone())),
+            &identity(),
+            &Ok(Outcome::InPlace),
+            &progress(true),
+            later,
+        );
+        assert_eq!(second, first, "nothing changed, so nothing is written");
+    }
+
+    #[test]
+    fn a_refusal_is_in_both_conditions_with_its_message() {
+        let refusal = Refusal {
+            reason: "NotAllowed",
+            message: "spec.cluster: no".to_owned(),
+            withdraws: true,
+        };
+        let outcome = Ok(Outcome::Refused(refusal));
+        let status = build(
+            &role(None),
+            &identity(),
+            &outcome,
+            &progress(false),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(word(&status, ACCEPTED), Some(("False", "NotAllowed")));
+        assert_eq!(word(&status, READY), Some(("False", "NotAllowed")));
+        assert_eq!(
+            conditions::get(&status.conditions, READY).unwrap().message,
+            "spec.cluster: no"
+        );
+    }
+
+    #[test]
+    fn a_sealed_vault_makes_it_unready_but_not_refused() {
+        let call = vaultkeeper_vault::Call {
+            operation: "GET x".to_owned(),
+            node: "n".to_owned(),
+        };
+        let sealed = vaultkeeper_vault::Error::NoActive { call };
+        let outcome = Err(Error::vault("read the policy", sealed));
+        let status = build(
+            &role(None),
+            &identity(),
+            &outcome,
+            &progress(true),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(word(&status, ACCEPTED), Some(("True", "Allowed")));
+        assert_eq!(word(&status, READY), Some(("False", "VaultNoActiveNode")));
+        assert_eq!(
+            status.secret_name.as_deref(),
+            Some("app-vault"),
+            "what is in place stays known"
+        );
+    }
+
+    #[test]
+    fn a_missing_cluster_is_said_in_both_conditions() {
+        let outcome = Ok(Outcome::Waiting {
+            reason: "ClusterNotFound",
+            message: "m".to_owned(),
+        });
+        let status = build(
+            &role(None),
+            &identity(),
+            &outcome,
+            &progress(false),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(word(&status, ACCEPTED), Some(("False", "ClusterNotFound")));
+        assert_eq!(word(&status, READY), Some(("False", "ClusterNotFound")));
+    }
+
+    #[test]
+    fn an_undecided_pass_leaves_acceptance_as_it_was() {
+        let first = build(
+            &role(None),
+            &identity(),
+            &Ok(Outcome::InPlace),
+            &progress(true),
+            Timestamp::UNIX_EPOCH,
+        );
+        let undecided = Progress::of(Some(&first));
+        let outcome = Err(Error::Incomplete("x"));
+        let status = build(
+            &role(Some(first)),
+            &identity(),
+            &outcome,
+            &undecided,
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(word(&status, ACCEPTED), Some(("True", "Allowed")));
+        assert_eq!(word(&status, READY), Some(("False", "Incomplete")));
+    }
+}
