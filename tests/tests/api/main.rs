@@ -9,5 +9,6 @@
 
 mod chart;
 mod control_plane;
+mod docs;
 mod reaper;
 mod shared;
