@@ -89,6 +89,23 @@ async fn a_server_is_told_apart_in_every_state_of_its_life() {
 
     root.seal().await.unwrap();
     assert!(root.mounts().await.unwrap_err().is_sealed(), "sealed by request");
+    unseal(client, &keys.keys[1..]).await;
+    root.on_this_node().step_down().await.unwrap();
+    wait::until_async(
+        "the node to give up its role",
+        Duration::from_secs(10),
+        || async {
+            let error = root.mounts().await.err();
+            anyhow::ensure!(
+                matches!(error, Some(Error::NoActive { .. })),
+                "nobody is active now: {error:?}"
+            );
+            Ok(())
+        },
+    )
+    .await
+    .unwrap();
+
     node.stop();
     // The first call may still find the old connection open, which then breaks.
     wait::until_async("the server to be gone", Duration::from_secs(10), || async {
@@ -181,6 +198,13 @@ async fn a_standby_is_told_apart_and_does_not_forward_when_told_not_to() {
     assert!(
         matches!(unready, Error::Server { status: 500, .. }),
         "a standby of Vault cannot be sealed through the API: {unready:?}"
+    );
+
+    active.stop();
+    let error = root_at_standby.mounts().await.expect_err("nobody can serve this");
+    assert!(
+        matches!(&error, Error::Standby { active: Some(url), .. } if *url == active.url()),
+        "a standby that cannot forward names the active node that it last knew: {error:?}"
     );
 }
 
