@@ -49,7 +49,10 @@ const AT_REST: Duration = Duration::from_secs(5);
 
 /// Parameters of every write.
 fn patch_params() -> PatchParams {
-    PatchParams { field_manager: Some(annotations::FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(annotations::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 /// One pass over a VaultCluster.
@@ -72,7 +75,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
     };
     finalize::ensure_finalizer(&ctx, &cluster).await?;
     let mut pass = Pass::default();
-    let result = run(&ctx, &cluster, &validated, &mut pass).await;
+    let result = Box::pin(run(&ctx, &cluster, &validated, &mut pass)).await;
     let facts = Facts {
         members: &pass.members,
         record: pass.record.as_ref(),
@@ -100,19 +103,40 @@ struct Pass {
     raft: Option<(RaftConfiguration, AutopilotState)>,
 }
 
-async fn run(ctx: &Context, cluster: &VaultCluster, validated: &Validated, pass: &mut Pass) -> Result<bool, Error> {
-    let Validated { namespace, name, replicas, .. } = validated;
+async fn run(
+    ctx: &Context,
+    cluster: &VaultCluster,
+    validated: &Validated,
+    pass: &mut Pass,
+) -> Result<bool, Error> {
+    let Validated {
+        namespace,
+        name,
+        replicas,
+        ..
+    } = validated;
     let ca = tls_store::ensure_ca(ctx, validated).await?;
     let leaf = tls_store::current_or_new_leaf(ctx, validated, &ca).await?;
-    apply::apply(ctx, validated, build::build(validated, &ca.certificate, &leaf)).await?;
+    let objects = Box::new(build::build(validated, &ca.certificate, &leaf));
+    Box::pin(apply::apply(ctx, validated, &objects)).await?;
 
     pass.record = key_store::get(ctx, namespace, name).await?;
     pass.members = members::observe(ctx, namespace, name, *replicas, &ca.certificate)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
-    let settled = pass.record.as_ref().is_some_and(|r| r.state == State::Initialized);
-    let first_volume = if settled { None } else { first_volume(ctx, validated).await? };
-    let release = cluster.annotations().get(annotations::RELEASE_SEAL).map(String::as_str);
+    let settled = pass
+        .record
+        .as_ref()
+        .is_some_and(|r| r.state == State::Initialized);
+    let first_volume = if settled {
+        None
+    } else {
+        first_volume(ctx, validated).await?
+    };
+    let release = cluster
+        .annotations()
+        .get(annotations::RELEASE_SEAL)
+        .map(String::as_str);
     pass.plan = plan::plan(&Observed {
         members: &pass.members,
         record: pass.record.as_ref(),
@@ -120,8 +144,13 @@ async fn run(ctx: &Context, cluster: &VaultCluster, validated: &Validated, pass:
         release,
     });
     let reference = cluster.object_ref(&());
-    let scope =
-        Scope { ctx, reference: &reference, cluster: validated, members: &pass.members, record: pass.record.as_ref() };
+    let scope = Scope {
+        ctx,
+        reference: &reference,
+        cluster: validated,
+        members: &pass.members,
+        record: pass.record.as_ref(),
+    };
     let again = execute::execute_all(&scope, &pass.plan.steps).await?;
     if let Some(reason) = release
         && settled
@@ -140,12 +169,15 @@ async fn run(ctx: &Context, cluster: &VaultCluster, validated: &Validated, pass:
 async fn first_volume(ctx: &Context, cluster: &Validated) -> Result<Option<String>, Error> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
     let claim = claims.get_opt(&build::volume_claim(&cluster.name, 0)).await;
-    Ok(claim.map_err(|e| Error::kubernetes("read the first member's volume claim", e))?.and_then(|c| c.uid()))
+    Ok(claim
+        .map_err(|e| Error::kubernetes("read the first member's volume claim", e))?
+        .and_then(|c| c.uid()))
 }
 
 /// The release is done and recorded: the annotation goes, so that a later seal is latched again.
 async fn drop_release(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
-    let api: Api<VaultCluster> = Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
+    let api: Api<VaultCluster> =
+        Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
     let body = json!({"metadata": {"annotations": {annotations::RELEASE_SEAL: null}}});
     api.patch(&cluster.name_any(), &patch_params(), &Patch::Merge(&body))
         .await
@@ -155,8 +187,17 @@ async fn drop_release(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error
 
 /// Raft's members and autopilot's judgement. Missing numbers are no failure of the pass.
 async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfiguration, AutopilotState)> {
-    let client = ctx.sessions.active(ctx, &configure::reference(cluster)).await.ok()?;
-    let asked = async { Ok::<_, vaultkeeper_vault::Error>((client.raft_configuration().await?, client.autopilot_state().await?)) };
+    let client = ctx
+        .sessions
+        .active(ctx, &configure::reference(cluster))
+        .await
+        .ok()?;
+    let asked = async {
+        Ok::<_, vaultkeeper_vault::Error>((
+            client.raft_configuration().await?,
+            client.autopilot_state().await?,
+        ))
+    };
     match asked.await {
         Ok(raft) => Some(raft),
         Err(error) => {
@@ -169,18 +210,27 @@ async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfigu
 
 /// When to look again.
 fn requeue(pass: &Pass, cluster: &Validated, again: bool) -> Duration {
-    let held = pass.record.as_ref().map(|r| r.seals.latched.clone()).unwrap_or_default();
+    let held = pass
+        .record
+        .as_ref()
+        .map(|r| r.seals.latched.clone())
+        .unwrap_or_default();
     let waits = |m: &Member| match m.probe {
-        Probe::Active | Probe::Standby | Probe::Removed => false,
-        Probe::Sealed { .. } => !held.contains(&m.name) && !plan::holds_all(&held, pass.members.len()),
         // A pod that cannot start makes an event when it does.
-        Probe::Pending => false,
+        Probe::Active | Probe::Standby | Probe::Removed | Probe::Pending => false,
+        Probe::Sealed { .. } => !held.contains(&m.name) && !plan::holds_all(&held, pass.members.len()),
         Probe::Uninitialized | Probe::Unreachable(_) => true,
     };
-    let voters = pass.raft.as_ref().map(|(c, _)| c.servers.iter().filter(|s| s.voter).count());
+    let voters = pass
+        .raft
+        .as_ref()
+        .map(|(c, _)| c.servers.iter().filter(|s| s.voter).count());
     if pass.plan.blocked.is_some() {
         AT_REST
-    } else if again || pass.members.iter().any(waits) || !pass.configured && pass.members.iter().any(|m| m.node.is_some()) {
+    } else if again
+        || pass.members.iter().any(waits)
+        || !pass.configured && pass.members.iter().any(|m| m.node.is_some())
+    {
         SOON
     } else if voters.is_some_and(|v| v < usize::try_from(cluster.replicas).unwrap_or_default()) {
         SETTLING
@@ -209,9 +259,11 @@ fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultCluste
 pub fn error_policy(_cluster: Arc<VaultCluster>, error: &Error, _ctx: Arc<Context>) -> Action {
     match error {
         Error::Outdated { .. } | Error::Abandoned => Action::requeue(SOON),
-        Error::NotOurs { .. } | Error::WrongShares { .. } | Error::MountDiffers { .. } | Error::Keys(_) | Error::Incomplete { .. } => {
-            Action::requeue(Duration::from_secs(30))
-        }
+        Error::NotOurs { .. }
+        | Error::WrongShares { .. }
+        | Error::MountDiffers { .. }
+        | Error::Keys(_)
+        | Error::Incomplete { .. } => Action::requeue(Duration::from_secs(30)),
         _ => Action::requeue(Duration::from_secs(1)),
     }
 }

@@ -22,22 +22,40 @@ use crate::context::Context;
 const REPEAT: Duration = Duration::from_secs(300);
 
 /// Applies what is not known to be in place.
-pub async fn apply(ctx: &Context, cluster: &Validated, objects: Objects) -> Result<(), Error> {
-    let Objects { service_account, reviewer, tls, config, headless, client, disruption_budget, stateful_set } = objects;
-    namespaced(ctx, cluster, "ServiceAccount", &service_account).await?;
-    reviewer_binding(ctx, cluster, &reviewer).await?;
-    namespaced(ctx, cluster, "Secret", &tls).await?;
-    namespaced(ctx, cluster, "ConfigMap", &config).await?;
-    namespaced(ctx, cluster, "Service", &headless).await?;
-    namespaced(ctx, cluster, "Service", &client).await?;
-    namespaced(ctx, cluster, "PodDisruptionBudget", &disruption_budget).await?;
+pub(crate) async fn apply(ctx: &Context, cluster: &Validated, objects: &Objects) -> Result<(), Error> {
+    let Objects {
+        service_account,
+        reviewer,
+        tls,
+        config,
+        headless,
+        client,
+        disruption_budget,
+        stateful_set,
+    } = objects;
+    namespaced(ctx, cluster, "ServiceAccount", service_account).await?;
+    reviewer_binding(ctx, cluster, reviewer).await?;
+    namespaced(ctx, cluster, "Secret", tls).await?;
+    namespaced(ctx, cluster, "ConfigMap", config).await?;
+    namespaced(ctx, cluster, "Service", headless).await?;
+    namespaced(ctx, cluster, "Service", client).await?;
+    namespaced(ctx, cluster, "PodDisruptionBudget", disruption_budget).await?;
     // Last: its pods need all the others.
-    namespaced(ctx, cluster, "StatefulSet", &stateful_set).await
+    namespaced(ctx, cluster, "StatefulSet", stateful_set).await
 }
 
-async fn namespaced<K>(ctx: &Context, cluster: &Validated, kind: &'static str, wanted: &K) -> Result<(), Error>
+async fn namespaced<K>(
+    ctx: &Context,
+    cluster: &Validated,
+    kind: &'static str,
+    wanted: &K,
+) -> Result<(), Error>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
     let ours = |found: &K| found.owner_references().iter().any(|o| o.uid == cluster.uid);
@@ -51,7 +69,11 @@ async fn reviewer_binding(
 ) -> Result<(), Error> {
     let api = Api::all(ctx.client.clone());
     let managed = |found: &k8s_openapi::api::rbac::v1::ClusterRoleBinding| {
-        found.labels().get("app.kubernetes.io/managed-by").map(String::as_str) == Some(annotations::FIELD_MANAGER)
+        found
+            .labels()
+            .get("app.kubernetes.io/managed-by")
+            .map(String::as_str)
+            == Some(annotations::FIELD_MANAGER)
     };
     apply_one(ctx, cluster, "ClusterRoleBinding", &api, wanted, managed).await
 }
@@ -73,7 +95,10 @@ where
     if ctx.recent.is_fresh(&key, fingerprint, REPEAT, Instant::now()) {
         return Ok(());
     }
-    let found = api.get_opt(&name).await.map_err(|e| Error::kubernetes("look for an object before applying it", e))?;
+    let found = api
+        .get_opt(&name)
+        .await
+        .map_err(|e| Error::kubernetes("look for an object before applying it", e))?;
     if found.as_ref().is_some_and(|f| !ours(f)) {
         return Err(Error::NotOurs { kind, name });
     }
@@ -101,6 +126,8 @@ fn apply_step(kind: &'static str) -> &'static str {
 
 fn fingerprint(object: &impl Serialize) -> Result<u64, Error> {
     let mut hasher = DefaultHasher::new();
-    serde_json::to_vec(object).map_err(Error::Encode)?.hash(&mut hasher);
+    serde_json::to_vec(object)
+        .map_err(Error::Encode)?
+        .hash(&mut hasher);
     Ok(hasher.finish())
 }

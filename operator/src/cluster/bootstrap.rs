@@ -18,25 +18,35 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs as long as the root token is in the key Secret. Every part is repeatable, and the token leaves the
 /// Secret only when it is dead, which it is made only when the operator's own login is proven.
-pub async fn bootstrap(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> {
-    let Some(root_token) = &record.root_token else { return Ok(()) };
-    let Some(active) = scope.members.iter().find(|m| m.probe == Probe::Active) else { return Ok(()) };
-    let Some(client) = scope.client(active, TIMEOUT)? else { return Ok(()) };
+pub(crate) async fn bootstrap(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> {
+    let Some(root_token) = &record.root_token else {
+        return Ok(());
+    };
+    let Some(active) = scope.members.iter().find(|m| m.probe == Probe::Active) else {
+        return Ok(());
+    };
+    let Some(client) = scope.client(active, TIMEOUT)? else {
+        return Ok(());
+    };
     let token = Token::new(root_token.clone()).map_err(|_| lost(scope, sessions::SessionError::NotReady))?;
     let root = client.with_token(&token);
     if is_alive(&root, active).await? {
         configure::as_root(scope, &root, &active.name, &record.identity).await?;
         prove_own_login(scope, record, active).await?;
-        root.revoke_self().await.map_err(|e| Error::vault("revoke the root token", &active.name, e))?;
+        root.revoke_self()
+            .await
+            .map_err(|e| Error::vault("revoke the root token", &active.name, e))?;
         if is_alive(&root, active).await? {
             return Err(Error::RootTokenAlive);
         }
     } else {
         // An earlier pass died between the revocation and the removal.
-        prove_own_login(scope, record, active).await.map_err(|error| match error {
-            Error::Session(source) => lost(scope, *source),
-            other => other,
-        })?;
+        prove_own_login(scope, record, active)
+            .await
+            .map_err(|error| match error {
+                Error::Session(source) => lost(scope, *source),
+                other => other,
+            })?;
     }
     key_store::remove_root_token(scope.ctx, scope.cluster).await?;
     scope.event(Reason::RootTokenRevoked, "", "the operator logs in by itself; the first root token was revoked, is refused by Vault and was removed").await;
@@ -62,16 +72,27 @@ async fn is_alive(client: &Client, member: &Member) -> Result<bool, Error> {
 /// The login works, and may do what the operator will need without a root token.
 async fn prove_own_login(scope: &Scope<'_>, record: &KeyRecord, active: &Member) -> Result<(), Error> {
     let Some(node) = &active.node else { return Ok(()) };
-    let own = sessions::prove_login(scope.ctx, node, &record.identity).await.map_err(Box::new)?;
+    let own = sessions::prove_login(scope.ctx, node, &record.identity)
+        .await
+        .map_err(Box::new)?;
     let paths = configure::needed_paths();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let held = own.capabilities_self(&paths).await.map_err(|e| Error::vault("check the operator's own rights", &active.name, e))?;
+    let held = own
+        .capabilities_self(&paths)
+        .await
+        .map_err(|e| Error::vault("check the operator's own rights", &active.name, e))?;
     for path in paths {
-        let allowed = held.get(path).is_some_and(|c| c.iter().any(|c| c == "update" || c == "root"));
+        let allowed = held
+            .get(path)
+            .is_some_and(|c| c.iter().any(|c| c == "update" || c == "root"));
         if !allowed {
-            return Err(Error::LoginTooWeak { path: path.to_owned() });
+            return Err(Error::LoginTooWeak {
+                path: path.to_owned(),
+            });
         }
     }
     // The proof is not needed any longer; leaving it to expire would do no harm either.
-    own.revoke_self().await.map_err(|e| Error::vault("revoke the token of the proof", &active.name, e))
+    own.revoke_self()
+        .await
+        .map_err(|e| Error::vault("revoke the token of the proof", &active.name, e))
 }

@@ -45,7 +45,10 @@ pub struct Objects {
 /// Builds all objects.
 pub fn build(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Objects {
     Objects {
-        service_account: ServiceAccount { metadata: metadata(cluster, cluster.name.clone()), ..Default::default() },
+        service_account: ServiceAccount {
+            metadata: metadata(cluster, cluster.name.clone()),
+            ..Default::default()
+        },
         reviewer: rbac::reviewer(cluster),
         tls: tls_secret(cluster, ca_certificate, leaf),
         config: config_map(cluster),
@@ -67,7 +70,10 @@ pub fn selector(name: &str) -> BTreeMap<String, String> {
 
 fn labels(name: &str) -> BTreeMap<String, String> {
     let mut labels = selector(name);
-    labels.insert("app.kubernetes.io/managed-by".to_owned(), annotations::FIELD_MANAGER.to_owned());
+    labels.insert(
+        "app.kubernetes.io/managed-by".to_owned(),
+        annotations::FIELD_MANAGER.to_owned(),
+    );
     labels
 }
 
@@ -110,7 +116,10 @@ fn tls_secret(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Secre
 fn config_map(cluster: &Validated) -> ConfigMap {
     ConfigMap {
         metadata: metadata(cluster, format!("{}-config", cluster.name)),
-        data: Some(BTreeMap::from([(config::FILE.to_owned(), config::render(cluster))])),
+        data: Some(BTreeMap::from([(
+            config::FILE.to_owned(),
+            config::render(cluster),
+        )])),
         ..ConfigMap::default()
     }
 }

@@ -29,7 +29,7 @@ const AUDIT_PATH: &str = "stdout";
 
 /// The operator's policy: what it does and no more. It can write policies and is therefore as strong as root;
 /// what is gained over a root token is expiry, audit and revocation.
-pub const OPERATOR_POLICY: &str = r#"path "sys/mounts"   { capabilities = ["read"] }
+pub(crate) const OPERATOR_POLICY: &str = r#"path "sys/mounts"   { capabilities = ["read"] }
 path "sys/mounts/*" { capabilities = ["read", "update"] }
 path "sys/auth"     { capabilities = ["read"] }
 path "sys/auth/*"   { capabilities = ["read", "update", "sudo"] }
@@ -56,7 +56,7 @@ path "auth/token/revoke-accessor" { capabilities = ["update"] }
 "#;
 
 /// Paths that the operator's own login must be able to update before the root token goes.
-pub fn needed_paths() -> Vec<String> {
+pub(crate) fn needed_paths() -> Vec<String> {
     [
         "sys/policies/acl/probe".to_owned(),
         "sys/mounts/probe".to_owned(),
@@ -69,7 +69,12 @@ pub fn needed_paths() -> Vec<String> {
 }
 
 /// Everything, with the root token: audit first, so that all that follows is in the log.
-pub async fn as_root(scope: &Scope<'_>, root: &Client, member: &str, identity: &str) -> Result<(), Error> {
+pub(crate) async fn as_root(
+    scope: &Scope<'_>,
+    root: &Client,
+    member: &str,
+    identity: &str,
+) -> Result<(), Error> {
     audit(scope.cluster, root, member).await?;
     mounts(scope.cluster, root, member).await?;
     let step = |e| Error::vault("configure the Kubernetes auth method", member, e);
@@ -82,15 +87,24 @@ pub async fn as_root(scope: &Scope<'_>, root: &Client, member: &str, identity: &
 }
 
 /// Keeps the declared configuration with the operator's own login, at most once a minute and after each change.
-pub async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
+pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
     let key = format!("{}/configure", scope.cluster.uid);
     let mut hasher = DefaultHasher::new();
     format!("{:?}", scope.cluster.configuration).hash(&mut hasher);
-    if scope.ctx.recent.is_fresh(&key, hasher.finish(), REPEAT, Instant::now()) {
+    if scope
+        .ctx
+        .recent
+        .is_fresh(&key, hasher.finish(), REPEAT, Instant::now())
+    {
         return Ok(());
     }
     let object = reference(scope.cluster);
-    let client = scope.ctx.sessions.active(scope.ctx, &object).await.map_err(Box::new)?;
+    let client = scope
+        .ctx
+        .sessions
+        .active(scope.ctx, &object)
+        .await
+        .map_err(Box::new)?;
     let result = async {
         own_policy(&client, client.node()).await?;
         audit(scope.cluster, &client, client.node()).await?;
@@ -106,7 +120,7 @@ pub async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
 }
 
 /// The parts of the object that a session needs.
-pub fn reference(cluster: &Validated) -> VaultCluster {
+pub(crate) fn reference(cluster: &Validated) -> VaultCluster {
     let spec = vaultkeeper_crds::VaultClusterSpec {
         distribution: cluster.distribution,
         version: String::new(),
@@ -136,7 +150,10 @@ async fn own_policy(client: &Client, member: &str) -> Result<(), Error> {
         Err(error) => return Err(step(error)),
     };
     if found.as_deref().map(str::trim) != Some(OPERATOR_POLICY.trim()) {
-        client.write_policy(OPERATOR_ROLE, OPERATOR_POLICY).await.map_err(step)?;
+        client
+            .write_policy(OPERATOR_ROLE, OPERATOR_POLICY)
+            .await
+            .map_err(step)?;
     }
     Ok(())
 }
@@ -147,7 +164,13 @@ async fn audit(cluster: &Validated, client: &Client, member: &str) -> Result<(),
         return Ok(());
     }
     let step = |e| Error::vault("enable the audit device", member, e);
-    if client.audit_devices().await.map_err(step)?.keys().any(|path| path.trim_end_matches('/') == AUDIT_PATH) {
+    if client
+        .audit_devices()
+        .await
+        .map_err(step)?
+        .keys()
+        .any(|path| path.trim_end_matches('/') == AUDIT_PATH)
+    {
         return Ok(());
     }
     let device = AuditDevice {
@@ -156,7 +179,10 @@ async fn audit(cluster: &Validated, client: &Client, member: &str) -> Result<(),
         options: BTreeMap::from([("file_path".to_owned(), "stdout".to_owned())]),
         ..AuditDevice::default()
     };
-    client.enable_audit_device(AUDIT_PATH, &device).await.map_err(step)
+    client
+        .enable_audit_device(AUDIT_PATH, &device)
+        .await
+        .map_err(step)
 }
 
 /// One mount that is to be there.
@@ -173,8 +199,20 @@ async fn mounts(cluster: &Validated, client: &Client, member: &str) -> Result<()
     let step = |e| Error::vault("enable an auth method", member, e);
     let found = client.auth_methods().await.map_err(step)?;
     let own = [
-        Wanted { field: "the operator", path: names::KUBERNETES_AUTH_PATH, kind: "kubernetes", description: "ServiceAccounts of this Kubernetes cluster", options: BTreeMap::new() },
-        Wanted { field: "the operator", path: names::APPROLE_AUTH_PATH, kind: "approle", description: "VaultRoles", options: BTreeMap::new() },
+        Wanted {
+            field: "the operator",
+            path: names::KUBERNETES_AUTH_PATH,
+            kind: "kubernetes",
+            description: "ServiceAccounts of this Kubernetes cluster",
+            options: BTreeMap::new(),
+        },
+        Wanted {
+            field: "the operator",
+            path: names::APPROLE_AUTH_PATH,
+            kind: "approle",
+            description: "VaultRoles",
+            options: BTreeMap::new(),
+        },
     ];
     let further = declared.auth_methods.iter().map(|m| Wanted {
         field: "spec.configuration.authMethods",
@@ -185,7 +223,10 @@ async fn mounts(cluster: &Validated, client: &Client, member: &str) -> Result<()
     });
     for wanted in own.into_iter().chain(further) {
         if is_missing(&found, &wanted)? {
-            client.enable_auth_method(wanted.path, &request(&wanted)).await.map_err(step)?;
+            client
+                .enable_auth_method(wanted.path, &request(&wanted))
+                .await
+                .map_err(step)?;
         }
     }
     let step = |e| Error::vault("mount a secrets engine", member, e);
@@ -199,14 +240,20 @@ async fn mounts(cluster: &Validated, client: &Client, member: &str) -> Result<()
             options: engine.options.clone(),
         };
         if is_missing(&found, &wanted)? {
-            client.enable_mount(wanted.path, &request(&wanted)).await.map_err(step)?;
+            client
+                .enable_mount(wanted.path, &request(&wanted))
+                .await
+                .map_err(step)?;
         }
     }
     Ok(())
 }
 
 fn is_missing(found: &BTreeMap<String, MountInfo>, wanted: &Wanted<'_>) -> Result<bool, Error> {
-    match found.get(&format!("{}/", wanted.path)).or_else(|| found.get(wanted.path)) {
+    match found
+        .get(&format!("{}/", wanted.path))
+        .or_else(|| found.get(wanted.path))
+    {
         None => Ok(true),
         Some(mount) if mount.kind == wanted.kind => Ok(false),
         Some(mount) => Err(Error::MountDiffers {
@@ -228,7 +275,11 @@ fn request(wanted: &Wanted<'_>) -> MountRequest {
 }
 
 fn auth_config(environment: &KubernetesAuthEnvironment) -> (kubernetes::Config, Option<&SecretString>) {
-    let KubernetesAuthEnvironment { host, ca_cert, token_reviewer_jwt } = environment;
+    let KubernetesAuthEnvironment {
+        host,
+        ca_cert,
+        token_reviewer_jwt,
+    } = environment;
     let config = kubernetes::Config {
         kubernetes_host: host.clone(),
         kubernetes_ca_cert: ca_cert.clone().unwrap_or_default(),
@@ -278,9 +329,24 @@ mod tests {
     #[test]
     fn a_mount_of_another_type_is_never_replaced() {
         let mut info = BTreeMap::new();
-        info.insert("secret/".to_owned(), MountInfo { kind: "pki".to_owned(), ..MountInfo::default() });
-        let wanted = |kind| Wanted { field: "f", path: "secret", kind, description: "", options: BTreeMap::new() };
-        assert!(matches!(is_missing(&info, &wanted("kv")), Err(Error::MountDiffers { .. })));
+        info.insert(
+            "secret/".to_owned(),
+            MountInfo {
+                kind: "pki".to_owned(),
+                ..MountInfo::default()
+            },
+        );
+        let wanted = |kind| Wanted {
+            field: "f",
+            path: "secret",
+            kind,
+            description: "",
+            options: BTreeMap::new(),
+        };
+        assert!(matches!(
+            is_missing(&info, &wanted("kv")),
+            Err(Error::MountDiffers { .. })
+        ));
         assert!(matches!(is_missing(&info, &wanted("pki")), Ok(false)));
         info.clear();
         assert!(matches!(is_missing(&info, &wanted("kv")), Ok(true)));

@@ -23,7 +23,9 @@ pub enum Error {
         step: &'static str,
     },
     /// An object of this name belongs to somebody else.
-    #[error("{kind} {name} exists and does not belong to this VaultCluster: delete or rename it, or rename the VaultCluster")]
+    #[error(
+        "{kind} {name} exists and does not belong to this VaultCluster: delete or rename it, or rename the VaultCluster"
+    )]
     NotOurs {
         /// Kind of the object.
         kind: &'static str,
@@ -62,7 +64,9 @@ pub enum Error {
     #[error(transparent)]
     Session(#[from] Box<SessionError>),
     /// The stored shares do not open a member.
-    #[error("the stored shares do not unseal {member}: somebody rekeyed this Vault, or its volume belongs to another cluster. Store the right shares in Secret {secret}")]
+    #[error(
+        "the stored shares do not unseal {member}: somebody rekeyed this Vault, or its volume belongs to another cluster. Store the right shares in Secret {secret}"
+    )]
     WrongShares {
         /// The member's pod.
         member: String,
@@ -70,7 +74,9 @@ pub enum Error {
         secret: String,
     },
     /// The root token was lost before the operator's login worked.
-    #[error("the first root token is not valid any more, but the operator cannot log in either: generate a root token from the shares in Secret {secret} and store it there under `root-token`")]
+    #[error(
+        "the first root token is not valid any more, but the operator cannot log in either: generate a root token from the shares in Secret {secret} and store it there under `root-token`"
+    )]
     BootstrapLost {
         /// Name of the key Secret.
         secret: String,
@@ -88,10 +94,14 @@ pub enum Error {
     #[error("the first root token still answers after its revocation: it is revoked again")]
     RootTokenAlive,
     /// The shares of an initialisation were not stored, because another operator had given that attempt up.
-    #[error("this initialisation was given up by another operator: its empty store is thrown away and made anew")]
+    #[error(
+        "this initialisation was given up by another operator: its empty store is thrown away and made anew"
+    )]
     Abandoned,
     /// A mount of the same path has another type.
-    #[error("{path} is already mounted with type {found}, not {wanted}: unmount it by hand or choose another path in {field}")]
+    #[error(
+        "{path} is already mounted with type {found}, not {wanted}: unmount it by hand or choose another path in {field}"
+    )]
     MountDiffers {
         /// Field of the spec.
         field: &'static str,
@@ -113,12 +123,19 @@ pub enum Error {
 impl Error {
     /// A failed Kubernetes call.
     pub fn kubernetes(step: &'static str, source: kube::Error) -> Self {
-        Self::Kubernetes { step, source: Box::new(source) }
+        Self::Kubernetes {
+            step,
+            source: Box::new(source),
+        }
     }
 
     /// A failed Vault call.
     pub fn vault(step: &'static str, member: &str, source: vaultkeeper_vault::Error) -> Self {
-        Self::Vault { step, member: member.to_owned(), source: Box::new(source) }
+        Self::Vault {
+            step,
+            member: member.to_owned(),
+            source: Box::new(source),
+        }
     }
 
     /// A word for metrics and conditions, from a bounded set.

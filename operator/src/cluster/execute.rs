@@ -32,7 +32,7 @@ const UNSEAL_SETTLES: Duration = Duration::from_secs(10);
 const STORE_DEADLINE: Duration = Duration::from_secs(600);
 
 /// What the steps work on.
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// Shared.
     pub ctx: &'a Context,
     /// The VaultCluster in events.
@@ -47,20 +47,30 @@ pub struct Scope<'a> {
 
 impl Scope<'_> {
     /// Publishes an event about the cluster.
-    pub async fn event(&self, reason: Reason, subject: &str, note: &str) {
-        self.ctx.reporter.publish(self.reference, reason, subject, note).await;
+    pub(crate) async fn event(&self, reason: Reason, subject: &str, note: &str) {
+        self.ctx
+            .reporter
+            .publish(self.reference, reason, subject, note)
+            .await;
     }
 
     /// A client for a member, which must have an address.
-    pub fn client(&self, member: &Member, timeout: Duration) -> Result<Option<Client>, Error> {
-        member.node.as_ref().map(|node| self.ctx.vault.connect(node, timeout)).transpose().map_err(Error::from)
+    pub(crate) fn client(&self, member: &Member, timeout: Duration) -> Result<Option<Client>, Error> {
+        member
+            .node
+            .as_ref()
+            .map(|node| self.ctx.vault.connect(node, timeout))
+            .transpose()
+            .map_err(Error::from)
     }
 }
 
 /// Carries out one step. True: look again at once, since more is to be done.
-pub async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Error> {
+pub(crate) async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Error> {
     match (step, scope.record) {
-        (Step::Mark, _) => key_store::create_marker(scope.ctx, scope.cluster).await.map(|()| true),
+        (Step::Mark, _) => key_store::create_marker(scope.ctx, scope.cluster)
+            .await
+            .map(|()| true),
         (Step::Initialize, Some(record)) => initialize(scope, record).await.map(|()| true),
         (Step::BeginWipe { volume }, Some(record)) => {
             key_store::begin_wipe(scope.ctx, scope.cluster, &record.attempt, volume).await?;
@@ -68,9 +78,13 @@ pub async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Error> {
             Ok(true)
         }
         (Step::Wipe { volume }, _) => wipe(scope, volume).await.map(|()| true),
-        (Step::EndWipe, Some(record)) => key_store::end_wipe(scope.ctx, scope.cluster, &record.attempt).await.map(|()| true),
+        (Step::EndWipe, Some(record)) => key_store::end_wipe(scope.ctx, scope.cluster, &record.attempt)
+            .await
+            .map(|()| true),
         (Step::RecordSeals(seals), Some(record)) => record_seals(scope, record, seals).await.map(|()| false),
-        (Step::Unseal { member }, Some(record)) => unseal(scope, record, &scope.members[*member]).await.map(|()| true),
+        (Step::Unseal { member }, Some(record)) => unseal(scope, record, &scope.members[*member])
+            .await
+            .map(|()| true),
         (Step::Bootstrap, Some(record)) => bootstrap::bootstrap(scope, record).await.map(|()| true),
         (Step::Configure, Some(_)) => configure::upkeep(scope).await.map(|()| false),
         // The plan makes these only with a record.
@@ -79,14 +93,21 @@ pub async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Error> {
 }
 
 /// Runs all unseal steps at once: each blocks for a second or two on a joining member.
-pub async fn execute_all(scope: &Scope<'_>, steps: &[Step]) -> Result<bool, Error> {
-    let (unseals, others): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|s| matches!(s, Step::Unseal { .. }));
+pub(crate) async fn execute_all(scope: &Scope<'_>, steps: &[Step]) -> Result<bool, Error> {
+    let (unseals, others): (Vec<&Step>, Vec<&Step>) =
+        steps.iter().partition(|s| matches!(s, Step::Unseal { .. }));
     let mut again = false;
-    for step in others.iter().filter(|s| !matches!(s, Step::Bootstrap | Step::Configure)) {
+    for step in others
+        .iter()
+        .filter(|s| !matches!(s, Step::Bootstrap | Step::Configure))
+    {
         again |= execute(scope, step).await?;
     }
     let unsealed = join_all(unseals.iter().map(|step| execute(scope, step))).await;
-    for step in others.iter().filter(|s| matches!(s, Step::Bootstrap | Step::Configure)) {
+    for step in others
+        .iter()
+        .filter(|s| matches!(s, Step::Bootstrap | Step::Configure))
+    {
         again |= execute(scope, step).await?;
     }
     for result in unsealed {
@@ -97,11 +118,23 @@ pub async fn execute_all(scope: &Scope<'_>, steps: &[Step]) -> Result<bool, Erro
 
 /// The shares exist only in this function between Vault's reply and the write.
 async fn initialize(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> {
-    let Some(first) = scope.members.first() else { return Ok(()) };
-    let Some(client) = scope.client(first, INIT_TIMEOUT)? else { return Ok(()) };
+    let Some(first) = scope.members.first() else {
+        return Ok(());
+    };
+    let Some(client) = scope.client(first, INIT_TIMEOUT)? else {
+        return Ok(());
+    };
     let shamir = scope.cluster.shamir;
-    let request = InitRequest::Shamir(Split { shares: shamir.shares, threshold: shamir.threshold, pgp_keys: Vec::new() });
-    let answer = client.on_this_node().init(&request).await.map_err(|e| Error::vault("initialise", &first.name, e))?;
+    let request = InitRequest::Shamir(Split {
+        shares: shamir.shares,
+        threshold: shamir.threshold,
+        pgp_keys: Vec::new(),
+    });
+    let answer = client
+        .on_this_node()
+        .init(&request)
+        .await
+        .map_err(|e| Error::vault("initialise", &first.name, e))?;
     let root_token = answer.root_token.expose().to_owned().into();
     let data = keys::initialized_data(&answer.keys, usize::from(shamir.threshold), &root_token);
     let deadline = Instant::now() + STORE_DEADLINE;
@@ -118,7 +151,12 @@ async fn initialize(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> 
             }
         }
     }
-    let note = format!("initialised with {} shares, {} of which unseal; they are in Secret {}", shamir.shares, shamir.threshold, names::key_secret(&scope.cluster.namespace, &scope.cluster.name));
+    let note = format!(
+        "initialised with {} shares, {} of which unseal; they are in Secret {}",
+        shamir.shares,
+        shamir.threshold,
+        names::key_secret(&scope.cluster.namespace, &scope.cluster.name)
+    );
     scope.event(Reason::Initialized, "", &note).await;
     Ok(())
 }
@@ -128,44 +166,75 @@ async fn wipe(scope: &Scope<'_>, volume: &str) -> Result<(), Error> {
     let Validated { namespace, name, .. } = scope.cluster;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(scope.ctx.client.clone(), namespace);
     let only_this = DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(volume.to_owned()), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: Some(volume.to_owned()),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
-    unless_gone("delete the volume of a lost initialisation", claims.delete(&volume_claim(name, 0), &only_this).await)?;
+    unless_gone(
+        "delete the volume of a lost initialisation",
+        claims.delete(&volume_claim(name, 0), &only_this).await,
+    )?;
     let pods: Api<Pod> = Api::namespaced(scope.ctx.client.clone(), namespace);
     // The claim goes when no pod uses it any more.
-    unless_gone("delete the first member's pod", pods.delete(&names::member(name, 0), &DeleteParams::default()).await)
+    unless_gone(
+        "delete the first member's pod",
+        pods.delete(&names::member(name, 0), &DeleteParams::default())
+            .await,
+    )
 }
 
 async fn record_seals(scope: &Scope<'_>, record: &KeyRecord, seals: &SealRecord) -> Result<(), Error> {
     key_store::record_seals(scope.ctx, scope.cluster, record, seals).await?;
     for member in seals.latched.difference(&record.seals.latched) {
-        let note = format!("{member} was sealed on purpose and stays sealed, also after a restart. To release it: kubectl annotate vc {} {}=\"<reason>\"", scope.cluster.name, vaultkeeper_crds::annotations::RELEASE_SEAL);
+        let note = format!(
+            "{member} was sealed on purpose and stays sealed, also after a restart. To release it: kubectl annotate vc {} {}=\"<reason>\"",
+            scope.cluster.name,
+            vaultkeeper_crds::annotations::RELEASE_SEAL
+        );
         scope.event(Reason::SealLatched, member, &note).await;
     }
     Ok(())
 }
 
 async fn unseal(scope: &Scope<'_>, record: &KeyRecord, member: &Member) -> Result<(), Error> {
-    let Some(client) = scope.client(member, UNSEAL_TIMEOUT)? else { return Ok(()) };
-    let key = format!("{}/unseal/{}/{}", scope.cluster.uid, member.name, member.container.as_deref().unwrap_or_default());
+    let Some(client) = scope.client(member, UNSEAL_TIMEOUT)? else {
+        return Ok(());
+    };
+    let key = format!(
+        "{}/unseal/{}/{}",
+        scope.cluster.uid,
+        member.name,
+        member.container.as_deref().unwrap_or_default()
+    );
     if scope.ctx.recent.is_fresh(&key, 0, UNSEAL_SETTLES, Instant::now()) {
         return Ok(());
     }
     for share in record.shares.iter().take(record.threshold) {
-        let status = client.on_this_node().unseal(share).await.map_err(|error| match error {
-            vaultkeeper_vault::Error::BadRequest { .. } => Error::WrongShares {
-                member: member.name.clone(),
-                secret: names::key_secret(&scope.cluster.namespace, &scope.cluster.name),
-            },
-            error => Error::vault("unseal", &member.name, error),
-        })?;
+        let status = client
+            .on_this_node()
+            .unseal(share)
+            .await
+            .map_err(|error| match error {
+                vaultkeeper_vault::Error::BadRequest { .. } => Error::WrongShares {
+                    member: member.name.clone(),
+                    secret: names::key_secret(&scope.cluster.namespace, &scope.cluster.name),
+                },
+                error => Error::vault("unseal", &member.name, error),
+            })?;
         if !status.sealed {
             break;
         }
     }
     // A joining member still says that it is sealed for a second after the last good share.
     scope.ctx.recent.mark(key, 0, Instant::now());
-    scope.event(Reason::Unsealed, &member.name, &format!("the shares were sent to {}", member.name)).await;
+    scope
+        .event(
+            Reason::Unsealed,
+            &member.name,
+            &format!("the shares were sent to {}", member.name),
+        )
+        .await;
     Ok(())
 }

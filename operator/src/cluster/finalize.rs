@@ -16,19 +16,27 @@ use crate::context::Context;
 use crate::report::Reason;
 
 /// Adds the finalizer, before anything is made that the garbage collector would not remove.
-pub async fn ensure_finalizer(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
+pub(crate) async fn ensure_finalizer(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
     if cluster.finalizers().iter().any(|f| f == annotations::FINALIZER) {
         return Ok(());
     }
-    let finalizers: Vec<String> =
-        cluster.finalizers().iter().cloned().chain([annotations::FINALIZER.to_owned()]).collect();
+    let finalizers: Vec<String> = cluster
+        .finalizers()
+        .iter()
+        .cloned()
+        .chain([annotations::FINALIZER.to_owned()])
+        .collect();
     set_finalizers(ctx, cluster, &finalizers).await
 }
 
 async fn set_finalizers(ctx: &Context, cluster: &VaultCluster, finalizers: &[String]) -> Result<(), Error> {
-    let api: Api<VaultCluster> = Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
+    let api: Api<VaultCluster> =
+        Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
     let body = json!({"metadata": {"finalizers": finalizers, "resourceVersion": cluster.resource_version()}});
-    match api.patch(&cluster.name_any(), &patch_params(), &Patch::Merge(&body)).await {
+    match api
+        .patch(&cluster.name_any(), &patch_params(), &Patch::Merge(&body))
+        .await
+    {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(Error::kubernetes("set the finalizer", error)),
@@ -36,7 +44,7 @@ async fn set_finalizers(ctx: &Context, cluster: &VaultCluster, finalizers: &[Str
 }
 
 /// Removes what the garbage collector does not, then lets the object go.
-pub async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
+pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
     if !cluster.finalizers().iter().any(|f| f == annotations::FINALIZER) {
         return Ok(());
     }
@@ -44,7 +52,10 @@ pub async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error
     let uid = cluster.uid().unwrap_or_default();
     let bindings: Api<ClusterRoleBinding> = Api::all(ctx.client.clone());
     let binding = reviewer_binding_name(&namespace, &name);
-    unless_gone("delete the ClusterRoleBinding", bindings.delete(&binding, &DeleteParams::default()).await)?;
+    unless_gone(
+        "delete the ClusterRoleBinding",
+        bindings.delete(&binding, &DeleteParams::default()).await,
+    )?;
     let note = match cluster.spec.deletion_policy {
         DeletionPolicy::Retain => format!(
             "the volumes stay in namespace {namespace}, the keys in Secret {}: a VaultCluster of the same name picks both up again",
@@ -57,23 +68,39 @@ pub async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error
             })
         }
     };
-    ctx.reporter.publish(&cluster.object_ref(&()), Reason::Retained, "", &note).await;
+    ctx.reporter
+        .publish(&cluster.object_ref(&()), Reason::Retained, "", &note)
+        .await;
     ctx.sessions.forget(&uid).await;
     ctx.recent.forget(&format!("{uid}/"));
     ctx.metrics.forget_cluster(&namespace, &name);
-    let finalizers: Vec<String> = cluster.finalizers().iter().filter(|f| *f != annotations::FINALIZER).cloned().collect();
+    let finalizers: Vec<String> = cluster
+        .finalizers()
+        .iter()
+        .filter(|f| *f != annotations::FINALIZER)
+        .cloned()
+        .collect();
     set_finalizers(ctx, cluster, &finalizers).await
 }
 
 /// Members first, or the StatefulSet would make new claims; then the volumes; the keys are kept aside.
 async fn delete_data(ctx: &Context, namespace: &str, name: &str) -> Result<Option<String>, Error> {
     let sets: Api<StatefulSet> = Api::namespaced(ctx.client.clone(), namespace);
-    unless_gone("delete the StatefulSet", sets.delete(name, &DeleteParams::foreground()).await)?;
+    unless_gone(
+        "delete the StatefulSet",
+        sets.delete(name, &DeleteParams::foreground()).await,
+    )?;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), namespace);
     let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
-    let found = claims.list(&selector).await.map_err(|e| Error::kubernetes("list the volume claims", e))?;
+    let found = claims
+        .list(&selector)
+        .await
+        .map_err(|e| Error::kubernetes("list the volume claims", e))?;
     for claim in found {
-        unless_gone("delete a volume claim", claims.delete(&claim.name_any(), &DeleteParams::default()).await)?;
+        unless_gone(
+            "delete a volume claim",
+            claims.delete(&claim.name_any(), &DeleteParams::default()).await,
+        )?;
     }
     key_store::retire(ctx, namespace, name).await
 }

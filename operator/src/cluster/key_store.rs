@@ -50,7 +50,10 @@ pub async fn create_marker(ctx: &Context, cluster: &Validated) -> Result<(), Err
                 annotations::FIELD_MANAGER.to_owned(),
             )])),
             annotations: Some(BTreeMap::from([
-                (annotations::CLUSTER.to_owned(), format!("{}.{}", cluster.namespace, cluster.name)),
+                (
+                    annotations::CLUSTER.to_owned(),
+                    format!("{}.{}", cluster.namespace, cluster.name),
+                ),
                 (keys::SEAL_RECORD.to_owned(), "{}".to_owned()),
             ])),
             ..ObjectMeta::default()
@@ -106,7 +109,12 @@ pub async fn store_initialized(
 }
 
 /// Condemns the volume of an initialisation whose reply was lost. From here on its shares are not stored any more.
-pub async fn begin_wipe(ctx: &Context, cluster: &Validated, attempt: &str, volume: &str) -> Result<(), Error> {
+pub async fn begin_wipe(
+    ctx: &Context,
+    cluster: &Validated,
+    attempt: &str,
+    volume: &str,
+) -> Result<(), Error> {
     let operations = vec![
         json!({"op": "test", "path": "/data/attempt", "value": encoded(attempt)}),
         json!({"op": "test", "path": "/data/state", "value": encoded(State::Initializing.as_str())}),
@@ -129,7 +137,12 @@ pub async fn end_wipe(ctx: &Context, cluster: &Validated, attempt: &str) -> Resu
 }
 
 /// Writes the memory of unsealed containers and latched members.
-pub async fn record_seals(ctx: &Context, cluster: &Validated, record: &KeyRecord, seals: &SealRecord) -> Result<(), Error> {
+pub async fn record_seals(
+    ctx: &Context,
+    cluster: &Validated,
+    record: &KeyRecord,
+    seals: &SealRecord,
+) -> Result<(), Error> {
     let text = serde_json::to_string(seals).map_err(Error::Encode)?;
     let operations = vec![
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": record.resource_version}),
@@ -151,7 +164,9 @@ pub async fn remove_root_token(ctx: &Context, cluster: &Validated) -> Result<(),
 pub async fn retire(ctx: &Context, namespace: &str, name: &str) -> Result<Option<String>, Error> {
     let current = names::key_secret(namespace, name);
     let step = |e| Error::kubernetes("keep the keys of the deleted cluster", e);
-    let Some(secret) = api(ctx).get_opt(&current).await.map_err(step)? else { return Ok(None) };
+    let Some(secret) = api(ctx).get_opt(&current).await.map_err(step)? else {
+        return Ok(None);
+    };
     let suffix = secret.metadata.uid.clone().unwrap_or_default();
     let retired = format!("{current}.retired-{suffix}");
     let copy = Secret {
@@ -176,10 +191,19 @@ pub async fn retire(ctx: &Context, namespace: &str, name: &str) -> Result<Option
     }
 }
 
-async fn patch(ctx: &Context, cluster: &Validated, operations: Vec<Value>, step: &'static str) -> Result<(), Error> {
-    let operations: json_patch::Patch = serde_json::from_value(Value::Array(operations)).map_err(Error::Encode)?;
+async fn patch(
+    ctx: &Context,
+    cluster: &Validated,
+    operations: Vec<Value>,
+    step: &'static str,
+) -> Result<(), Error> {
+    let operations: json_patch::Patch =
+        serde_json::from_value(Value::Array(operations)).map_err(Error::Encode)?;
     let name = names::key_secret(&cluster.namespace, &cluster.name);
-    match api(ctx).patch(&name, &super::patch_params(), &Patch::<Secret>::Json(operations)).await {
+    match api(ctx)
+        .patch(&name, &super::patch_params(), &Patch::<Secret>::Json(operations))
+        .await
+    {
         Ok(_) => Ok(()),
         // 422: a test of the patch failed; 409: somebody wrote at the same moment.
         Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => Err(Error::Outdated { step }),
@@ -189,6 +213,8 @@ async fn patch(ctx: &Context, cluster: &Validated, operations: Vec<Value>, step:
 
 fn random_id() -> Result<String, Error> {
     let mut bytes = [0u8; 16];
-    ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    ring::rand::SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::Random)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

@@ -89,7 +89,9 @@ pub struct KeyRecord {
 
 /// Why a key Secret could not be understood. It is never overwritten then.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Secret {secret} does not hold a valid `{key}`: restore it from a backup, since it holds the only keys of this cluster")]
+#[error(
+    "Secret {secret} does not hold a valid `{key}`: restore it from a backup, since it holds the only keys of this cluster"
+)]
 pub struct Unreadable {
     secret: String,
     key: &'static str,
@@ -98,18 +100,28 @@ pub struct Unreadable {
 /// Reads a key Secret.
 pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
     let name = secret.metadata.name.clone().unwrap_or_default();
-    let bad = |key| Unreadable { secret: name.clone(), key };
+    let bad = |key| Unreadable {
+        secret: name.clone(),
+        key,
+    };
     let empty = BTreeMap::new();
     let data = secret.data.as_ref().unwrap_or(&empty);
-    let text = |key: &str| data.get(key).and_then(|b| std::str::from_utf8(&b.0).ok()).map(str::trim).filter(|t| !t.is_empty());
+    let text = |key: &str| {
+        data.get(key)
+            .and_then(|b| std::str::from_utf8(&b.0).ok())
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+    };
     let state = match text(STATE).ok_or_else(|| bad(STATE))? {
         "initializing" => State::Initializing,
         "wiping" => State::Wiping,
         "initialized" => State::Initialized,
         _ => return Err(bad(STATE)),
     };
-    let shares: Vec<SecretString> =
-        (1..=255).map_while(|n| text(&format!("{SHARE_PREFIX}{n}"))).map(SecretString::from).collect();
+    let shares: Vec<SecretString> = (1..=255)
+        .map_while(|n| text(&format!("{SHARE_PREFIX}{n}")))
+        .map(SecretString::from)
+        .collect();
     let threshold = match text(THRESHOLD) {
         Some(number) => number.parse().map_err(|_| bad(THRESHOLD))?,
         None => 0,
@@ -117,7 +129,12 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
     if state == State::Initialized && (threshold == 0 || shares.len() < threshold) {
         return Err(bad("share-N"));
     }
-    let seals = match secret.metadata.annotations.as_ref().and_then(|a| a.get(SEAL_RECORD)) {
+    let seals = match secret
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(SEAL_RECORD))
+    {
         Some(json) => serde_json::from_str(json).map_err(|_| bad(SEAL_RECORD))?,
         None => SealRecord::default(),
     };
@@ -135,7 +152,11 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
 }
 
 /// The data that one write adds when `sys/init` has answered.
-pub fn initialized_data(shares: &[SecretString], threshold: usize, root_token: &SecretString) -> BTreeMap<String, ByteString> {
+pub fn initialized_data(
+    shares: &[SecretString],
+    threshold: usize,
+    root_token: &SecretString,
+) -> BTreeMap<String, ByteString> {
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let mut data: BTreeMap<String, ByteString> = shares
         .iter()
@@ -154,7 +175,12 @@ mod tests {
 
     fn secret(pairs: &[(&str, &str)]) -> Secret {
         Secret {
-            data: Some(pairs.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()),
+            data: Some(
+                pairs
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec())))
+                    .collect(),
+            ),
             ..Secret::default()
         }
     }
@@ -165,10 +191,21 @@ mod tests {
     fn what_the_single_write_adds_is_read_back_whole() {
         let shares: Vec<SecretString> = ["s1", "s2", "s3"].map(SecretString::from).into();
         let mut stored = secret(&MARKER);
-        stored.data.as_mut().unwrap().extend(initialized_data(&shares, 2, &SecretString::from("root")));
+        stored
+            .data
+            .as_mut()
+            .unwrap()
+            .extend(initialized_data(&shares, 2, &SecretString::from("root")));
         let record = read(&stored).unwrap();
         assert_eq!(record.state, State::Initialized);
-        assert_eq!(record.shares.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["s1", "s2", "s3"]);
+        assert_eq!(
+            record
+                .shares
+                .iter()
+                .map(ExposeSecret::expose_secret)
+                .collect::<Vec<_>>(),
+            ["s1", "s2", "s3"]
+        );
         assert_eq!((record.threshold, record.attempt.as_str()), (2, "a1"));
         assert_eq!(record.root_token.unwrap().expose_secret(), "root");
     }
@@ -182,17 +219,30 @@ mod tests {
 
     #[test]
     fn an_initialised_record_with_too_few_shares_is_refused_and_names_the_secret() {
-        let mut stored = secret(&[("state", "initialized"), ("attempt", "a"), ("identity", "u"), ("threshold", "3"), ("share-1", "x")]);
+        let mut stored = secret(&[
+            ("state", "initialized"),
+            ("attempt", "a"),
+            ("identity", "u"),
+            ("threshold", "3"),
+            ("share-1", "x"),
+        ]);
         stored.metadata.name = Some("vault-keys.vault.main".to_owned());
         let error = read(&stored).unwrap_err().to_string();
-        assert!(error.contains("vault-keys.vault.main") && error.contains("share-N"), "{error}");
+        assert!(
+            error.contains("vault-keys.vault.main") && error.contains("share-N"),
+            "{error}"
+        );
     }
 
     #[test]
     fn debug_output_holds_no_share_and_no_root_token() {
         let shares: Vec<SecretString> = vec![SecretString::from("hidden-share")];
         let mut stored = secret(&MARKER);
-        stored.data.as_mut().unwrap().extend(initialized_data(&shares, 1, &SecretString::from("hidden-root")));
+        stored.data.as_mut().unwrap().extend(initialized_data(
+            &shares,
+            1,
+            &SecretString::from("hidden-root"),
+        ));
         let text = format!("{:?}", read(&stored).unwrap());
         assert!(!text.contains("hidden"), "{text}");
     }

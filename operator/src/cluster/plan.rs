@@ -69,23 +69,34 @@ pub struct Plan {
 
 impl Plan {
     fn step(step: Step) -> Self {
-        Self { steps: vec![step], blocked: None }
+        Self {
+            steps: vec![step],
+            blocked: None,
+        }
     }
 
     fn blocked(reason: &'static str, message: String) -> Self {
-        Self { steps: Vec::new(), blocked: Some(Blocked { reason, message }) }
+        Self {
+            steps: Vec::new(),
+            blocked: Some(Blocked { reason, message }),
+        }
     }
 }
 
 /// Decides.
 pub fn plan(observed: &Observed<'_>) -> Plan {
-    let Some(first) = observed.members.first() else { return Plan::default() };
+    let Some(first) = observed.members.first() else {
+        return Plan::default();
+    };
     let holds_data = |m: &&Member| m.probe.is_initialized();
     match observed.record {
         None => match observed.members.iter().find(holds_data) {
             Some(member) => Plan::blocked(
                 "KeysMissing",
-                format!("{} is initialised, but the key Secret is not there: restore it from a backup. Nothing is initialised or unsealed until then", member.name),
+                format!(
+                    "{} is initialised, but the key Secret is not there: restore it from a backup. Nothing is initialised or unsealed until then",
+                    member.name
+                ),
             ),
             None if first.probe == Probe::Uninitialized => Plan::step(Step::Mark),
             None => Plan::default(),
@@ -102,13 +113,18 @@ fn plan_initializing(observed: &Observed<'_>, first: &Member) -> Plan {
     if let Some(other) = observed.members.iter().skip(1).find(|m| m.probe.is_initialized()) {
         return Plan::blocked(
             "ForeignData",
-            format!("{} already holds data, though this cluster was never initialised: delete its volume claim if that data is not needed", other.name),
+            format!(
+                "{} already holds data, though this cluster was never initialised: delete its volume claim if that data is not needed",
+                other.name
+            ),
         );
     }
     match (&first.probe, observed.first_volume) {
         (Probe::Uninitialized, _) => Plan::step(Step::Initialize),
         // The reply of an earlier sys/init was lost before its shares were stored.
-        (probe, Some(volume)) if probe.is_initialized() => Plan::step(Step::BeginWipe { volume: volume.to_owned() }),
+        (probe, Some(volume)) if probe.is_initialized() => Plan::step(Step::BeginWipe {
+            volume: volume.to_owned(),
+        }),
         _ => Plan::default(),
     }
 }
@@ -116,7 +132,9 @@ fn plan_initializing(observed: &Observed<'_>, first: &Member) -> Plan {
 fn plan_wiping(observed: &Observed<'_>, record: &KeyRecord, first: &Member) -> Plan {
     let condemned = record.wiping_volume.as_deref();
     match observed.first_volume {
-        Some(volume) if Some(volume) == condemned => Plan::step(Step::Wipe { volume: volume.to_owned() }),
+        Some(volume) if Some(volume) == condemned => Plan::step(Step::Wipe {
+            volume: volume.to_owned(),
+        }),
         Some(_) if first.probe == Probe::Uninitialized => Plan::step(Step::EndWipe),
         _ => Plan::default(),
     }
@@ -138,12 +156,18 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
     }
     if !holds_all(&seals.latched, observed.members.len()) {
         let sealed = observed.members.iter().enumerate().filter(|(_, m)| {
-            matches!(m.probe, Probe::Sealed { .. }) && m.container.is_some() && !seals.latched.contains(&m.name)
+            matches!(m.probe, Probe::Sealed { .. })
+                && m.container.is_some()
+                && !seals.latched.contains(&m.name)
         });
         steps.extend(sealed.map(|(index, _)| Step::Unseal { member: index }));
     }
     if observed.members.iter().any(|m| m.probe == Probe::Active) {
-        steps.push(if record.root_token.is_some() { Step::Bootstrap } else { Step::Configure });
+        steps.push(if record.root_token.is_some() {
+            Step::Bootstrap
+        } else {
+            Step::Configure
+        });
     }
     Plan { steps, blocked: None }
 }
@@ -157,7 +181,9 @@ fn next_seals(observed: &Observed<'_>, before: &SealRecord) -> SealRecord {
         }
     }
     for member in observed.members {
-        let Some(container) = &member.container else { continue };
+        let Some(container) = &member.container else {
+            continue;
+        };
         match member.probe {
             Probe::Active | Probe::Standby => {
                 seals.unsealed.insert(member.name.clone(), container.clone());
@@ -186,7 +212,14 @@ mod tests {
     use super::*;
 
     fn member(ordinal: u32, container: &str, probe: Probe) -> Member {
-        Member { name: format!("main-{ordinal}"), ordinal, node: None, container: Some(container.to_owned()), version: None, probe }
+        Member {
+            name: format!("main-{ordinal}"),
+            ordinal,
+            node: None,
+            container: Some(container.to_owned()),
+            version: None,
+            probe,
+        }
     }
 
     fn sealed() -> Probe {
@@ -208,38 +241,68 @@ mod tests {
     }
 
     fn run(members: &[Member], record: Option<&KeyRecord>, volume: Option<&str>) -> Plan {
-        plan(&Observed { members, record, first_volume: volume, release: None })
+        plan(&Observed {
+            members,
+            record,
+            first_volume: volume,
+            release: None,
+        })
     }
 
     #[test]
     fn the_marker_is_written_before_the_first_init() {
-        let members = [member(0, "c", Probe::Uninitialized), member(1, "c", Probe::Uninitialized)];
+        let members = [
+            member(0, "c", Probe::Uninitialized),
+            member(1, "c", Probe::Uninitialized),
+        ];
         assert_eq!(run(&members, None, None).steps, [Step::Mark]);
-        assert_eq!(run(&members, Some(&record(State::Initializing)), None).steps, [Step::Initialize]);
+        assert_eq!(
+            run(&members, Some(&record(State::Initializing)), None).steps,
+            [Step::Initialize]
+        );
     }
 
     #[test]
     fn nothing_but_the_first_member_is_ever_initialised() {
-        let members = [member(0, "c", Probe::Pending), member(1, "c", Probe::Uninitialized)];
+        let members = [
+            member(0, "c", Probe::Pending),
+            member(1, "c", Probe::Uninitialized),
+        ];
         assert!(run(&members, None, None).steps.is_empty());
-        assert!(run(&members, Some(&record(State::Initializing)), None).steps.is_empty());
+        assert!(
+            run(&members, Some(&record(State::Initializing)), None)
+                .steps
+                .is_empty()
+        );
     }
 
     #[test]
     fn a_lost_reply_leads_to_a_wipe_and_a_new_attempt() {
         let lost = [member(0, "c", sealed())];
-        assert_eq!(run(&lost, Some(&record(State::Initializing)), Some("v1")).steps, [Step::BeginWipe { volume: "v1".into() }]);
+        assert_eq!(
+            run(&lost, Some(&record(State::Initializing)), Some("v1")).steps,
+            [Step::BeginWipe { volume: "v1".into() }]
+        );
         let mut wiping = record(State::Wiping);
         wiping.wiping_volume = Some("v1".into());
-        assert_eq!(run(&lost, Some(&wiping), Some("v1")).steps, [Step::Wipe { volume: "v1".into() }]);
+        assert_eq!(
+            run(&lost, Some(&wiping), Some("v1")).steps,
+            [Step::Wipe { volume: "v1".into() }]
+        );
         let empty = [member(0, "d", Probe::Uninitialized)];
         assert_eq!(run(&empty, Some(&wiping), Some("v2")).steps, [Step::EndWipe]);
-        assert!(run(&lost, Some(&wiping), Some("v2")).steps.is_empty(), "a volume that was not condemned is not wiped");
+        assert!(
+            run(&lost, Some(&wiping), Some("v2")).steps.is_empty(),
+            "a volume that was not condemned is not wiped"
+        );
     }
 
     #[test]
     fn a_stored_cluster_is_never_initialised_or_wiped_again() {
-        let empty = [member(0, "c", Probe::Uninitialized), member(1, "c", Probe::Uninitialized)];
+        let empty = [
+            member(0, "c", Probe::Uninitialized),
+            member(1, "c", Probe::Uninitialized),
+        ];
         let plan = run(&empty, Some(&record(State::Initialized)), Some("v1"));
         assert!(plan.steps.is_empty());
         assert_eq!(plan.blocked.unwrap().reason, "StorageLost");
@@ -256,14 +319,27 @@ mod tests {
     fn a_new_process_is_unsealed_and_an_old_one_is_latched() {
         let mut known = record(State::Initialized);
         known.seals.unsealed.insert("main-0".into(), "c1".into());
-        let new = [member(0, "c2", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
+        let new = [
+            member(0, "c2", sealed()),
+            member(1, "c", Probe::Active),
+            member(2, "c", Probe::Standby),
+        ];
         let steps = run(&new, Some(&known), None).steps;
         assert!(steps.contains(&Step::Unseal { member: 0 }), "{steps:?}");
 
-        let same = [member(0, "c1", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
+        let same = [
+            member(0, "c1", sealed()),
+            member(1, "c", Probe::Active),
+            member(2, "c", Probe::Standby),
+        ];
         let steps = run(&same, Some(&known), None).steps;
-        assert!(!steps.iter().any(|s| matches!(s, Step::Unseal { .. })), "{steps:?}");
-        let Some(Step::RecordSeals(seals)) = steps.first() else { panic!("the latch must be recorded first: {steps:?}") };
+        assert!(
+            !steps.iter().any(|s| matches!(s, Step::Unseal { .. })),
+            "{steps:?}"
+        );
+        let Some(Step::RecordSeals(seals)) = steps.first() else {
+            panic!("the latch must be recorded first: {steps:?}")
+        };
         assert!(seals.latched.contains("main-0"));
     }
 
@@ -272,17 +348,36 @@ mod tests {
         let mut known = record(State::Initialized);
         known.seals.latched.insert("main-0".into());
         known.seals.unsealed.insert("main-0".into(), "c1".into());
-        let members = [member(0, "c2", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
+        let members = [
+            member(0, "c2", sealed()),
+            member(1, "c", Probe::Active),
+            member(2, "c", Probe::Standby),
+        ];
         let steps = run(&members, Some(&known), None).steps;
-        assert!(!steps.iter().any(|s| matches!(s, Step::Unseal { .. })), "{steps:?}");
+        assert!(
+            !steps.iter().any(|s| matches!(s, Step::Unseal { .. })),
+            "{steps:?}"
+        );
     }
 
     #[test]
     fn two_latched_of_three_hold_the_third_as_well() {
         let mut known = record(State::Initialized);
-        known.seals.latched.extend(["main-0".to_owned(), "main-1".to_owned()]);
-        let members = [member(0, "c", sealed()), member(1, "c", sealed()), member(2, "new", sealed())];
-        assert!(!run(&members, Some(&known), None).steps.iter().any(|s| matches!(s, Step::Unseal { .. })));
+        known
+            .seals
+            .latched
+            .extend(["main-0".to_owned(), "main-1".to_owned()]);
+        let members = [
+            member(0, "c", sealed()),
+            member(1, "c", sealed()),
+            member(2, "new", sealed()),
+        ];
+        assert!(
+            !run(&members, Some(&known), None)
+                .steps
+                .iter()
+                .any(|s| matches!(s, Step::Unseal { .. }))
+        );
     }
 
     #[test]
@@ -290,10 +385,22 @@ mod tests {
         let mut known = record(State::Initialized);
         known.seals.latched.insert("main-0".into());
         known.seals.unsealed.insert("main-0".into(), "c1".into());
-        let members = [member(0, "c1", sealed()), member(1, "c", Probe::Active), member(2, "c", Probe::Standby)];
-        let observed = Observed { members: &members, record: Some(&known), first_volume: None, release: Some("drill over") };
+        let members = [
+            member(0, "c1", sealed()),
+            member(1, "c", Probe::Active),
+            member(2, "c", Probe::Standby),
+        ];
+        let observed = Observed {
+            members: &members,
+            record: Some(&known),
+            first_volume: None,
+            release: Some("drill over"),
+        };
         let steps = plan(&observed).steps;
-        assert!(matches!(steps.first(), Some(Step::RecordSeals(s)) if s.latched.is_empty()), "{steps:?}");
+        assert!(
+            matches!(steps.first(), Some(Step::RecordSeals(s)) if s.latched.is_empty()),
+            "{steps:?}"
+        );
         assert!(steps.contains(&Step::Unseal { member: 0 }), "{steps:?}");
     }
 

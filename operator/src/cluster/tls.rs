@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use vaultkeeper_crds::names;
 use vaultkeeper_vault::{ExposeSecret, SecretString};
@@ -44,7 +44,10 @@ pub fn new_ca(namespace: &str, name: &str, year: i32) -> Result<Issued, Error> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = (date_time_ymd(year, 1, 1), date_time_ymd(year + CA_YEARS, 1, 1));
     let certificate = params.self_signed(&key).map_err(Error::Ca)?;
-    Ok(Issued { certificate: certificate.pem(), key: SecretString::from(key.serialize_pem()) })
+    Ok(Issued {
+        certificate: certificate.pem(),
+        key: SecretString::from(key.serialize_pem()),
+    })
 }
 
 /// Makes the certificate of the members: one for all, for every name by which they are reached.
@@ -53,16 +56,20 @@ pub fn new_leaf(ca: &Issued, cluster: &Validated, year: i32) -> Result<Issued, E
     let issuer = Issuer::from_ca_cert_pem(&ca.certificate, ca_key).map_err(Error::Ca)?;
     let key = KeyPair::generate().map_err(Error::Leaf)?;
     let mut params = CertificateParams::new(dns_names(cluster)).map_err(Error::Leaf)?;
-    params.subject_alt_names.extend(
-        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(SanType::IpAddress),
-    );
+    params
+        .subject_alt_names
+        .extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(SanType::IpAddress));
     params.distinguished_name = common_name(&names::service_host(&cluster.namespace, &cluster.name));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    (params.not_before, params.not_after) = (date_time_ymd(year, 1, 1), date_time_ymd(year + LEAF_YEARS, 1, 1));
+    (params.not_before, params.not_after) =
+        (date_time_ymd(year, 1, 1), date_time_ymd(year + LEAF_YEARS, 1, 1));
     let certificate = params.signed_by(&key, &issuer).map_err(Error::Leaf)?;
-    Ok(Issued { certificate: certificate.pem(), key: SecretString::from(key.serialize_pem()) })
+    Ok(Issued {
+        certificate: certificate.pem(),
+        key: SecretString::from(key.serialize_pem()),
+    })
 }
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -76,12 +83,17 @@ fn common_name(name: &str) -> DistinguishedName {
 pub fn dns_names(cluster: &Validated) -> Vec<String> {
     let (ns, name) = (&cluster.namespace, &cluster.name);
     let headless = names::headless_service(name);
-    let mut all: Vec<String> = ["", &format!(".{ns}"), &format!(".{ns}.svc"), &format!(".{ns}.svc.cluster.local")]
-        .iter()
-        .flat_map(|suffix| [format!("{name}{suffix}"), format!("*.{headless}{suffix}")])
-        .chain(["localhost".to_owned()])
-        .chain(cluster.extra_dns_names.iter().cloned())
-        .collect();
+    let mut all: Vec<String> = [
+        "",
+        &format!(".{ns}"),
+        &format!(".{ns}.svc"),
+        &format!(".{ns}.svc.cluster.local"),
+    ]
+    .iter()
+    .flat_map(|suffix| [format!("{name}{suffix}"), format!("*.{headless}{suffix}")])
+    .chain(["localhost".to_owned()])
+    .chain(cluster.extra_dns_names.iter().cloned())
+    .collect();
     all.sort();
     all.dedup();
     all
@@ -94,22 +106,42 @@ mod tests {
 
     #[test]
     fn the_certificate_holds_every_name_and_is_signed_by_the_ca() {
-        let v = validate(&cluster("  tls: {managed: {extraDnsNames: [vault.example.test]}}")).unwrap();
+        let v = validate(&cluster(
+            "  tls: {managed: {extraDnsNames: [vault.example.test]}}",
+        ))
+        .unwrap();
         let ca = new_ca("vault", "main", 2026).unwrap();
         let leaf = new_leaf(&ca, &v, 2026).unwrap();
         let (_, ca_pem) = x509_parser::pem::parse_x509_pem(ca.certificate.as_bytes()).unwrap();
         let (_, leaf_pem) = x509_parser::pem::parse_x509_pem(leaf.certificate.as_bytes()).unwrap();
         let (ca_cert, leaf_cert) = (ca_pem.parse_x509().unwrap(), leaf_pem.parse_x509().unwrap());
         assert_eq!(leaf_cert.issuer(), ca_cert.subject());
-        let sans = format!("{:?}", leaf_cert.subject_alternative_name().unwrap().unwrap().value);
-        for name in ["main.vault.svc", "*.main-internal.vault.svc", "localhost", "vault.example.test"] {
-            assert!(sans.contains(&format!("\"{name}\"")), "{name} is missing in {sans}");
+        let sans = format!(
+            "{:?}",
+            leaf_cert.subject_alternative_name().unwrap().unwrap().value
+        );
+        for name in [
+            "main.vault.svc",
+            "*.main-internal.vault.svc",
+            "localhost",
+            "vault.example.test",
+        ] {
+            assert!(
+                sans.contains(&format!("\"{name}\"")),
+                "{name} is missing in {sans}"
+            );
         }
     }
 
     #[test]
     fn a_ca_secret_that_was_damaged_is_an_error_and_not_a_new_ca() {
-        let ca = Issued { certificate: "x".into(), key: SecretString::from("y") };
-        assert!(matches!(new_leaf(&ca, &validate(&cluster("")).unwrap(), 2026), Err(Error::Ca(_))));
+        let ca = Issued {
+            certificate: "x".into(),
+            key: SecretString::from("y"),
+        };
+        assert!(matches!(
+            new_leaf(&ca, &validate(&cluster("")).unwrap(), 2026),
+            Err(Error::Ca(_))
+        ));
     }
 }

@@ -24,7 +24,10 @@ fn text(secret: &Secret, key: &str) -> Option<String> {
 
 fn issued(secret: &Secret, certificate: &'static str, key: &'static str) -> Result<Issued, Error> {
     let name = secret.metadata.name.clone().unwrap_or_default();
-    let lacks = |key| Error::Incomplete { name: name.clone(), key };
+    let lacks = |key| Error::Incomplete {
+        name: name.clone(),
+        key,
+    };
     Ok(Issued {
         certificate: text(secret, certificate).ok_or_else(|| lacks(certificate))?,
         key: SecretString::from(text(secret, key).ok_or_else(|| lacks(key))?),
@@ -32,7 +35,11 @@ fn issued(secret: &Secret, certificate: &'static str, key: &'static str) -> Resu
 }
 
 fn year() -> i32 {
-    i32::from(k8s_openapi::jiff::Timestamp::now().to_zoned(k8s_openapi::jiff::tz::TimeZone::UTC).year())
+    i32::from(
+        k8s_openapi::jiff::Timestamp::now()
+            .to_zoned(k8s_openapi::jiff::tz::TimeZone::UTC)
+            .year(),
+    )
 }
 
 /// The certificate of a cluster's CA in PEM, if there is one.
@@ -88,7 +95,10 @@ pub async fn ensure_ca(ctx: &Context, cluster: &Validated) -> Result<Issued, Err
 pub async fn current_or_new_leaf(ctx: &Context, cluster: &Validated, ca: &Issued) -> Result<Issued, Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
     let name = names::tls_secret(&cluster.name);
-    let found = api.get_opt(&name).await.map_err(|e| Error::kubernetes("read the certificate Secret", e))?;
+    let found = api
+        .get_opt(&name)
+        .await
+        .map_err(|e| Error::kubernetes("read the certificate Secret", e))?;
     if let Some(secret) = found {
         let same_ca = text(&secret, names::CA_KEY).is_some_and(|c| c == ca.certificate);
         if let Ok(leaf) = issued(&secret, "tls.crt", "tls.key")
@@ -103,9 +113,15 @@ pub async fn current_or_new_leaf(ctx: &Context, cluster: &Validated, ca: &Issued
 
 /// Whether a certificate holds exactly these DNS names.
 fn holds(certificate: &str, wanted: &[String]) -> bool {
-    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()) else { return false };
-    let Ok(certificate) = pem.parse_x509() else { return false };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
+    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()) else {
+        return false;
+    };
+    let Ok(certificate) = pem.parse_x509() else {
+        return false;
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return false;
+    };
     let held: BTreeSet<&str> = names
         .value
         .general_names
@@ -129,7 +145,10 @@ mod tests {
         let ca = tls::new_ca("vault", "main", 2026).unwrap();
         let leaf = tls::new_leaf(&ca, &v, 2026).unwrap();
         assert!(holds(&leaf.certificate, &tls::dns_names(&v)));
-        let wider = validate(&cluster("  tls: {managed: {extraDnsNames: [vault.example.test]}}")).unwrap();
+        let wider = validate(&cluster(
+            "  tls: {managed: {extraDnsNames: [vault.example.test]}}",
+        ))
+        .unwrap();
         assert!(!holds(&leaf.certificate, &tls::dns_names(&wider)));
         assert!(!holds("not a certificate", &tls::dns_names(&v)));
     }

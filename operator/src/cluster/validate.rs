@@ -4,7 +4,9 @@
 //! version may have let the object in.
 
 use vaultkeeper_crds::VaultCluster;
-use vaultkeeper_crds::cluster::{Configuration, DeletionPolicy, Distribution, Profile, RaftStorage, ShamirSeal};
+use vaultkeeper_crds::cluster::{
+    Configuration, DeletionPolicy, Distribution, Profile, RaftStorage, ShamirSeal,
+};
 
 /// A VaultCluster whose spec can work.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,27 +61,42 @@ pub struct Invalid {
 }
 
 fn invalid(field: &'static str, problem: impl Into<String>) -> Invalid {
-    Invalid { field, problem: problem.into() }
+    Invalid {
+        field,
+        problem: problem.into(),
+    }
 }
 
 /// Checks a spec.
 pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
     let meta = &cluster.metadata;
     let missing = |field| invalid(field, "is missing: the object was not read from an API server");
-    let namespace = meta.namespace.clone().ok_or_else(|| missing("metadata.namespace"))?;
+    let namespace = meta
+        .namespace
+        .clone()
+        .ok_or_else(|| missing("metadata.namespace"))?;
     let name = meta.name.clone().ok_or_else(|| missing("metadata.name"))?;
     let uid = meta.uid.clone().ok_or_else(|| missing("metadata.uid"))?;
     if name.contains('.') || name.len() > 40 {
-        return Err(invalid("metadata.name", "must be a DNS label of at most 40 characters: choose another name"));
+        return Err(invalid(
+            "metadata.name",
+            "must be a DNS label of at most 40 characters: choose another name",
+        ));
     }
     let spec = &cluster.spec;
     let replicas = u32::try_from(spec.replicas).ok().filter(|n| (1..=7).contains(n));
     let replicas = replicas.ok_or_else(|| invalid("spec.replicas", "must be 1, 3, 5 or 7"))?;
     if replicas % 2 == 0 {
-        return Err(invalid("spec.replicas", "must be odd: an even number of Raft voters tolerates no more failures than one fewer"));
+        return Err(invalid(
+            "spec.replicas",
+            "must be odd: an even number of Raft voters tolerates no more failures than one fewer",
+        ));
     }
     if spec.profile == Profile::Hardened && replicas < 3 {
-        return Err(invalid("spec.replicas", "must be at least 3 in profile Hardened: set 3, or profile: Development"));
+        return Err(invalid(
+            "spec.replicas",
+            "must be at least 3 in profile Hardened: set 3, or profile: Development",
+        ));
     }
     let raft = spec.storage.raft.clone();
     let raft = raft.ok_or_else(|| invalid("spec.storage", "must name one known backend: raft"))?;
@@ -94,13 +111,21 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         uid,
         generation: meta.generation.unwrap_or_default(),
         distribution: spec.distribution,
-        image: spec.image.clone().unwrap_or_else(|| default_image(spec.distribution, &spec.version)),
+        image: spec
+            .image
+            .clone()
+            .unwrap_or_else(|| default_image(spec.distribution, &spec.version)),
         replicas,
         profile: spec.profile,
         deletion_policy: spec.deletion_policy,
         raft,
         shamir: validate_shamir(shamir)?,
-        extra_dns_names: spec.tls.managed.as_ref().map(|m| m.extra_dns_names.clone()).unwrap_or_default(),
+        extra_dns_names: spec
+            .tls
+            .managed
+            .as_ref()
+            .map(|m| m.extra_dns_names.clone())
+            .unwrap_or_default(),
         configuration: spec.configuration.clone(),
         resources: spec.pod.resources.clone(),
     })
@@ -110,12 +135,19 @@ fn validate_shamir(seal: &ShamirSeal) -> Result<Shamir, Invalid> {
     let shares = u8::try_from(seal.shares).ok().filter(|n| *n >= 1);
     let shares = shares.ok_or_else(|| invalid("spec.seal.shamir.shares", "must be between 1 and 255"))?;
     let threshold = u8::try_from(seal.threshold).ok().filter(|n| *n >= 1);
-    let threshold = threshold.ok_or_else(|| invalid("spec.seal.shamir.threshold", "must be between 1 and 255"))?;
+    let threshold =
+        threshold.ok_or_else(|| invalid("spec.seal.shamir.threshold", "must be between 1 and 255"))?;
     if threshold > shares {
-        return Err(invalid("spec.seal.shamir.threshold", "must not be larger than shares: nobody could unseal"));
+        return Err(invalid(
+            "spec.seal.shamir.threshold",
+            "must not be larger than shares: nobody could unseal",
+        ));
     }
     if shares > 1 && threshold < 2 {
-        return Err(invalid("spec.seal.shamir.threshold", "must be at least 2 when there are several shares"));
+        return Err(invalid(
+            "spec.seal.shamir.threshold",
+            "must be at least 2 when there are several shares",
+        ));
     }
     Ok(Shamir { shares, threshold })
 }
@@ -139,14 +171,22 @@ pub(crate) mod tests {
     }
 
     fn problem(extra: &str) -> &'static str {
-        validate(&cluster(extra)).expect_err("the spec must be refused").field
+        validate(&cluster(extra))
+            .expect_err("the spec must be refused")
+            .field
     }
 
     #[test]
     fn a_minimal_spec_gets_the_documented_defaults() {
         let v = validate(&cluster("")).unwrap();
         assert_eq!((v.replicas, v.image.as_str()), (3, "hashicorp/vault:1.21.1"));
-        assert_eq!(v.shamir, Shamir { shares: 5, threshold: 3 });
+        assert_eq!(
+            v.shamir,
+            Shamir {
+                shares: 5,
+                threshold: 3
+            }
+        );
         assert_eq!(v.raft.size, "10Gi");
     }
 
@@ -154,14 +194,25 @@ pub(crate) mod tests {
     fn what_cannot_work_is_refused_with_its_field() {
         assert_eq!(problem("  replicas: 2"), "spec.replicas");
         assert_eq!(problem("  replicas: 1"), "spec.replicas");
-        assert_eq!(problem("  seal: {shamir: {shares: 3, threshold: 4}}"), "spec.seal.shamir.threshold");
-        assert_eq!(problem("  seal: {shamir: {shares: 3, threshold: 1}}"), "spec.seal.shamir.threshold");
+        assert_eq!(
+            problem("  seal: {shamir: {shares: 3, threshold: 4}}"),
+            "spec.seal.shamir.threshold"
+        );
+        assert_eq!(
+            problem("  seal: {shamir: {shares: 3, threshold: 1}}"),
+            "spec.seal.shamir.threshold"
+        );
         assert_eq!(problem("  seal: {}"), "spec.seal");
         assert_eq!(problem("  tls: {}"), "spec.tls");
     }
 
     #[test]
     fn a_single_member_is_allowed_in_profile_development() {
-        assert_eq!(validate(&cluster("  replicas: 1\n  profile: Development")).unwrap().replicas, 1);
+        assert_eq!(
+            validate(&cluster("  replicas: 1\n  profile: Development"))
+                .unwrap()
+                .replicas,
+            1
+        );
     }
 }

@@ -14,6 +14,7 @@ mod client_auth;
 mod client_engine;
 mod client_faults;
 mod client_support;
+mod operator;
 mod servers;
 
 /// The program that reapers run.

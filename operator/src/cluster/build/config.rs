@@ -1,5 +1,7 @@
 //! The server's configuration file. Pure.
 
+use std::fmt::Write as _;
+
 use vaultkeeper_crds::cluster::Distribution;
 use vaultkeeper_crds::names;
 
@@ -19,7 +21,13 @@ pub const FILE: &str = "vault.hcl";
 /// Every member is listed in `retry_join`, itself included: Vault skips itself. All values are DNS labels
 /// and paths of ours, so that nothing needs quoting.
 pub fn render(cluster: &Validated) -> String {
-    let Validated { namespace, name, distribution, replicas, .. } = cluster;
+    let Validated {
+        namespace,
+        name,
+        distribution,
+        replicas,
+        ..
+    } = cluster;
     let server_name = names::service_host(namespace, name);
     let mut text = format!(
         r#"cluster_name  = "{namespace}.{name}"
@@ -42,7 +50,8 @@ storage "raft" {{
         cluster_port = names::CLUSTER_PORT,
     );
     for ordinal in 0..*replicas {
-        text += &format!(
+        let _ = write!(
+            text,
             r#"
   retry_join {{
     leader_api_addr         = "https://{host}:{api}"
@@ -71,15 +80,23 @@ mod tests {
     fn every_member_is_a_retry_join_peer_under_its_headless_name() {
         let text = render(&validate(&cluster("")).unwrap());
         for ordinal in 0..3 {
-            let peer = format!("leader_api_addr         = \"https://main-{ordinal}.main-internal.vault.svc:8200\"");
+            let peer =
+                format!("leader_api_addr         = \"https://main-{ordinal}.main-internal.vault.svc:8200\"");
             assert!(text.contains(&peer), "{peer} is missing in\n{text}");
         }
-        assert_eq!(text.matches("leader_tls_servername   = \"main.vault.svc\"").count(), 3);
+        assert_eq!(
+            text.matches("leader_tls_servername   = \"main.vault.svc\"")
+                .count(),
+            3
+        );
     }
 
     #[test]
     fn only_openbao_gets_its_audit_device_by_the_file() {
         assert!(!render(&validate(&cluster("")).unwrap()).contains("audit"));
-        assert!(render(&validate(&cluster("  distribution: OpenBao")).unwrap()).contains("audit \"file\" \"stdout\""));
+        assert!(
+            render(&validate(&cluster("  distribution: OpenBao")).unwrap())
+                .contains("audit \"file\" \"stdout\"")
+        );
     }
 }

@@ -11,7 +11,7 @@ pub fn reviewer_binding_name(namespace: &str, name: &str) -> String {
 }
 
 /// Binds `system:auth-delegator` to the members' ServiceAccount.
-pub fn reviewer(cluster: &Validated) -> ClusterRoleBinding {
+pub(crate) fn reviewer(cluster: &Validated) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: ObjectMeta {
             name: Some(reviewer_binding_name(&cluster.namespace, &cluster.name)),

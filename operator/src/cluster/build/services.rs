@@ -20,14 +20,17 @@ fn port(name: &str, number: u16) -> ServicePort {
 }
 
 /// Names of the members. Sealed members have theirs too, or they could never join.
-pub fn headless(cluster: &Validated) -> Service {
+pub(crate) fn headless(cluster: &Validated) -> Service {
     Service {
         metadata: metadata(cluster, names::headless_service(&cluster.name)),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
             selector: Some(selector(&cluster.name)),
-            ports: Some(vec![port("https", names::API_PORT), port("https-internal", names::CLUSTER_PORT)]),
+            ports: Some(vec![
+                port("https", names::API_PORT),
+                port("https-internal", names::CLUSTER_PORT),
+            ]),
             ..ServiceSpec::default()
         }),
         ..Service::default()
@@ -35,7 +38,7 @@ pub fn headless(cluster: &Validated) -> Service {
 }
 
 /// Address for clients: the members that serve.
-pub fn client(cluster: &Validated) -> Service {
+pub(crate) fn client(cluster: &Validated) -> Service {
     Service {
         metadata: metadata(cluster, cluster.name.clone()),
         spec: Some(ServiceSpec {
@@ -48,12 +51,15 @@ pub fn client(cluster: &Validated) -> Service {
 }
 
 /// One member at a time, whatever the number: a majority stays. A sealed member never blocks a drain.
-pub fn disruption_budget(cluster: &Validated) -> PodDisruptionBudget {
+pub(crate) fn disruption_budget(cluster: &Validated) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: metadata(cluster, cluster.name.clone()),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(LabelSelector { match_labels: Some(selector(&cluster.name)), ..LabelSelector::default() }),
+            selector: Some(LabelSelector {
+                match_labels: Some(selector(&cluster.name)),
+                ..LabelSelector::default()
+            }),
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),

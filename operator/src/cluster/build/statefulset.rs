@@ -6,10 +6,10 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Volume,
-    VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm,
+    PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -39,24 +39,33 @@ pub fn volume_claim(name: &str, ordinal: u32) -> String {
 }
 
 /// The members.
-pub fn stateful_set(cluster: &Validated) -> StatefulSet {
+pub(crate) fn stateful_set(cluster: &Validated) -> StatefulSet {
     StatefulSet {
         metadata: metadata(cluster, cluster.name.clone()),
         spec: Some(StatefulSetSpec {
             replicas: i32::try_from(cluster.replicas).ok(),
             service_name: Some(names::headless_service(&cluster.name)),
-            selector: LabelSelector { match_labels: Some(selector(&cluster.name)), ..LabelSelector::default() },
+            selector: LabelSelector {
+                match_labels: Some(selector(&cluster.name)),
+                ..LabelSelector::default()
+            },
             // Ordered start would wait for a first member that cannot be ready before it has quorum.
             pod_management_policy: Some("Parallel".to_owned()),
             // A rollout by the controller knows nothing of leaders and voters.
-            update_strategy: Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None }),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".to_owned()),
+                rolling_update: None,
+            }),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),
             volume_claim_templates: Some(vec![claim_template(cluster)]),
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels(&cluster.name)), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels(&cluster.name)),
+                    ..ObjectMeta::default()
+                }),
                 spec: Some(pod_spec(cluster)),
             },
             ..StatefulSetSpec::default()
@@ -76,7 +85,10 @@ fn claim_template(cluster: &Validated) -> PersistentVolumeClaim {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
             storage_class_name: cluster.raft.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(cluster.raft.size.clone()))])),
+                requests: Some(BTreeMap::from([(
+                    "storage".to_owned(),
+                    Quantity(cluster.raft.size.clone()),
+                )])),
                 limits: None,
             }),
             ..PersistentVolumeClaimSpec::default()
@@ -96,19 +108,28 @@ fn pod_spec(cluster: &Validated) -> PodSpec {
             run_as_group: Some(GROUP),
             fs_group: Some(GROUP),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
             ..PodSecurityContext::default()
         }),
         containers: vec![container(cluster)],
         volumes: Some(vec![
             Volume {
                 name: "config".to_owned(),
-                config_map: Some(ConfigMapVolumeSource { name: format!("{}-config", cluster.name), ..Default::default() }),
+                config_map: Some(ConfigMapVolumeSource {
+                    name: format!("{}-config", cluster.name),
+                    ..Default::default()
+                }),
                 ..Volume::default()
             },
             Volume {
                 name: "tls".to_owned(),
-                secret: Some(SecretVolumeSource { secret_name: Some(names::tls_secret(&cluster.name)), ..Default::default() }),
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(names::tls_secret(&cluster.name)),
+                    ..Default::default()
+                }),
                 ..Volume::default()
             },
         ]),
@@ -124,7 +145,10 @@ fn spread(cluster: &Validated) -> Affinity {
                 weight: 100,
                 pod_affinity_term: PodAffinityTerm {
                     topology_key: "kubernetes.io/hostname".to_owned(),
-                    label_selector: Some(LabelSelector { match_labels: Some(selector(&cluster.name)), ..LabelSelector::default() }),
+                    label_selector: Some(LabelSelector {
+                        match_labels: Some(selector(&cluster.name)),
+                        ..LabelSelector::default()
+                    }),
                     ..PodAffinityTerm::default()
                 },
             }]),
@@ -143,17 +167,31 @@ fn container(cluster: &Validated) -> Container {
         name: CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
         // Not the image's entrypoint: that one is a shell script which changes owners.
-        command: Some(vec![program.to_owned(), "server".to_owned(), format!("-config={}/{}", config::CONFIG, config::FILE)]),
+        command: Some(vec![
+            program.to_owned(),
+            "server".to_owned(),
+            format!("-config={}/{}", config::CONFIG, config::FILE),
+        ]),
         env: Some(environment(cluster)),
-        ports: Some(vec![container_port("https", names::API_PORT), container_port("https-internal", names::CLUSTER_PORT)]),
+        ports: Some(vec![
+            container_port("https", names::API_PORT),
+            container_port("https-internal", names::CLUSTER_PORT),
+        ]),
         resources: cluster.resources.clone(),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                add: None,
+            }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![mount(DATA_VOLUME, config::DATA, false), mount("config", config::CONFIG, true), mount("tls", config::TLS, true)]),
+        volume_mounts: Some(vec![
+            mount(DATA_VOLUME, config::DATA, false),
+            mount("config", config::CONFIG, true),
+            mount("tls", config::TLS, true),
+        ]),
         // sys/init blocks health for up to 9 s, a restore for 6 s.
         liveness_probe: Some(probe(LIVENESS, 10, 10, 6)),
         readiness_probe: Some(probe(READINESS, 2, 3, 2)),
@@ -162,17 +200,28 @@ fn container(cluster: &Validated) -> Container {
 }
 
 fn environment(cluster: &Validated) -> Vec<EnvVar> {
-    let value = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
+    let value = |name: &str, value: String| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        value_from: None,
+    };
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),
         value: None,
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                api_version: None,
+            }),
             ..EnvVarSource::default()
         }),
     };
     // Names, not pod addresses: Raft remembers them, and a moved pod keeps its name.
-    let own = format!("https://$(POD_NAME).{}.{}.svc", names::headless_service(&cluster.name), cluster.namespace);
+    let own = format!(
+        "https://$(POD_NAME).{}.{}.svc",
+        names::headless_service(&cluster.name),
+        cluster.namespace
+    );
     vec![
         field("POD_NAME", "metadata.name"),
         field("VAULT_RAFT_NODE_ID", "metadata.name"),
@@ -232,7 +281,13 @@ mod tests {
         assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
         assert_eq!(spec.update_strategy.unwrap().type_.as_deref(), Some("OnDelete"));
         let retention = spec.persistent_volume_claim_retention_policy.unwrap();
-        assert_eq!((retention.when_deleted.as_deref(), retention.when_scaled.as_deref()), (Some("Retain"), Some("Retain")));
+        assert_eq!(
+            (
+                retention.when_deleted.as_deref(),
+                retention.when_scaled.as_deref()
+            ),
+            (Some("Retain"), Some("Retain"))
+        );
     }
 
     #[test]
@@ -251,9 +306,17 @@ mod tests {
         let container = &built().spec.unwrap().template.spec.unwrap().containers[0];
         let probe = container.liveness_probe.clone().unwrap();
         let path = probe.http_get.unwrap().path.unwrap();
-        for code in ["sealedcode=200", "uninitcode=200", "removedcode=200", "haunhealthycode=200"] {
+        for code in [
+            "sealedcode=200",
+            "uninitcode=200",
+            "removedcode=200",
+            "haunhealthycode=200",
+        ] {
             assert!(path.contains(code), "{code} is missing in {path}");
         }
-        assert!(probe.period_seconds.unwrap() * probe.failure_threshold.unwrap() > 20, "the pod would be killed during sys/init");
+        assert!(
+            probe.period_seconds.unwrap() * probe.failure_threshold.unwrap() > 20,
+            "the pod would be killed during sys/init"
+        );
     }
 }

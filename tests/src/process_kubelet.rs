@@ -1,0 +1,254 @@
+//! A kubelet of processes: runs the members' pods of a control plane without nodes as real `vault` servers on
+//! loopback addresses, each pod with an address of its own.
+//!
+//! Pods, volume claims and their deletion are the real controllers' work; only the containers are processes. The
+//! data of a member lies in a folder named after the UID of its volume claim, so that a new claim is empty.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::ports;
+use crate::process::{Process, ProcessSpec};
+use crate::run_dir::RunDir;
+use crate::servers::{self, Server};
+
+const PERIOD: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_secs(10);
+const LABEL: &str = "vaultkeeper.dev/cluster";
+
+/// Runs the members of one namespace. Dropping it ends the loop; its processes end with the run.
+pub struct ProcessKubelet {
+    node: Arc<Node>,
+    task: JoinHandle<()>,
+}
+
+struct Node {
+    client: Client,
+    namespace: String,
+    run: RunDir,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Address of each pod by name: a pod that comes again has the same, as its DNS name would lead to it.
+    addresses: BTreeMap<String, IpAddr>,
+    /// Processes by the UID of their pod.
+    running: BTreeMap<String, Container>,
+    started: usize,
+}
+
+struct Container {
+    pod: String,
+    process: Process,
+}
+
+impl Drop for ProcessKubelet {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl ProcessKubelet {
+    /// Starts watching a namespace.
+    pub fn start(client: Client, namespace: &str, run: &RunDir) -> Self {
+        let node = Arc::new(Node {
+            client,
+            namespace: namespace.to_owned(),
+            run: run.clone(),
+            state: Mutex::default(),
+        });
+        let looping = Arc::clone(&node);
+        let task = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(PERIOD);
+            loop {
+                ticks.tick().await;
+                // What is not there yet is there at a later look; the tests tell what was missing in the end.
+                if let Err(error) = looping.sync().await {
+                    tracing_line(&looping.namespace, &error);
+                }
+            }
+        });
+        Self { node, task }
+    }
+
+    /// Kills a member's process without a warning. It is started anew, as a kubelet would.
+    pub async fn kill(&self, pod: &str) -> anyhow::Result<()> {
+        let mut state = self.node.state.lock().await;
+        let uid = state
+            .running
+            .iter()
+            .find(|(_, c)| c.pod == pod)
+            .map(|(uid, _)| uid.clone());
+        let uid = uid.ok_or_else(|| anyhow!("{pod} does not run"))?;
+        match state.running.remove(&uid) {
+            Some(container) => container.process.kill(),
+            None => Ok(()),
+        }
+    }
+
+    /// Address of a member.
+    pub async fn address(&self, pod: &str) -> Option<IpAddr> {
+        self.node.state.lock().await.addresses.get(pod).copied()
+    }
+
+    /// Ends all members.
+    pub async fn stop(self) {
+        self.task.abort();
+        let mut state = self.node.state.lock().await;
+        for (_, container) in std::mem::take(&mut state.running) {
+            let _ = container.process.kill();
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the log of a test")]
+fn tracing_line(namespace: &str, error: &anyhow::Error) {
+    if std::env::var_os("KUBELET_LOG").is_some() {
+        eprintln!("process kubelet of {namespace}: {error:#}");
+    }
+}
+
+impl Node {
+    async fn sync(&self) -> anyhow::Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = pods.list(&ListParams::default().labels(LABEL)).await?;
+        let mut state = self.state.lock().await;
+        let wanted: Vec<String> = found.iter().filter_map(ResourceExt::uid).collect();
+        let gone: Vec<String> = state
+            .running
+            .keys()
+            .filter(|uid| !wanted.contains(uid))
+            .cloned()
+            .collect();
+        for uid in gone {
+            if let Some(container) = state.running.remove(&uid) {
+                // As a kubelet does: the process is asked, and forced after the grace period.
+                tokio::task::spawn_blocking(move || container.process.stop(GRACE)).await??;
+            }
+        }
+        for pod in found {
+            let uid = pod.uid().unwrap_or_default();
+            if state.running.get(&uid).is_some_and(|c| c.process.is_running())
+                || pod.metadata.deletion_timestamp.is_some()
+            {
+                continue;
+            }
+            state.running.remove(&uid);
+            self.start_pod(&pods, &pod, &mut state)
+                .await
+                .with_context(|| format!("cannot start {}", pod.name_any()))?;
+        }
+        Ok(())
+    }
+
+    async fn start_pod(&self, pods: &Api<Pod>, pod: &Pod, state: &mut State) -> anyhow::Result<()> {
+        let name = pod.name_any();
+        let cluster = pod
+            .labels()
+            .get(LABEL)
+            .context("a pod without the label")?
+            .clone();
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.namespace);
+        let claim = claims.get(&format!("data-{name}")).await?;
+        if claim.metadata.deletion_timestamp.is_some() {
+            return Err(anyhow!("the volume claim is being deleted"));
+        }
+        let data = self
+            .run
+            .folder(format!("volumes/{}", claim.uid().unwrap_or_default()))?;
+        let configs: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let config = configs.get(&format!("{cluster}-config")).await?;
+        let config = config
+            .data
+            .and_then(|mut d| d.remove("vault.hcl"))
+            .context("no vault.hcl")?;
+        // Every member that the configuration names has its address before it runs, as DNS would have.
+        for ordinal in 0..9 {
+            let member = format!("{cluster}-{ordinal}");
+            if (member == name || config.contains(&format!("//{member}.")))
+                && !state.addresses.contains_key(&member)
+            {
+                state.addresses.insert(member, ports::loopback()?);
+            }
+        }
+        let address = *state.addresses.get(&name).context("no address")?;
+        let folder = self
+            .mount(&name, &cluster, &data, &config, &state.addresses)
+            .await?;
+        state.started += 1;
+        let spec = ProcessSpec::new(
+            &format!("{}-{name}", self.namespace),
+            servers::path(Server::Vault)?,
+            &self.run,
+        )
+        .args([
+            "server".to_owned(),
+            format!("-config={}", folder.join("vault.hcl").display()),
+        ])
+        .env("VAULT_RAFT_NODE_ID", name.clone())
+        .env("VAULT_API_ADDR", format!("https://{address}:8200"))
+        .env("VAULT_CLUSTER_ADDR", format!("https://{address}:8201"));
+        let process = Process::start(spec, &self.run)?;
+        let container = format!("process://{}-{}", state.started, process.pid());
+        state.running.insert(
+            pod.uid().unwrap_or_default(),
+            Container {
+                pod: name.clone(),
+                process,
+            },
+        );
+        let status = json!({"status": {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "containerStatuses": [{
+                "name": "vault", "image": "vault", "imageID": "", "ready": true, "restartCount": state.started,
+                "containerID": container, "state": {"running": {}},
+            }],
+        }});
+        pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status))
+            .await?;
+        Ok(())
+    }
+
+    /// What a kubelet would mount: the certificate, and the configuration with names and paths of this machine.
+    async fn mount(
+        &self,
+        pod: &str,
+        cluster: &str,
+        data: &std::path::Path,
+        config: &str,
+        addresses: &BTreeMap<String, IpAddr>,
+    ) -> anyhow::Result<PathBuf> {
+        let folder = self.run.folder(format!("pods/{}-{pod}", self.namespace))?;
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let tls = secrets.get(&format!("{cluster}-tls")).await?;
+        for (key, value) in tls.data.unwrap_or_default() {
+            std::fs::write(folder.join(key), value.0)?;
+        }
+        let own = addresses.get(pod).context("no address")?;
+        let mut text = config.replace("[::]:", &format!("{own}:"));
+        for (member, address) in addresses {
+            text = text.replace(
+                &format!("{member}.{cluster}-internal.{}.svc", self.namespace),
+                &address.to_string(),
+            );
+        }
+        text = text.replace("/vault/data", &data.display().to_string());
+        text = text.replace("/vault/tls", &folder.display().to_string());
+        std::fs::write(folder.join("vault.hcl"), text)?;
+        Ok(folder)
+    }
+}

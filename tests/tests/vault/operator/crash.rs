@@ -1,0 +1,103 @@
+//! The operator dies before and after each call that changes something while a cluster comes up. Whatever the
+//! point, the next operator ends with a working cluster, its keys stored and no root token left.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures::stream::{self, StreamExt};
+use vaultkeeper_tests::points::{Point, Points, Side};
+
+use super::stage::{Stage, assert_keys_and_no_root};
+
+/// How many clusters come up at a time.
+const PARALLEL: usize = 4;
+const DEADLINE: Duration = Duration::from_secs(150);
+
+/// Calls around which keys could be lost or a root token left: these run in every `make test`.
+const CRITICAL: [&str; 6] = [
+    "(marker)",
+    "Vault PUT sys/init",
+    "share-1",
+    "Vault PUT auth/kubernetes/login",
+    "Vault PUT auth/token/revoke-self",
+    "(root-token)",
+];
+
+#[tokio::test]
+async fn an_operator_that_dies_around_init_storing_login_or_revocation_loses_no_key() {
+    run(|point| point.occurrence == 1 && CRITICAL.iter().any(|c| point.call.contains(c))).await;
+}
+
+#[tokio::test]
+#[ignore = "takes long: `make test-long` runs it"]
+async fn an_operator_that_dies_at_any_call_of_the_bootstrap_loses_no_key() {
+    run(|_| true).await;
+}
+
+async fn run(wanted: impl Fn(&Point) -> bool) {
+    let points = table().await.expect("a bootstrap without a death");
+    let mut runs = Vec::new();
+    println!("{:>3}  {:8} call", "no", "tested");
+    for (number, point) in points.iter().enumerate() {
+        let tested = wanted(point);
+        println!(
+            "{:>3}  {:8} {point}",
+            number + 1,
+            if tested { "yes" } else { "-" }
+        );
+        if tested {
+            runs.extend([Side::Before, Side::After].map(|side| (point.clone(), side)));
+        }
+    }
+    assert!(
+        runs.len() >= 2 * CRITICAL.len(),
+        "a critical call was not seen: only {runs:?}"
+    );
+    let failures: Vec<String> = stream::iter(runs)
+        .map(|(point, side)| async move {
+            let name = format!("{side:?} {point}");
+            match tokio::spawn(die_at(point, side)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("{name}: {error:#}")),
+                Err(error) => Some(format!("{name}: {error}")),
+            }
+        })
+        .buffer_unordered(PARALLEL)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    assert!(
+        failures.is_empty(),
+        "an operator that died did not recover:\n{}",
+        failures.join("\n")
+    );
+}
+
+/// The changing calls of a bootstrap that nothing disturbs.
+async fn table() -> anyhow::Result<Vec<Point>> {
+    let stage = Stage::new().await?;
+    stage.create_cluster(1).await?;
+    let points = Points::record();
+    let operator = stage.start_operator(&points);
+    stage.until_available().await?;
+    operator.stop().await;
+    stage.end().await?;
+    Ok(points.seen())
+}
+
+async fn die_at(point: Point, side: Side) -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    stage.create_cluster(1).await?;
+    let points = Points::dying_at(point, side);
+    let operator = stage.start_operator(&points);
+    let died = tokio::time::timeout(DEADLINE, points.death()).await;
+    operator.kill().await;
+    if died.is_err() {
+        bail!("the point was never reached");
+    }
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.context("after the death")?;
+    assert_keys_and_no_root(&stage).await?;
+    operator.stop().await;
+    stage.end().await
+}

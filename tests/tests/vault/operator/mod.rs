@@ -1,0 +1,6 @@
+//! The operator in this process, against a real API server and real Vault servers.
+
+mod bootstrap;
+mod crash;
+mod seals;
+mod stage;

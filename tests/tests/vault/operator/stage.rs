@@ -1,0 +1,368 @@
+//! What these tests stand on: one control plane for all, and for each test two namespaces, a kubelet of processes
+//! and operators that can be started and killed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vaultkeeper_crds::{VaultCluster, names};
+use vaultkeeper_operator::connect::{Connect, HttpsConnect, Node};
+use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::metrics::Metrics;
+use vaultkeeper_operator::report::Reporter;
+use vaultkeeper_operator::run::start_controllers;
+use vaultkeeper_operator::sessions::Sessions;
+use vaultkeeper_tests::control_plane::{ControlPlane, Options};
+use vaultkeeper_tests::points::Points;
+use vaultkeeper_tests::process_kubelet::ProcessKubelet;
+use vaultkeeper_tests::reaper::Reaper;
+use vaultkeeper_tests::run_dir::RunDir;
+use vaultkeeper_tests::wait;
+use vaultkeeper_vault::{BuildError, Client, SecretString};
+
+/// Generous: the machine may run several of these at a time.
+const DEADLINE: Duration = Duration::from_secs(150);
+const OPERATOR: &str = "vaultkeeper-operator";
+
+struct Shared {
+    control_plane: ControlPlane,
+    run: RunDir,
+    _reaper: Reaper,
+}
+
+static SHARED: OnceCell<Result<Shared, String>> = OnceCell::const_new();
+
+async fn shared() -> anyhow::Result<&'static Shared> {
+    let shared = SHARED
+        .get_or_init(|| async { start().await.map_err(|e| format!("{e:#}")) })
+        .await;
+    shared
+        .as_ref()
+        .map_err(|error| anyhow!("the control plane does not start: {error}"))
+}
+
+async fn start() -> anyhow::Result<Shared> {
+    let run = RunDir::create("operator")?;
+    let reaper = Reaper::start(Path::new(crate::TESTBED), &run)?;
+    let control_plane = ControlPlane::start(Options::loopback()?, &run).await?;
+    let client = control_plane.client().await?;
+    let crds: Api<CustomResourceDefinition> = Api::all(client);
+    for manifest in vaultkeeper_crds::generate::manifests()? {
+        let crd: CustomResourceDefinition = serde_yaml::from_str(&manifest.yaml)?;
+        crds.create(&PostParams::default(), &crd).await?;
+        let name = crd.name_any();
+        wait::until_async("the API server to serve the CRD", DEADLINE, async || {
+            let crd = crds.get(&name).await?;
+            let conditions = crd.status.and_then(|s| s.conditions).unwrap_or_default();
+            if conditions
+                .iter()
+                .any(|c| c.type_ == "Established" && c.status == "True")
+            {
+                Ok(())
+            } else {
+                bail!("not established")
+            }
+        })
+        .await?;
+    }
+    Ok(Shared {
+        control_plane,
+        run,
+        _reaper: reaper,
+    })
+}
+
+/// One test's share of it.
+pub(crate) struct Stage {
+    pub(crate) client: kube::Client,
+    pub(crate) namespace: String,
+    pub(crate) operator_namespace: String,
+    pub(crate) kubelet: ProcessKubelet,
+    environment: KubernetesAuthEnvironment,
+}
+
+/// An operator in this process.
+pub(crate) struct Operator {
+    task: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+impl Operator {
+    /// As `kill -9` would: everything under way ends where it stands.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    /// As SIGTERM would: what runs is finished.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        let _ = self.task.await;
+    }
+}
+
+/// Connects as the operator does, with points at the transport.
+struct TappedConnect(Arc<Points>);
+
+impl Connect for TappedConnect {
+    fn connect(&self, node: &Node, timeout: Duration) -> Result<Client, BuildError> {
+        Ok(HttpsConnect
+            .connect(node, timeout)?
+            .with_transport(|inner| self.0.vault(inner)))
+    }
+}
+
+impl Stage {
+    /// Makes the namespaces and starts the kubelet.
+    pub(crate) async fn new() -> anyhow::Result<Self> {
+        vaultkeeper_tests::install_crypto();
+        let shared = shared().await?;
+        let control_plane = &shared.control_plane;
+        let client = control_plane.client().await?;
+        let namespace = control_plane.create_namespace("v").await?;
+        let operator_namespace = control_plane.create_namespace("op").await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &operator_namespace);
+        for name in [OPERATOR, "reviewer"] {
+            let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+            accounts.create(&PostParams::default(), &account).await?;
+        }
+        let binding = json!({
+            "metadata": {"name": format!("reviewer-{operator_namespace}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"},
+            "subjects": [{"kind": "ServiceAccount", "name": "reviewer", "namespace": operator_namespace}],
+        });
+        let bindings: Api<k8s_openapi::api::rbac::v1::ClusterRoleBinding> = Api::all(client.clone());
+        bindings
+            .create(&PostParams::default(), &serde_json::from_value(binding)?)
+            .await?;
+        let reviewer = control_plane
+            .service_account_token(&operator_namespace, "reviewer", &[])
+            .await?;
+        let environment = KubernetesAuthEnvironment {
+            host: control_plane.url().to_owned(),
+            ca_cert: Some(control_plane.ca().cert_pem()),
+            token_reviewer_jwt: Some(SecretString::from(reviewer)),
+        };
+        let kubelet = ProcessKubelet::start(client.clone(), &namespace, &shared.run);
+        Ok(Self {
+            client,
+            namespace,
+            operator_namespace,
+            kubelet,
+            environment,
+        })
+    }
+
+    /// Starts an operator whose calls pass these points.
+    pub(crate) fn start_operator(&self, points: &Arc<Points>) -> Operator {
+        let client = points.kubernetes(&self.client, &self.namespace);
+        let ctx = Arc::new(Context {
+            reporter: Reporter::new(client.clone(), "test"),
+            client,
+            namespace: self.operator_namespace.clone(),
+            service_account: OPERATOR.to_owned(),
+            auth_environment: self.environment.clone(),
+            vault: Arc::new(TappedConnect(Arc::clone(points))),
+            sessions: Sessions::default(),
+            metrics: Arc::new(Metrics::new()),
+            recent: Recent::default(),
+        });
+        let shutdown = CancellationToken::new();
+        Operator {
+            task: start_controllers(ctx, shutdown.clone()),
+            shutdown,
+        }
+    }
+
+    /// Creates a VaultCluster named `main`.
+    pub(crate) async fn create_cluster(&self, replicas: i32) -> anyhow::Result<()> {
+        let profile = if replicas == 1 { "Development" } else { "Hardened" };
+        let cluster: VaultCluster = serde_json::from_value(json!({
+            "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
+            "metadata": {"name": "main", "namespace": self.namespace},
+            "spec": {
+                "version": "1.21.1", "replicas": replicas, "profile": profile,
+                "storage": {"raft": {"size": "1Gi"}},
+                "seal": {"shamir": {"shares": 3, "threshold": 2}},
+                "configuration": {"secretsEngines": [{"path": "secret", "type": "kv", "options": {"version": "2"}}]},
+                "access": [{"namespaces": [self.namespace], "pathPrefixes": ["secret/data/{{namespace}}/"]}],
+            },
+        }))?;
+        self.clusters()
+            .create(&PostParams::default(), &cluster)
+            .await
+            .context("cannot create the VaultCluster")?;
+        Ok(())
+    }
+
+    pub(crate) fn clusters(&self) -> Api<VaultCluster> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) async fn annotate(&self, key: &str, value: &str) -> anyhow::Result<()> {
+        let body = json!({"metadata": {"annotations": {key: value}}});
+        self.clusters()
+            .patch("main", &PatchParams::default(), &Patch::Merge(&body))
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until the VaultCluster satisfies `test`; in vain, the conditions are in the error.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        test: impl Fn(&VaultCluster) -> bool,
+    ) -> anyhow::Result<VaultCluster> {
+        wait::until_async(what, DEADLINE, async || {
+            let cluster = self.clusters().get("main").await?;
+            if test(&cluster) {
+                return Ok(cluster);
+            }
+            bail!("the status is {}", serde_json::to_string(&cluster.status)?)
+        })
+        .await
+    }
+
+    /// Waits until the cluster is available with all its members.
+    pub(crate) async fn until_available(&self) -> anyhow::Result<VaultCluster> {
+        self.until("all members to serve", |c| {
+            reason(c, "Available") == "AllMembersServe"
+        })
+        .await
+    }
+
+    /// The key Secret.
+    pub(crate) async fn keys(&self) -> anyhow::Result<Option<Secret>> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.operator_namespace);
+        Ok(secrets
+            .get_opt(&names::key_secret(&self.namespace, "main"))
+            .await?)
+    }
+
+    /// The stored shares, in order.
+    pub(crate) async fn shares(&self) -> anyhow::Result<Vec<SecretString>> {
+        let data = self
+            .keys()
+            .await?
+            .context("there is no key Secret")?
+            .data
+            .unwrap_or_default();
+        let shares: Vec<SecretString> = data
+            .iter()
+            .filter(|(key, _)| key.starts_with("share-"))
+            .map(|(_, value)| SecretString::from(String::from_utf8_lossy(&value.0).into_owned()))
+            .collect();
+        if shares.len() == 3 {
+            Ok(shares)
+        } else {
+            bail!("3 shares are to be stored, there are {}", shares.len())
+        }
+    }
+
+    /// A client of a member, past the operator.
+    pub(crate) async fn member(&self, ordinal: u32) -> anyhow::Result<Client> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let tls = secrets.get(&names::tls_secret("main")).await?;
+        let ca = tls
+            .data
+            .and_then(|mut d| d.remove(names::CA_KEY))
+            .context("no ca.crt")?
+            .0;
+        let address = self
+            .kubelet
+            .address(&names::member("main", ordinal))
+            .await
+            .context("no address")?;
+        let node = Node {
+            host: names::member_host(&self.namespace, "main", ordinal),
+            address: std::net::SocketAddr::new(address, names::API_PORT),
+            ca: String::from_utf8(ca)?,
+        };
+        Ok(HttpsConnect.connect(&node, Duration::from_secs(60))?)
+    }
+
+    /// A root token made from the stored shares: proof that they are the right ones.
+    pub(crate) async fn root(&self, ordinal: u32) -> anyhow::Result<Client> {
+        let member = self.member(ordinal).await?;
+        let shares = self.shares().await?;
+        let attempt = member.start_generate_root().await?;
+        let otp = attempt.otp().context("no otp")?.clone();
+        let mut progress = attempt;
+        let nonce = progress.nonce.clone();
+        for share in &shares {
+            if progress.complete {
+                break;
+            }
+            progress = member.update_generate_root(&nonce, share).await?;
+        }
+        let encoded = progress
+            .encoded_token()
+            .context("the stored shares make no root token")?;
+        let token = vaultkeeper_vault::sys::generate_root::decode_root_token(encoded, &otp)?;
+        Ok(member.with_token(&token))
+    }
+
+    /// Removes the cluster's processes and namespaces.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        let Self {
+            client,
+            namespace,
+            operator_namespace,
+            kubelet,
+            environment: _,
+        } = self;
+        kubelet.stop().await;
+        let namespaces: Api<Namespace> = Api::all(client);
+        for name in [namespace, operator_namespace] {
+            namespaces
+                .delete(&name, &kube::api::DeleteParams::default())
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reason of a condition.
+pub(crate) fn reason(cluster: &VaultCluster, type_: &str) -> String {
+    let conditions = cluster
+        .status
+        .as_ref()
+        .map(|s| s.conditions.as_slice())
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .find(|c| c.type_ == type_)
+        .map(|c| c.reason.clone())
+        .unwrap_or_default()
+}
+
+/// Whether the two things that no run may miss hold: the keys open this Vault, and no root token is left.
+pub(crate) async fn assert_keys_and_no_root(stage: &Stage) -> anyhow::Result<()> {
+    let secret = stage.keys().await?.context("the key Secret is not there")?;
+    let data = secret.data.unwrap_or_default();
+    if data.contains_key("root-token") {
+        bail!("the key Secret still holds a root token");
+    }
+    // Only the active member makes root tokens; with one member that is the first.
+    let root = stage.root(0).await?;
+    let own = root.lookup_self().await?.accessor;
+    for accessor in root.list_accessors().await? {
+        match root.lookup_accessor(&accessor).await {
+            Ok(info) if info.is_root() && info.accessor != own => {
+                bail!("another root token is alive: {accessor}")
+            }
+            _ => {}
+        }
+    }
+    root.revoke_self().await?;
+    Ok(())
+}
