@@ -82,3 +82,6 @@ async fn accept(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
