@@ -46,7 +46,11 @@ pub struct KubernetesAuthEnvironment {
 
 impl Default for KubernetesAuthEnvironment {
     fn default() -> Self {
-        Self { host: "https://kubernetes.default.svc".to_owned(), ca_cert: None, token_reviewer_jwt: None }
+        Self {
+            host: "https://kubernetes.default.svc".to_owned(),
+            ca_cert: None,
+            token_reviewer_jwt: None,
+        }
     }
 }
 
@@ -58,16 +62,23 @@ impl Recent {
     /// Whether `key` was marked with this fingerprint less than `within` ago.
     pub fn is_fresh(&self, key: &str, fingerprint: u64, within: std::time::Duration, now: Instant) -> bool {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.get(key).is_some_and(|(f, at)| *f == fingerprint && now.duration_since(*at) < within)
+        map.get(key)
+            .is_some_and(|(f, at)| *f == fingerprint && now.duration_since(*at) < within)
     }
 
     /// Marks `key` as done now.
     pub fn mark(&self, key: String, fingerprint: u64, now: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (fingerprint, now));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, (fingerprint, now));
     }
 
     /// Forgets everything whose key starts with `prefix`.
     pub fn forget(&self, prefix: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !key.starts_with(prefix));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|key, _| !key.starts_with(prefix));
     }
 }

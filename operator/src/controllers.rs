@@ -201,6 +201,7 @@ fn wish<K: Resource>(object: &K) -> Option<u64> {
 }
 
 /// What VaultRoles wait for at a VaultCluster: its spec, its deletion, and the state of its conditions.
+#[allow(clippy::unnecessary_wraps)] // the shape of a predicate
 fn what_roles_wait_for(cluster: &Guarded<VaultCluster>) -> Option<u64> {
     let conditions: &[Condition] = match &cluster.0 {
         Ok(cluster) => cluster.status.as_ref().map_or(&[], |status| &status.conditions),
@@ -353,7 +354,7 @@ async fn drain<K: Resource<DynamicType = ()>>(
                 Ok(_)
                 | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
                 Err(error) => {
-                    tracing::warn!(kind, error = chain(&error), "a watch failed; it is started again")
+                    tracing::warn!(kind, error = chain(&error), "a watch failed; it is started again");
                 }
             }
             std::future::ready(())

@@ -58,7 +58,10 @@ pub enum Probe {
 impl Probe {
     /// Whether the member says that it holds data of an initialised cluster.
     pub fn is_initialized(&self) -> bool {
-        matches!(self, Self::Sealed { .. } | Self::Removed | Self::Standby | Self::Active)
+        matches!(
+            self,
+            Self::Sealed { .. } | Self::Removed | Self::Standby | Self::Active
+        )
     }
 
     /// Whether the member serves.
@@ -92,7 +95,9 @@ pub async fn observe(
     ca: &str,
 ) -> Result<Vec<Member>, kube::Error> {
     let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
-    let pods = Api::<Pod>::namespaced(ctx.client.clone(), namespace).list(&selector).await?;
+    let pods = Api::<Pod>::namespaced(ctx.client.clone(), namespace)
+        .list(&selector)
+        .await?;
     let asked = (0..replicas).map(|ordinal| {
         let pod_name = names::member(name, ordinal);
         let pod = pods.items.iter().find(|p| p.name_any() == pod_name);
@@ -100,14 +105,32 @@ pub async fn observe(
         let running = pod.and_then(running);
         async move {
             let Some((ip, container)) = running else {
-                return Member { name: pod_name, ordinal, node: None, container: None, version: None, probe: Probe::Pending };
+                return Member {
+                    name: pod_name,
+                    ordinal,
+                    node: None,
+                    container: None,
+                    version: None,
+                    probe: Probe::Pending,
+                };
             };
-            let node = Node { host, address: SocketAddr::new(ip, names::API_PORT), ca: ca.to_owned() };
+            let node = Node {
+                host,
+                address: SocketAddr::new(ip, names::API_PORT),
+                ca: ca.to_owned(),
+            };
             let (probe, version) = match ctx.vault.connect(&node, PROBE_TIMEOUT) {
                 Ok(client) => ask(&client).await,
                 Err(error) => (Probe::Unreachable(error.to_string()), None),
             };
-            Member { name: pod_name, ordinal, node: Some(node), container: Some(container), version, probe }
+            Member {
+                name: pod_name,
+                ordinal,
+                node: Some(node),
+                container: Some(container),
+                version,
+                probe,
+            }
         }
     });
     Ok(join_all(asked).await)
@@ -119,9 +142,16 @@ fn running(pod: &Pod) -> Option<(IpAddr, String)> {
         return None;
     }
     let status = pod.status.as_ref()?;
-    let container = status.container_statuses.as_ref()?.iter().find(|c| c.name == crate::cluster::build::CONTAINER)?;
+    let container = status
+        .container_statuses
+        .as_ref()?
+        .iter()
+        .find(|c| c.name == crate::cluster::build::CONTAINER)?;
     container.state.as_ref()?.running.as_ref()?;
-    Some((status.pod_ip.as_ref()?.parse().ok()?, container.container_id.clone()?))
+    Some((
+        status.pod_ip.as_ref()?.parse().ok()?,
+        container.container_id.clone()?,
+    ))
 }
 
 async fn ask(client: &Client) -> (Probe, Option<String>) {
@@ -135,7 +165,9 @@ async fn ask(client: &Client) -> (Probe, Option<String>) {
     } else if !status.initialized {
         Probe::Uninitialized
     } else if status.sealed {
-        Probe::Sealed { progress: status.progress }
+        Probe::Sealed {
+            progress: status.progress,
+        }
     } else {
         // The node addressed says whether it is active; labels and Services are hints only.
         match client.on_this_node().leader().await {

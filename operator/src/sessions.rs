@@ -106,25 +106,49 @@ impl Sessions {
 async fn locate(ctx: &Context, cluster: &VaultCluster) -> Result<(Node, String), SessionError> {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let record = key_store::get(ctx, &namespace, &name).await.map_err(Box::new)?;
-    let record = record.filter(|r| r.state == State::Initialized && r.root_token.is_none()).ok_or(SessionError::NotReady)?;
-    let ca = tls_store::ca_certificate(ctx, &namespace, &name).await.map_err(Box::new)?.ok_or(SessionError::NotReady)?;
+    let record = record
+        .filter(|r| r.state == State::Initialized && r.root_token.is_none())
+        .ok_or(SessionError::NotReady)?;
+    let ca = tls_store::ca_certificate(ctx, &namespace, &name)
+        .await
+        .map_err(Box::new)?
+        .ok_or(SessionError::NotReady)?;
     let replicas = u32::try_from(cluster.spec.replicas).unwrap_or_default();
     let members = members::observe(ctx, &namespace, &name, replicas, &ca)
         .await
-        .map_err(|source| SessionError::Kubernetes { step: "list the members' pods", source: Box::new(source) })?;
-    let words: Vec<String> = members.iter().map(|m| format!("{} is {}", m.name, m.probe.word())).collect();
-    let active = members.into_iter().find(|m| m.probe == Probe::Active).and_then(|m| m.node);
-    Ok((active.ok_or_else(|| SessionError::NoActive(words.join(", ")))?, record.identity))
+        .map_err(|source| SessionError::Kubernetes {
+            step: "list the members' pods",
+            source: Box::new(source),
+        })?;
+    let words: Vec<String> = members
+        .iter()
+        .map(|m| format!("{} is {}", m.name, m.probe.word()))
+        .collect();
+    let active = members
+        .into_iter()
+        .find(|m| m.probe == Probe::Active)
+        .and_then(|m| m.node);
+    Ok((
+        active.ok_or_else(|| SessionError::NoActive(words.join(", ")))?,
+        record.identity,
+    ))
 }
 
 /// Logs in with a fresh ServiceAccount token that is worth nothing at any other cluster.
 async fn log_in(ctx: &Context, node: &Node, identity: &str) -> Result<Session, SessionError> {
     let jwt = own_jwt(ctx, identity).await?;
     let client = ctx.vault.connect(node, CALL_TIMEOUT)?;
-    let auth = client.kubernetes(names::KUBERNETES_AUTH_PATH).login(OPERATOR_ROLE, &jwt).await.map_err(SessionError::Login)?;
+    let auth = client
+        .kubernetes(names::KUBERNETES_AUTH_PATH)
+        .login(OPERATOR_ROLE, &jwt)
+        .await
+        .map_err(SessionError::Login)?;
     // Half of its life: a call that starts with this token can end with it.
     let replace_at = Instant::now() + auth.lease_duration / 2;
-    Ok(Session { client: client.with_token(&auth.client_token), replace_at })
+    Ok(Session {
+        client: client.with_token(&auth.client_token),
+        replace_at,
+    })
 }
 
 /// Logs in outside the cache, to prove that it works before the root token goes.
@@ -145,6 +169,13 @@ async fn own_jwt(ctx: &Context, identity: &str) -> Result<SecretString, SessionE
     let answer = accounts
         .create_token_request(&ctx.service_account, &PostParams::default(), &request)
         .await
-        .map_err(|source| SessionError::Kubernetes { step: "request a token of the operator's own ServiceAccount", source: Box::new(source) })?;
-    answer.status.and_then(|s| s.token).map(SecretString::from).ok_or(SessionError::NotReady)
+        .map_err(|source| SessionError::Kubernetes {
+            step: "request a token of the operator's own ServiceAccount",
+            source: Box::new(source),
+        })?;
+    answer
+        .status
+        .and_then(|s| s.token)
+        .map(SecretString::from)
+        .ok_or(SessionError::NotReady)
 }
