@@ -1,5 +1,6 @@
 //! One real Kubernetes node: containerd, kubelet and kube-proxy in namespaces of their own.
 
+mod cgroups;
 pub mod containerd;
 mod kubelet;
 mod proxy;
@@ -44,7 +45,7 @@ impl Runtime {
     /// Starts containerd and gives it the pause image.
     pub fn start(run: &RunDir, netns: &Netns) -> anyhow::Result<Self> {
         let cgroup = format!("{CGROUP_PREFIX}{}", run.name());
-        sandbox::make_cgroups(run, &cgroup)?;
+        cgroups::make(run, &cgroup)?;
         let sandbox = Sandbox::start(run, netns.name(), &images::pause_program()?)?;
         let containerd = containerd::start(run, &sandbox)?;
         let pause = Image::Pause.build()?;

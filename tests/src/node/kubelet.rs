@@ -87,6 +87,8 @@ fn config_json(run: &RunDir, cgroup: &str, client_ca: &Path, serving: &PairFiles
         "serializeImagePulls": false,
         // How soon a changed Secret or ConfigMap reaches a pod's volume: a minute in production, too long for a test.
         "syncFrequency": "5s",
+        "kubeAPIQPS": 500,
+        "kubeAPIBurst": 1000,
         "maxPods": 250,
     })
 }
