@@ -90,19 +90,3 @@ imagePullSecrets:
   {{- end }}
 {{- end }}
 {{- end -}}
-
-{{- /* Who and where a process is. */ -}}
-{{- define "vaultkeeper.identityEnv" -}}
-- name: POD_NAMESPACE
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.namespace
-- name: POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
-- name: SERVICE_ACCOUNT
-  valueFrom:
-    fieldRef:
-      fieldPath: spec.serviceAccountName
-{{- end -}}

@@ -3,6 +3,7 @@
 mod installed;
 mod rbac;
 mod render;
+mod settings;
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use vaultkeeper_tests::helm;
 
 /// The namespace of the release in these tests. Other than any default, so that a hard-coded one is found.
-const NAMESPACE: &str = "keeper-system";
+pub(crate) const NAMESPACE: &str = "keeper-system";
 /// The release's name.
 const RELEASE: &str = "keeper";
 
@@ -34,7 +35,7 @@ fn helm_command(arguments: &[&str]) -> (TempDir, Command) {
 }
 
 /// `helm template` of a chart: its objects, or Helm's complaint.
-fn template(chart: &Path, sets: &[&str]) -> anyhow::Result<Vec<Value>> {
+pub(crate) fn template(chart: &Path, sets: &[&str]) -> anyhow::Result<Vec<Value>> {
     let (_home, mut command) = helm_command(&["template", RELEASE, "--namespace", NAMESPACE]);
     command.args(["--kube-version", kubernetes_version()]).arg(chart);
     for set in sets {
@@ -57,7 +58,7 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
 }
 
 /// The object of this kind whose name ends so.
-fn named<'a>(objects: &'a [Value], kind: &str, end: &str) -> &'a Value {
+pub(crate) fn named<'a>(objects: &'a [Value], kind: &str, end: &str) -> &'a Value {
     of_kind(objects, kind)
         .into_iter()
         .find(|object| {
