@@ -59,6 +59,15 @@ impl Fetcher {
 
     /// Asks once.
     pub(crate) async fn fetch(&mut self, client: &Client, query: &Query) -> Result<Fetched, FetchError> {
+        let result = self.ask(client, query).await;
+        if result.is_err() {
+            // The mount may be another one by now.
+            self.mounts.clear();
+        }
+        result
+    }
+
+    async fn ask(&mut self, client: &Client, query: &Query) -> Result<Fetched, FetchError> {
         let purpose = if let Query::List { .. } = query {
             Purpose::List
         } else {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use gotmpl::parse::{
     BranchNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr, TemplateNode,
@@ -12,50 +11,16 @@ use secrecy::SecretSlice;
 use crate::functions::{self, Failure};
 use crate::parse::{Template, column};
 use crate::print;
-use crate::secrets::{Query, Secrets};
+use crate::render::{Options, Outcome, RenderError};
+use crate::secrets::Secrets;
 use crate::value::{Elements, Value};
 
 /// How deep blocks and `template` calls may be nested.
 const MAX_DEPTH: usize = 100;
 /// How many rounds all `range` loops of one rendering may make together.
-const MAX_ROUNDS: u64 = 10_000_000;
+const MAX_ROUNDS: u64 = 1_000_000;
 /// How large a rendered file may become, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
-
-/// What a rendering depends on beside Vault.
-pub struct Options<'a> {
-    /// A missing key of a map is an error instead of `<no value>`.
-    pub error_on_missing_key: bool,
-    /// The environment, for `env`, `mustEnv` and `envOrDefault`.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// The time, for `timestamp`.
-    pub now: SystemTime,
-}
-
-/// What came out of one rendering.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The text. Not to be written anywhere while something is missing.
-    pub text: SecretSlice<u8>,
-    /// Every question asked.
-    pub used: BTreeSet<Query>,
-    /// The questions that had no answer yet: fetch them and render again.
-    pub missing: BTreeSet<Query>,
-}
-
-/// Why rendering failed. Holds names of fields, functions and types; never a value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: at <{at}>: {message}")]
-pub struct RenderError {
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in characters, from 1.
-    pub column: usize,
-    /// The expression that failed.
-    pub at: String,
-    /// What went wrong.
-    pub message: String,
-}
 
 /// Why a walk ended early.
 enum Stop {
@@ -66,48 +31,47 @@ enum Stop {
 
 type Walk<T> = Result<T, Stop>;
 
-impl Template {
-    /// Renders once with the answers there are.
-    ///
-    /// # Errors
-    /// A function failed, a field does not exist, or a limit was passed.
-    pub fn render(&self, secrets: &dyn Secrets, options: &Options<'_>) -> Result<Outcome, RenderError> {
-        let mut run = Run {
-            template: self,
-            calls: functions::Context {
-                secrets,
-                options,
-                used: BTreeSet::new(),
-                missing: BTreeSet::new(),
-            },
-            variables: Vec::new(),
-            depth: 0,
-            rounds_left: MAX_ROUNDS,
-        };
-        let mut out = Vec::new();
-        let result = run.body(&mut out, &self.tree, &Value::Absent);
-        let functions::Context { used, missing, .. } = run.calls;
-        match result {
-            Ok(()) => Ok(Outcome {
-                text: SecretSlice::from(out),
-                used,
-                missing,
-            }),
-            // What fails on an answer that is not there yet may well succeed once it is.
-            Err(_) if !missing.is_empty() => Ok(Outcome {
-                text: SecretSlice::from(Vec::new()),
-                used,
-                missing,
-            }),
-            Err(Stop::Error(error)) => Err(*error),
-            // The parser refuses both outside a range.
-            Err(Stop::Break | Stop::Continue) => Err(RenderError {
-                line: 0,
-                column: 0,
-                at: "break or continue".to_owned(),
-                message: "outside of a range".to_owned(),
-            }),
-        }
+/// See [`Template::render`].
+pub(crate) fn run(
+    template: &Template,
+    secrets: &dyn Secrets,
+    options: &Options<'_>,
+) -> Result<Outcome, RenderError> {
+    let mut run = Run {
+        template,
+        calls: functions::Context {
+            secrets,
+            options,
+            used: BTreeSet::new(),
+            missing: BTreeSet::new(),
+        },
+        variables: Vec::new(),
+        depth: 0,
+        rounds_left: MAX_ROUNDS,
+    };
+    let mut out = Vec::new();
+    let result = run.body(&mut out, &template.tree, &Value::Absent);
+    let functions::Context { used, missing, .. } = run.calls;
+    match result {
+        Ok(()) => Ok(Outcome {
+            text: SecretSlice::from(out),
+            used,
+            missing,
+        }),
+        // What fails on an answer that is not there yet may well succeed once it is.
+        Err(_) if !missing.is_empty() => Ok(Outcome {
+            text: SecretSlice::from(Vec::new()),
+            used,
+            missing,
+        }),
+        Err(Stop::Error(error)) => Err(*error),
+        // The parser refuses both outside a range.
+        Err(Stop::Break | Stop::Continue) => Err(RenderError {
+            line: 0,
+            column: 0,
+            at: "break or continue".to_owned(),
+            message: "outside of a range".to_owned(),
+        }),
     }
 }
 

@@ -12,12 +12,13 @@ pub mod json;
 mod layout;
 mod parse;
 mod print;
+mod render;
 mod secrets;
 mod value;
 mod yaml;
 
-pub use eval::{Options, Outcome, RenderError};
 pub use layout::rfc3339;
 pub use parse::{Delims, ParseError, Template};
+pub use render::{Options, Outcome, RenderError};
 pub use secrets::{Answer, Query, Secret, Secrets};
 pub use value::{Elements, Value};

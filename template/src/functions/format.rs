@@ -1,11 +1,14 @@
 //! `print`, `println`, `printf`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::arguments::{at_least, string, text};
 use super::{Context, Function, Return, failed};
 use crate::value::{Value, go_float};
+
+/// The templates behind `printf`, parsed once for each number of arguments that is common.
+static COMMON: [OnceLock<Option<gotmpl::Template>>; 8] = [const { OnceLock::new() }; 8];
 
 pub(super) fn find(name: &str) -> Option<Function> {
     Some(match name {
@@ -47,23 +50,35 @@ fn printf(_: &mut Context<'_>, arguments: &[Value]) -> Return {
     at_least("printf", arguments, 1)?;
     // Checked here, because gotmpl would print a wrong first argument in its error.
     let format = text(&arguments[0])?;
-    let mut source = "{{printf (index . 0)".to_owned();
-    for position in 1..arguments.len() {
+    let values: Vec<gotmpl::Value> = std::iter::once(gotmpl::Value::String(Arc::from(format.as_ref())))
+        .chain(arguments[1..].iter().map(foreign))
+        .collect();
+    let count = values.len();
+    let values = gotmpl::Value::List(values.into());
+    let rare;
+    let parsed = if let Some(slot) = COMMON.get(count) {
+        slot.get_or_init(|| call(count)).as_ref()
+    } else {
+        rare = call(count);
+        rare.as_ref()
+    };
+    let rendered = parsed.map(|template| template.execute_to_string(&values));
+    match rendered {
+        Some(Ok(text)) => Ok(string(text)),
+        // Its error is left out: it may print a value.
+        Some(Err(_)) | None => failed("the format and its arguments do not fit"),
+    }
+}
+
+/// A template that calls `printf` with the first `count` items of its data.
+fn call(count: usize) -> Option<gotmpl::Template> {
+    let mut source = "{{printf".to_owned();
+    for position in 0..count {
         // Writing to a string cannot fail.
         let _ = write!(source, " (index . {position})");
     }
     source.push_str("}}");
-    let values: Vec<gotmpl::Value> = std::iter::once(gotmpl::Value::String(Arc::from(format.as_ref())))
-        .chain(arguments[1..].iter().map(foreign))
-        .collect();
-    let rendered = gotmpl::Template::new("")
-        .parse(&source)
-        .and_then(|template| template.execute_to_string(&gotmpl::Value::List(values.into())));
-    match rendered {
-        Ok(text) => Ok(string(text)),
-        // Its error is left out: it may print a value.
-        Err(_) => failed("the format and its arguments do not fit"),
-    }
+    gotmpl::Template::new("").parse(&source).ok()
 }
 
 fn foreign(value: &Value) -> gotmpl::Value {

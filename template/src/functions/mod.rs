@@ -12,7 +12,7 @@ mod vault;
 
 use std::collections::BTreeSet;
 
-use crate::eval::Options;
+use crate::render::Options;
 use crate::secrets::{Query, Secrets};
 use crate::value::Value;
 

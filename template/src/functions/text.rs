@@ -11,6 +11,8 @@ pub(super) fn find(name: &str) -> Option<Function> {
     Some(match name {
         "indent" => indent,
         "join" => join,
+        "regexMatch" => regex_match,
+        "regexReplaceAll" => regex_replace_all,
         "replaceAll" => replace_all,
         "split" => split,
         "splitToMap" => split_to_map,
@@ -137,4 +139,40 @@ fn split_to_map(_: &mut Context<'_>, arguments: &[Value]) -> Return {
     Ok(Value::map(
         pairs.map(|(key, value)| (key.into(), Value::str(value))),
     ))
+}
+
+/// A pattern, limited in size. Unicode classes (`\p{…}`) are not known here; RE2's other syntax is.
+fn pattern(value: &Value) -> Result<regex_lite::Regex, super::Failure> {
+    let pattern = text(value)?;
+    let built = regex_lite::RegexBuilder::new(&pattern)
+        .size_limit(1 << 20)
+        .build();
+    // The pattern itself is left out of the error: it may come from a secret.
+    built.map_err(|_| super::Failure::Failed("the regular expression is not valid".to_owned()))
+}
+
+/// `regexMatch RE S`: anywhere in the text.
+fn regex_match(_: &mut Context<'_>, arguments: &[Value]) -> Return {
+    let [regex, value] = exactly("regexMatch", arguments)?;
+    Ok(Value::Bool(pattern(regex)?.is_match(&text(value)?)))
+}
+
+/// `regexReplaceAll RE REPLACEMENT S`, with `$1` and `${name}` for groups.
+fn regex_replace_all(_: &mut Context<'_>, arguments: &[Value]) -> Return {
+    let [regex, to, value] = exactly("regexReplaceAll", arguments)?;
+    let (to, value) = (text(to)?, text(value)?);
+    let mut out = String::new();
+    let regex = pattern(regex)?;
+    let mut last = 0;
+    for found in regex.captures_iter(&value) {
+        let Some(whole) = found.get(0) else { continue };
+        out.push_str(value.get(last..whole.start()).unwrap_or_default());
+        found.expand(&to, &mut out);
+        last = whole.end();
+        if out.len() > MAX_TEXT {
+            return failed("the replaced text is larger than 16 MiB");
+        }
+    }
+    out.push_str(value.get(last..).unwrap_or_default());
+    Ok(string(out))
 }
