@@ -244,7 +244,7 @@ impl Elector {
                 // Changed since: by a person who labelled it, by a renewal of ours whose answer was lost, or
                 // by another holder.
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
-                    last = status.message.clone();
+                    last.clone_from(&status.message);
                     if let Ok(Ok(found)) = timeout(self.call_limit(), self.api.get_opt(name)).await {
                         let Some(found) = found else {
                             // Deleted: nobody is named in it, and a creation is as exclusive as a replacement.
@@ -282,7 +282,7 @@ impl Elector {
         match timeout(self.call_limit(), release).await {
             Ok(Ok(_)) => tracing::info!(lease = %self.settings.name, "released"),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "failed to release the Lease; a successor waits for its end")
+                tracing::warn!(%error, "failed to release the Lease; a successor waits for its end");
             }
             Err(_) => tracing::warn!("the release of the Lease had no answer; a successor waits for its end"),
         }

@@ -159,6 +159,7 @@ async fn provide(
     let validated = match verdict {
         Ok(validated) => validated,
         Err(refusal) => {
+            progress.refusal = Some(refusal.clone());
             // It was accepted before. Access that was taken away in the cluster's spec must end in Vault too.
             if refusal.withdraws && finalizer::is_set(role) {
                 withdraw(role, identity, ctx, &cluster, progress).await?;
@@ -259,10 +260,11 @@ async fn withdraw(
     cluster: &VaultCluster,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let vault = session(ctx, cluster).await?;
-    let result = execute::remove(&vault, &identity.vault_name()).await;
-    forget_a_spoilt_session(ctx, cluster, &result).await;
-    result?;
+    if let Err(error) = delete::remove_from_vault(identity, ctx, cluster).await
+        && !delete::nothing_is_there(&error, role)
+    {
+        return Err(error);
+    }
     for secret in delete::secrets_of(role) {
         credentials::remove(ctx, identity, &secret).await?;
     }

@@ -23,35 +23,28 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
     if !finalizer::is_set(role) {
         return Ok(Action::await_change());
     }
+    let cluster = cluster_of(ctx, identity).await?;
+    if cluster.as_ref().is_some_and(|cluster| cluster.spec.paused) {
+        // A person stopped all work there and can let it go on, which wakes this role.
+        let message = "the VaultCluster is paused (spec.paused): nothing is removed from it";
+        pending(role, identity, ctx, message.to_owned()).await?;
+        return Ok(Action::await_change());
+    }
     // A cluster that is gone, with all that was in it, lets go at once.
-    if let Some(cluster) = cluster_of(ctx, identity).await?
+    if let Some(cluster) = cluster
         && let Err(error) = remove_from_vault(identity, ctx, &cluster).await
     {
         match verdict(&error, role, Timestamp::now()) {
             Verdict::NothingThere => {}
-            Verdict::LetGo => {
-                let note = format!(
-                    "Vault could not be reached for {} minutes and the deletion goes on without it. Left behind \
-                     in VaultCluster {}/{}: policy, AppRole role and Kubernetes auth role `{}`; remove them by \
-                     hand. Last error: {}",
-                    PATIENCE.as_mins(),
-                    identity.cluster.namespace,
-                    identity.cluster.name,
-                    identity.vault_name(),
-                    error.chain()
-                );
-                ctx.reporter
-                    .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
-                    .await;
-            }
+            Verdict::LetGo => report_what_is_left(role, identity, ctx, &error).await,
             Verdict::Retry => {
-                let outcome = Ok(Outcome::Waiting {
-                    reason: "CleanupPending",
-                    message: format!("{}: {}", error.reason(), error.chain()),
-                });
-                let progress = Progress::of(role.status.as_ref());
-                let wanted = status::build(role, identity, &outcome, &progress, Timestamp::now());
-                status::write(ctx, identity, role.status.as_ref(), &wanted).await?;
+                pending(
+                    role,
+                    identity,
+                    ctx,
+                    format!("{}: {}", error.reason(), error.chain()),
+                )
+                .await?;
                 return Err(error);
             }
         }
@@ -61,6 +54,32 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
     }
     finalizer::remove(ctx, role).await?;
     Ok(Action::await_change())
+}
+
+async fn pending(role: &VaultRole, identity: &Identity, ctx: &Context, message: String) -> Result<(), Error> {
+    let outcome = Ok(Outcome::Waiting {
+        reason: "CleanupPending",
+        message,
+    });
+    let old = role.status.as_ref();
+    let wanted = status::build(role, identity, &outcome, &Progress::of(old), Timestamp::now());
+    status::write(ctx, identity, old, &wanted).await.map(|_| ())
+}
+
+async fn report_what_is_left(role: &VaultRole, identity: &Identity, ctx: &Context, error: &Error) {
+    let note = format!(
+        "Vault could not be reached for {} minutes and the deletion goes on without it. Left behind in \
+         VaultCluster {}/{}: policy, AppRole role and Kubernetes auth role `{}`; remove them by hand. Last \
+         error: {}",
+        PATIENCE.as_mins(),
+        identity.cluster.namespace,
+        identity.cluster.name,
+        identity.vault_name(),
+        error.chain()
+    );
+    ctx.reporter
+        .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
+        .await;
 }
 
 /// Names under which the role may have stored credentials: as it was seen last, and as its spec says now.
@@ -74,7 +93,12 @@ pub fn secrets_of(role: &VaultRole) -> BTreeSet<String> {
     seen.into_iter().chain(wished).collect()
 }
 
-async fn remove_from_vault(identity: &Identity, ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
+/// Removes policy and roles from Vault.
+pub(super) async fn remove_from_vault(
+    identity: &Identity,
+    ctx: &Context,
+    cluster: &VaultCluster,
+) -> Result<(), Error> {
     let vault = session(ctx, cluster).await?;
     let result = execute::remove(&vault, &identity.vault_name()).await;
     forget_a_spoilt_session(ctx, cluster, &result).await;
@@ -90,15 +114,20 @@ enum Verdict {
     NothingThere,
 }
 
-fn verdict(error: &Error, role: &VaultRole, now: Timestamp) -> Verdict {
+/// Whether the error says that the cluster was never ready, and nothing was ever written to it for this role.
+pub(super) fn nothing_is_there(error: &Error, role: &VaultRole) -> bool {
     let never_written = role
         .status
         .as_ref()
         .is_none_or(|status| status.vault_name.is_none());
-    if let Error::Session(session) = error
-        && matches!(**session, SessionError::NotReady)
-        && never_written
-    {
+    let Error::Session(session) = error else {
+        return false;
+    };
+    never_written && matches!(**session, SessionError::NotReady)
+}
+
+fn verdict(error: &Error, role: &VaultRole, now: Timestamp) -> Verdict {
+    if nothing_is_there(error, role) {
         return Verdict::NothingThere;
     }
     let deleted = role

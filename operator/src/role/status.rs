@@ -37,6 +37,8 @@ pub enum Outcome {
 pub struct Progress {
     /// Whether the spec was accepted; none when that could not be decided.
     pub accepted: Option<bool>,
+    /// Why it was not.
+    pub refusal: Option<Refusal>,
     /// Name in Vault, once something may be there.
     pub vault_name: Option<String>,
     /// The Secret that is in place.
@@ -53,6 +55,7 @@ impl Progress {
         };
         Self {
             accepted: None,
+            refusal: None,
             vault_name: status.vault_name.clone(),
             secret: status.secret_name.clone(),
             config_map: status.config_map_name.clone(),
@@ -70,6 +73,7 @@ pub fn build(
 ) -> VaultRoleStatus {
     let Progress {
         accepted,
+        refusal,
         vault_name,
         secret,
         config_map,
@@ -81,9 +85,12 @@ pub fn build(
         conditions::set(&mut list, type_, status, reason, message, generation, now);
     };
     // A paused or missing cluster says nothing new about what is in place; that a login works stays as it was.
-    match outcome {
-        Ok(Outcome::Refused(refusal)) => set(ACCEPTED, Status::False, refusal.reason, &refusal.message),
-        Ok(Outcome::Waiting { reason, message }) if *accepted == Some(false) => {
+    match (outcome, refusal) {
+        // An error besides a refusal: what was given could not be taken away yet. Ready says so.
+        (Ok(Outcome::Refused(refusal)), _) | (Err(_), Some(refusal)) => {
+            set(ACCEPTED, Status::False, refusal.reason, &refusal.message);
+        }
+        (Ok(Outcome::Waiting { reason, message }), _) if *accepted == Some(false) => {
             set(ACCEPTED, Status::False, reason, message);
         }
         _ if *accepted == Some(true) => {
@@ -180,6 +187,7 @@ mod tests {
     fn progress(accepted: bool) -> Progress {
         Progress {
             accepted: Some(accepted),
+            refusal: None,
             vault_name: Some("shop.app".to_owned()),
             secret: Some("app-vault".to_owned()),
             config_map: Some("vaultkeeper.vault.main".to_owned()),
@@ -230,6 +238,30 @@ mod tests {
             conditions::get(&status.conditions, READY).unwrap().message,
             "spec.cluster: no"
         );
+    }
+
+    #[test]
+    fn access_that_cannot_be_withdrawn_yet_is_refused_all_the_same() {
+        let refusal = Refusal {
+            reason: "NotAllowed",
+            message: "spec.cluster: no".to_owned(),
+            withdraws: true,
+        };
+        let progress = Progress {
+            refusal: Some(refusal),
+            ..progress(false)
+        };
+        let outcome = Err(Error::Incomplete("x"));
+        let status = build(
+            &role(None),
+            &identity(),
+            &outcome,
+            &progress,
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(word(&status, ACCEPTED), Some(("False", "NotAllowed")));
+        assert_eq!(word(&status, READY), Some(("False", "Incomplete")));
+        assert!(status.vault_name.is_some(), "it is still there");
     }
 
     #[test]

@@ -304,7 +304,7 @@ fn names_of_the_operators_own_secrets_and_wildcards_are_refused() {
         let refusal = refusal(&spec(|spec| {
             spec.app_role = Some(AppRole {
                 secret_name: name.to_owned(),
-            })
+            });
         }));
         assert!(
             refusal.message.contains("spec.appRole.secretName"),
