@@ -10,5 +10,6 @@
 mod chart;
 mod control_plane;
 mod docs;
+mod injector;
 mod reaper;
 mod shared;
