@@ -2,25 +2,29 @@
 //!
 //! Without root it runs on a loopback address of its own; the node gives it a network namespace instead.
 
+mod client;
+mod files;
 mod flags;
 mod kubeconfig;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::certs::{self, Ca, PairFiles, SigningKeyFiles};
+use crate::certs::Ca;
 use crate::ports;
 use crate::process::{Process, ProcessSpec};
 use crate::run_dir::RunDir;
 use crate::servers::{self, Server};
 use crate::wait;
+
+pub use client::from_file as client_from_file;
+pub use files::Files;
 
 /// How long the API server may take until it is ready, on a busy machine.
 const READY_DEADLINE: Duration = Duration::from_secs(90);
@@ -110,38 +114,22 @@ pub struct ControlPlane {
     files: Files,
 }
 
-/// The files that the control plane's programs and others of the cluster read.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// The folder of all certificates and kubeconfigs.
-    pub folder: PathBuf,
-    /// The cluster's CA; the certificate is what clients trust.
-    pub ca: PairFiles,
-    /// The API server's certificate.
-    pub api_server: PairFiles,
-    /// What the API server shows to kubelets.
-    pub kubelet_client: PairFiles,
-    /// Signs and verifies ServiceAccount tokens.
-    pub service_account_key: SigningKeyFiles,
-    /// etcd's own CA, its server's and its client's certificates.
-    pub etcd_ca: PairFiles,
-    /// etcd's certificate.
-    pub etcd: PairFiles,
-    /// What the API server shows to etcd.
-    pub etcd_client: PairFiles,
-    /// The kubeconfig of a cluster administrator (group `system:masters`).
-    pub admin_kubeconfig: PathBuf,
-}
-
 impl ControlPlane {
     /// Starts the servers and waits until the API server says that it is ready.
     ///
     /// In a namespace: call it on a thread that is inside (`Netns::block_on`).
     pub async fn start(options: Options, run: &RunDir) -> anyhow::Result<Self> {
+        let control_plane = Self::launch(options, run).await?;
+        control_plane.wait_for_controllers().await?;
+        Ok(control_plane)
+    }
+
+    /// [`ControlPlane::start`], but the controllers may not have begun to work yet.
+    pub async fn launch(options: Options, run: &RunDir) -> anyhow::Result<Self> {
         let folder = run.folder("pki")?;
         let url = format!("https://{}:{}", options.address, options.api_port);
         let ca = Ca::new("kubernetes-ca")?;
-        let files = write_files(&options, &ca, &url, folder)?;
+        let files = files::write(&options, &ca, &url, folder)?;
 
         let etcd = Process::start(
             ProcessSpec::new("etcd", servers::path(Server::Etcd)?, run)
@@ -169,7 +157,6 @@ impl ControlPlane {
         control_plane.wait_until_ready().await?;
         if options.controller_manager {
             control_plane.start_controller_manager(&options)?;
-            control_plane.wait_for_default_service_account().await?;
         }
         Ok(control_plane)
     }
@@ -198,7 +185,7 @@ impl ControlPlane {
     ///
     /// A client lives in the async runtime that made it: each test asks for its own.
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
-        client_from_file(&self.files.admin_kubeconfig).await
+        client::from_file(&self.files.admin_kubeconfig).await
     }
 
     /// Writes `<name>.kubeconfig` for a user known by a client certificate, and gives its path.
@@ -210,7 +197,7 @@ impl ControlPlane {
     pub async fn client_for_user(&self, user: &str, groups: &[&str]) -> anyhow::Result<kube::Client> {
         let pair = self.ca.client(user, groups)?;
         let text = kubeconfig::text(&self.url, &self.ca, user, &pair)?;
-        client_from_text(&text).await
+        client::from_text(&text).await
     }
 
     /// A token of a ServiceAccount, for these audiences (none: the API server's own), good for an hour.
@@ -246,7 +233,7 @@ impl ControlPlane {
         name: &str,
     ) -> anyhow::Result<kube::Client> {
         let token = self.service_account_token(namespace, name, &[]).await?;
-        let mut config = config_from_text(&kubeconfig::anonymous(&self.url, &self.ca)?).await?;
+        let mut config = client::config_from_text(&kubeconfig::anonymous(&self.url, &self.ca)?).await?;
         config.auth_info.token = Some(token.into());
         kube::Client::try_from(config).context("cannot make a Kubernetes client")
     }
@@ -265,7 +252,7 @@ impl ControlPlane {
             .name
             .context("the API server made a namespace without a name")?;
         if self.controller_manager.is_some() {
-            wait_for_service_account(client, &name, "default").await?;
+            client::wait_for_service_account(client, &name, "default").await?;
         }
         Ok(name)
     }
@@ -356,77 +343,13 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The sign that the controllers have begun to work.
-    async fn wait_for_default_service_account(&self) -> anyhow::Result<()> {
-        let waited = wait_for_service_account(self.client().await?, "default", "default").await;
+    /// Waits for the `default` ServiceAccount: the sign that the controllers, if there are any, have begun to work.
+    pub async fn wait_for_controllers(&self) -> anyhow::Result<()> {
+        if self.controller_manager.is_none() {
+            return Ok(());
+        }
+        let waited = client::wait_for_service_account(self.client().await?, "default", "default").await;
         self.check_running()?;
         waited
     }
-}
-
-/// A client out of a kubeconfig file. Neither KUBECONFIG nor ~/.kube/config is looked at.
-pub async fn client_from_file(path: &Path) -> anyhow::Result<kube::Client> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    client_from_text(&text).await
-}
-
-async fn client_from_text(text: &str) -> anyhow::Result<kube::Client> {
-    kube::Client::try_from(config_from_text(text).await?).context("cannot make a Kubernetes client")
-}
-
-async fn config_from_text(text: &str) -> anyhow::Result<kube::Config> {
-    crate::install_crypto();
-    let kubeconfig = Kubeconfig::from_yaml(text).context("cannot read a kubeconfig of our own")?;
-    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .context("cannot use a kubeconfig of our own")
-}
-
-async fn wait_for_service_account(client: kube::Client, namespace: &str, name: &str) -> anyhow::Result<()> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
-    wait::until_async(
-        &format!("the ServiceAccount {namespace}/{name}"),
-        READY_DEADLINE,
-        || async { accounts.get(name).await.map(drop).map_err(anyhow::Error::from) },
-    )
-    .await
-}
-
-fn write_files(options: &Options, ca: &Ca, url: &str, folder: PathBuf) -> anyhow::Result<Files> {
-    let address = options.address.to_string();
-    let service_address = flags::first_service_address(&options.service_subnet)?.to_string();
-    let api_names = [
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-        "localhost",
-        "127.0.0.1",
-        &address,
-        &service_address,
-    ];
-    let etcd_ca = Ca::new("etcd-ca")?;
-    let etcd_address = options.etcd_address().to_string();
-    let service_account_key = certs::write_signing_key(&folder, "service-account")?;
-    let admin = kubeconfig::write(&folder, "admin", url, ca, "testbed-admin", &["system:masters"])?;
-    Ok(Files {
-        ca: ca.write(&folder, "ca")?,
-        api_server: ca
-            .server("kube-apiserver", &api_names)?
-            .write(&folder, "kube-apiserver")?,
-        // The group that the usual bootstrap gives the API server towards kubelets.
-        kubelet_client: ca
-            .client("kube-apiserver-kubelet-client", &["system:masters"])?
-            .write(&folder, "kubelet-client")?,
-        service_account_key,
-        etcd_ca: etcd_ca.write(&folder, "etcd-ca")?,
-        etcd: etcd_ca
-            .server("etcd", &["localhost", &etcd_address])?
-            .write(&folder, "etcd")?,
-        etcd_client: etcd_ca
-            .client("kube-apiserver", &[])?
-            .write(&folder, "etcd-client")?,
-        admin_kubeconfig: admin,
-        folder,
-    })
 }

@@ -265,3 +265,75 @@ pub fn tail(log: &Path, lines: usize) -> String {
 pub(crate) fn tail_note(log: &Path) -> String {
     format!("; the end of {}:\n{}", log.display(), tail(log, 20))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run in a folder of its own, and a shell in it.
+    fn shell(script: &str) -> (tempfile::TempDir, RunDir, Process) {
+        let home = tempfile::tempdir().unwrap();
+        let run = RunDir::create_in(home.path(), "unit").unwrap();
+        let process =
+            Process::start(ProcessSpec::new("shell", "sh", &run).args(["-c", script]), &run).unwrap();
+        (home, run, process)
+    }
+
+    #[test]
+    fn a_process_that_ignores_sigterm_is_killed_after_its_grace() {
+        let (_home, run, process) = shell("trap '' TERM; echo deaf; while :; do sleep 0.1; done");
+        let heard = || {
+            (process.log_tail(1) == "deaf")
+                .then_some(())
+                .context("it has not said so")
+        };
+        wait::until("a deaf shell", Duration::from_secs(10), heard).unwrap();
+        let pid = process.pid();
+        process.stop(Duration::from_millis(200)).unwrap();
+        assert_eq!(ProcessId::living(pid), None, "the process should be gone");
+        assert_eq!(run.processes().unwrap(), [], "its record should be gone, too");
+        run.destroy().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_has_ended_shows_the_end_of_its_log() {
+        let (_home, run, process) = shell("echo first; echo last words >&2; sleep 0.05; exit 3");
+        let ended = || process.exit_status().context("it runs");
+        wait::until("the end of the shell", Duration::from_secs(10), ended).unwrap();
+        let error = process.check_running().unwrap_err().to_string();
+        for wanted in ["shell has ended", "exit status: 3", "last words"] {
+            assert!(
+                error.contains(wanted),
+                "the error should hold {wanted:?}, got: {error}"
+            );
+        }
+        run.destroy().unwrap();
+    }
+
+    #[test]
+    fn a_process_gets_nothing_of_its_callers_environment() {
+        assert!(
+            std::env::var_os("CARGO_PKG_NAME").is_some(),
+            "Cargo gives its tests this variable"
+        );
+        let (_home, run, process) = shell("env; echo end; sleep 0.05");
+        let complete = || {
+            process
+                .log_tail(1)
+                .ends_with("end")
+                .then_some(())
+                .context("no end yet")
+        };
+        wait::until("the environment", Duration::from_secs(10), complete).unwrap();
+        let environment = process.log_tail(100);
+        assert!(
+            !environment.contains("CARGO_PKG_NAME"),
+            "only PATH, HOME and its own, got:\n{environment}"
+        );
+        assert!(
+            environment.contains(RUN_VARIABLE),
+            "the run's variable marks it, got:\n{environment}"
+        );
+        run.destroy().unwrap();
+    }
+}

@@ -1,9 +1,9 @@
 //! Cleanup that is certain: a process of its own session that destroys a run once its owner is gone.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::Context as _;
@@ -24,9 +24,8 @@ impl Reaper {
     /// Starts `testbed reap <run>`. `testbed` is `env!("CARGO_BIN_EXE_testbed")` in integration tests and
     /// `std::env::current_exe()` in the program itself.
     pub fn start(testbed: &Path, run: &RunDir) -> anyhow::Result<Self> {
-        // Outside of the run's folder, which the reaper removes; it has something to say only when that fails.
-        let log = run.path().with_extension("reaper.log");
-        let log = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
+        sweep();
+        let log = locked_log(run.path())?;
         let mut child = Command::new("setsid")
             .arg(testbed)
             .arg("reap")
@@ -40,6 +39,11 @@ impl Reaper {
             .context("cannot start the reaper through setsid (Debian package util-linux)")?;
         let pipe = child.stdin.take();
         Ok(Self { pipe, child })
+    }
+
+    /// The reaper's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Lets the reaper do its work now, and waits for it.
@@ -62,9 +66,49 @@ pub fn reap(run: &Path) -> anyhow::Result<()> {
         Ok(())
     };
     if outcome.is_ok() {
-        let _ = std::fs::remove_file(run.with_extension("reaper.log"));
+        let _ = fs::remove_file(log_path(run));
     }
     outcome
+}
+
+/// Destroys runs whose reaper is gone without having done its work: the machine went down, or it was killed itself.
+///
+/// What cannot be removed stays for the next time.
+fn sweep() {
+    for run in RunDir::list().unwrap_or_default() {
+        let log = log_path(run.path());
+        // No log: nobody promised to remove it (`testbed up`). A lock that is held: the reaper lives.
+        let Ok(file) = File::open(&log) else { continue };
+        if file.try_lock().is_err() {
+            continue;
+        }
+        match run.destroy() {
+            Ok(()) => drop(fs::remove_file(&log)),
+            Err(error) => say(&format!(
+                "cannot remove the old run {}: {error:#}",
+                run.path().display()
+            )),
+        }
+    }
+}
+
+/// The reaper's output, locked as long as the reaper holds it: a lock belongs to the open file, which it inherits.
+fn locked_log(run: &Path) -> anyhow::Result<File> {
+    let path = log_path(run);
+    let draft = path.with_extension("draft");
+    let create = || {
+        // Under its name only once it is locked, or another's sweep might take the run for an abandoned one.
+        let file = File::create(&draft)?;
+        file.lock()?;
+        fs::rename(&draft, &path)?;
+        io::Result::Ok(file)
+    };
+    create().with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// Beside the run's folder, which the reaper removes.
+fn log_path(run: &Path) -> PathBuf {
+    run.with_extension("reaper.log")
 }
 
 /// A run that belongs to one test: made together with its reaper, gone with this value or with the process.

@@ -93,3 +93,32 @@ fn nothing_is_left_after_a_panic() {
 fn nothing_is_left_after_an_abort() {
     nothing_is_left_after("abort");
 }
+
+#[test]
+fn a_run_whose_reaper_was_killed_is_removed_by_the_next() {
+    let abandoned = RunDir::create("abandoned").unwrap();
+    let reaper = Reaper::start(Path::new(TESTBED), &abandoned).unwrap();
+    let process = Process::start(
+        ProcessSpec::new("sleep", "sleep", &abandoned).args(["300"]),
+        &abandoned,
+    )
+    .unwrap();
+    ProcessId::living(reaper.pid())
+        .expect("the reaper runs")
+        .kill()
+        .unwrap();
+    assert!(
+        process.is_running(),
+        "with its reaper killed, nobody ends the run"
+    );
+
+    let next = RunDir::create("next").unwrap();
+    let next_reaper = Reaper::start(Path::new(TESTBED), &next).unwrap();
+    assert!(
+        !abandoned.path().exists(),
+        "the next start should remove the abandoned run"
+    );
+    assert!(!process.is_running(), "and end its processes");
+    assert!(next.path().exists(), "but not touch a run whose reaper lives");
+    next_reaper.reap().unwrap();
+}
