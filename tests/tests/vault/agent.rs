@@ -59,6 +59,67 @@ async fn a_secret_is_rendered_and_rendered_again_after_it_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_template_may_ask_for_what_an_earlier_answer_names() {
+    let (rig, run) = rig("nested", ttl(3600)).await;
+    rig.write_secret("other").await;
+    let body = serde_json::json!({"data": {"value": "deep"}});
+    rig.root().write("kv-nested/data/dir/other", &body).await.unwrap();
+    let policy = "path \"kv-nested/data/*\" { capabilities = [\"read\", \"update\", \"create\"] }
+        path \"kv-nested/metadata/dir\" { capabilities = [\"list\"] }";
+    rig.root().write_policy("nested", policy).await.unwrap();
+    let template = "{{ with secret \"kv-nested/app\" }}{{ range secrets \"kv-nested/dir\" }}{{ . }}{{ end }}:\
+        {{ with secret (printf \"kv-nested/dir/%s\" .Data.data.password) }}{{ .Data.data.value }}{{ end }}:\
+        {{ with secret \"kv-nested/written\" \"by=template\" }}{{ .Data.version }}{{ end }}{{ end }}";
+    let mut config = rig.config(template);
+    config["template_config"]["static_secret_render_interval"] = "1h".into();
+    let _agent = rig.start(&config, &run);
+    rig.wait_for("other:deep:1");
+    let written = rig.root().read("kv-nested/data/written").await.unwrap();
+    let data: serde_json::Value = written.data.decode().unwrap();
+    assert_eq!(data["data"]["by"], "template", "the write went through");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_that_is_rolled_over_is_followed_without_a_restart() {
+    let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
+    let old = Ca::new("old-ca").unwrap();
+    let server = VaultServer::start(Config::single("rollover").unwrap(), &old, &run)
+        .await
+        .unwrap();
+    let client = Client::builder(server.url())
+        .ca_pem(server.ca_pem())
+        .build()
+        .unwrap();
+    let keys = client.init(&split(1, 1)).await.unwrap();
+    unseal(&client, &keys.keys).await;
+    let root = client.with_token(&keys.root_token);
+    let rig = Rig::new("rollover", &root, server.ca_pem(), run.path(), ttl(3600)).await;
+    rig.write_secret("first").await;
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    rig.wait_for("app:first:5432");
+
+    let new = Ca::new("new-ca").unwrap();
+    let address = server.addresses().api.ip().to_string();
+    let pair = new
+        .server("rollover", &["vault.test", "localhost", &address])
+        .unwrap();
+    pair.write(server.certificate().cert.parent().unwrap(), "server")
+        .unwrap();
+    server.signal(rustix::process::Signal::HUP).unwrap();
+    fs::write(rig.folder().join("ca.crt"), new.cert_pem()).unwrap();
+    agent.wait_for("a certificate file changed", 1);
+    // The test's own client keeps the connection that it made before.
+    rig.write_secret("second").await;
+    rig.wait_for("app:second:5432");
+    assert_eq!(
+        agent.count("logged in"),
+        1,
+        "a new CA needs no new login:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_token_is_replaced_by_one_login() {
     let (rig, run) = rig("revoked", ttl(3600)).await;
     rig.write_secret("first").await;

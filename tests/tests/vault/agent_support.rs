@@ -132,6 +132,11 @@ impl Rig {
         .unwrap();
     }
 
+    /// Where the test's files lie.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The rendered file.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.join("secrets/app.conf")
