@@ -1,9 +1,11 @@
 //! The client against real servers: every state of a server's life, standbys, certificates.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use vaultkeeper_tests::wait;
+use vaultkeeper_vault::sys::audit::AuditDevice;
 use vaultkeeper_vault::{Client, Error, SecretString};
 
 use crate::client_support::{Node, solo, split, unseal};
@@ -87,6 +89,7 @@ async fn a_server_is_told_apart_in_every_state_of_its_life() {
         "one voter: {raft:?}"
     );
 
+    audit(&root, &node.file("audit.log")).await;
     root.seal().await.unwrap();
     assert!(root.mounts().await.unwrap_err().is_sealed(), "sealed by request");
     unseal(client, &keys.keys[1..]).await;
@@ -116,6 +119,24 @@ async fn a_server_is_told_apart_in_every_state_of_its_life() {
     })
     .await
     .unwrap();
+}
+
+/// On a server that no other test uses: while its only device comes or goes, Vault answers requests that are under
+/// way with 500.
+async fn audit(root: &Client, file: &Path) {
+    let device = AuditDevice {
+        kind: "file".to_owned(),
+        description: "for a test".to_owned(),
+        options: [("file_path".to_owned(), file.to_str().unwrap().to_owned())].into(),
+        local: false,
+    };
+    root.enable_audit_device("file", &device).await.unwrap();
+    let devices = root.audit_devices().await.unwrap();
+    assert_eq!(devices["file/"], device, "listed as enabled");
+    let log = std::fs::read_to_string(file).unwrap();
+    assert!(log.contains("sys/audit"), "it writes: {log}");
+    root.disable_audit_device("file").await.unwrap();
+    assert!(root.audit_devices().await.unwrap().is_empty(), "disabled");
 }
 
 #[tokio::test]

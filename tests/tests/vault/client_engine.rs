@@ -1,4 +1,4 @@
-//! Engines, policies, audit devices, autopilot: each call against a real server that all these tests share.
+//! Engines, policies, autopilot: each call against a real server that all these tests share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use vaultkeeper_vault::Error;
-use vaultkeeper_vault::sys::audit::AuditDevice;
 use vaultkeeper_vault::sys::mounts::{MountRequest, MountTune};
 
 use crate::client_support::solo;
@@ -175,28 +174,6 @@ async fn a_policy_is_written_read_and_deleted() {
         matches!(error, Error::InvalidRequest { .. }),
         "a name with a slash is not sent: {error:?}"
     );
-}
-
-#[tokio::test]
-async fn an_audit_device_is_enabled_listed_and_disabled() {
-    let solo = solo().await;
-    let file = solo.folder.join("audit.log");
-    let device = AuditDevice {
-        kind: "file".to_owned(),
-        description: "for a test".to_owned(),
-        options: metadata("file_path", file.to_str().unwrap()),
-        local: false,
-    };
-    solo.root.enable_audit_device("file", &device).await.unwrap();
-    assert_eq!(
-        solo.root.audit_devices().await.unwrap()["file/"],
-        device,
-        "listed as enabled"
-    );
-    let log = std::fs::read_to_string(&file).unwrap();
-    assert!(log.contains("sys/audit"), "it writes: {log}");
-    solo.root.disable_audit_device("file").await.unwrap();
-    assert!(solo.root.audit_devices().await.unwrap().is_empty(), "disabled");
 }
 
 #[tokio::test]

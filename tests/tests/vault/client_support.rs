@@ -70,6 +70,11 @@ impl Node {
         &self.url
     }
 
+    /// A file of this name in the test's own folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.server.lock().unwrap().data().with_file_name(name)
+    }
+
     /// Ends the process and keeps its data.
     pub(crate) fn stop(&self) {
         self.server.lock().unwrap().stop().unwrap();
@@ -114,22 +119,24 @@ pub(crate) struct Solo {
     pub(crate) shares: &'static [SecretString],
     pub(crate) ca_pem: String,
     pub(crate) address: SocketAddr,
-    /// For files of a test.
-    pub(crate) folder: PathBuf,
 }
 
 struct Shared {
     server: VaultServer,
     keys: InitResponse,
     // A static is never dropped: the run's reaper ends the server when this process ends, however it does.
-    run: OwnedRun,
+    _run: OwnedRun,
 }
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 /// The shared server, started by whoever asks first.
 pub(crate) async fn solo() -> Solo {
-    let Shared { server, keys, run } = SHARED.get_or_init(start_shared).await;
+    let Shared {
+        server,
+        keys,
+        _run: _,
+    } = SHARED.get_or_init(start_shared).await;
     let client = Client::builder(server.url())
         .ca_pem(server.ca_pem())
         .build()
@@ -141,7 +148,6 @@ pub(crate) async fn solo() -> Solo {
         shares: &keys.keys,
         ca_pem: server.ca_pem().to_owned(),
         address: server.addresses().api,
-        folder: run.path().to_owned(),
     }
 }
 
@@ -157,5 +163,9 @@ async fn start_shared() -> Shared {
         .unwrap();
     let keys = client.init(&split(3, 2)).await.unwrap();
     unseal(&client, &keys.keys[..2]).await;
-    Shared { server, keys, run }
+    Shared {
+        server,
+        keys,
+        _run: run,
+    }
 }
