@@ -8,5 +8,6 @@
 )]
 
 mod leftovers;
+mod main_job;
 mod shared;
 mod smoke;

@@ -30,7 +30,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::{BuildError, Client, SecretString};
 
 /// Generous: the machine may run several of these at a time.
-const DEADLINE: Duration = Duration::from_secs(150);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 const OPERATOR: &str = "vaultkeeper-operator";
 
 struct Shared {
@@ -94,6 +94,7 @@ pub(crate) struct Stage {
 pub(crate) struct Operator {
     task: JoinHandle<()>,
     shutdown: CancellationToken,
+    metrics: Arc<Metrics>,
 }
 
 impl Operator {
@@ -101,6 +102,28 @@ impl Operator {
     pub(crate) async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
+    }
+
+    /// Waits until it has gone over its VaultCluster so many times more.
+    pub(crate) async fn until_passes(&self, more: u64) -> anyhow::Result<()> {
+        let passes = || -> anyhow::Result<u64> {
+            let text = self.metrics.encode()?;
+            let lines = text
+                .lines()
+                .filter(|l| l.starts_with("vaultkeeper_reconciles_total{") && l.contains("VaultCluster"));
+            Ok(lines
+                .filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok())
+                .sum())
+        };
+        let wanted = passes()? + more;
+        wait::until_async("further passes of the operator", DEADLINE, async || {
+            if passes()? >= wanted {
+                Ok(())
+            } else {
+                bail!("{} of {wanted}", passes()?)
+            }
+        })
+        .await
     }
 
     /// As SIGTERM would: what runs is finished.
@@ -165,6 +188,7 @@ impl Stage {
     /// Starts an operator whose calls pass these points.
     pub(crate) fn start_operator(&self, points: &Arc<Points>) -> Operator {
         let client = points.kubernetes(&self.client, &self.namespace);
+        let metrics = Arc::new(Metrics::new());
         let ctx = Arc::new(Context {
             reporter: Reporter::new(client.clone(), "test"),
             client,
@@ -173,13 +197,14 @@ impl Stage {
             auth_environment: self.environment.clone(),
             vault: Arc::new(TappedConnect(Arc::clone(points))),
             sessions: Sessions::default(),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::clone(&metrics),
             recent: Recent::default(),
         });
         let shutdown = CancellationToken::new();
         Operator {
             task: start_controllers(ctx, shutdown.clone()),
             shutdown,
+            metrics,
         }
     }
 

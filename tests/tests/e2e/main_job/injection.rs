@@ -1,0 +1,135 @@
+//! What an annotated pod gets.
+
+use vaultkeeper_tests::wait;
+
+use super::installation::{DEADLINE, SHOP, installation, step};
+
+const FILE: &str = "/vault/secrets/config";
+
+const JOB: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: shop}
+spec:
+  backoffLimit: 0
+  template:
+    metadata:
+      annotations:
+        vault.hashicorp.com/agent-inject: "true"
+        vault.hashicorp.com/agent-inject-secret-config: secret/data/shop/config
+        vault.hashicorp.com/agent-inject-template-config: |
+          {{ with secret "secret/data/shop/config" }}job={{ .Data.data.greeting }}{{ end }}
+    spec:
+      serviceAccountName: app
+      restartPolicy: Never
+      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
+      containers:
+        - name: app
+          image: vaultkeeper/demo-app:0.1.0
+          command: [cat, /vault/secrets/config]
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+"#;
+
+#[test]
+fn the_app_reads_its_secret_from_a_file_that_follows_changes() {
+    let Some(installed) = installation() else { return };
+    installed.write("before").unwrap();
+    installed
+        .until_file("deployment/app", FILE, "greeting=before")
+        .unwrap();
+    step("changing the secret");
+    installed.write("after").unwrap();
+    installed
+        .until_file("deployment/app", FILE, "greeting=after")
+        .unwrap();
+}
+
+#[test]
+fn an_injected_pod_has_one_native_sidecar_and_a_job_completes_with_it() {
+    let Some(installed) = installation() else { return };
+    installed.write("hello").unwrap();
+    installed.apply(JOB).unwrap();
+    installed.wait_for(SHOP, &["job/once"], "Complete").unwrap();
+    let log = installed
+        .kubectl(&["logs", "-n", SHOP, "job/once", "-c", "app"])
+        .unwrap();
+    assert_eq!(log.trim(), "job=hello", "the job read its secret before it ended");
+
+    let pods = installed
+        .kubectl(&["get", "pods", "-n", SHOP, "-l", "job-name=once", "-o", "json"])
+        .unwrap();
+    let pods: serde_json::Value = serde_json::from_str(&pods).unwrap();
+    let spec = &pods["items"][0]["spec"];
+    let sidecars: Vec<_> = spec["initContainers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|c| c["restartPolicy"] == "Always")
+        .collect();
+    assert_eq!(
+        sidecars.len(),
+        1,
+        "one native sidecar: {}",
+        spec["initContainers"]
+    );
+    assert_eq!(
+        spec["initContainers"].as_array().unwrap().len(),
+        1,
+        "and no other init container"
+    );
+    assert_eq!(
+        spec["containers"].as_array().unwrap().len(),
+        1,
+        "the app's own container is the only one"
+    );
+    installed.kubectl(&["delete", "job", "-n", SHOP, "once"]).unwrap();
+}
+
+#[test]
+fn an_annotation_that_cannot_be_parsed_denies_the_pod_and_names_itself() {
+    let Some(installed) = installation() else { return };
+    let denied = installed
+        .apply(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: broken\n  namespace: shop\n  annotations:\n    \
+             vault.hashicorp.com/agent-inject: \"true\"\n    vault.hashicorp.com/agent-inject-template-x: \"{{ with secret\"\n\
+             spec:\n  serviceAccountName: app\n  securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}\n  \
+             containers: [{name: app, image: vaultkeeper/demo-app:0.1.0, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]\n",
+        )
+        .expect_err("the pod must be denied");
+    assert!(
+        format!("{denied:#}").contains("vault.hashicorp.com/agent-inject-template-x"),
+        "the annotation is named: {denied:#}"
+    );
+}
+
+#[test]
+fn a_running_app_keeps_its_file_while_vault_is_away() {
+    let Some(installed) = installation() else { return };
+    installed.write("kept").unwrap();
+    installed
+        .until_file("deployment/app", FILE, "greeting=kept")
+        .unwrap();
+    step("taking all members away");
+    installed
+        .kubectl(&["scale", "statefulset", "-n", "vault", "main", "--replicas=0"])
+        .unwrap();
+    installed
+        .until_file("deployment/app", FILE, "greeting=kept")
+        .unwrap();
+    installed
+        .until("the operator to bring the members back", |c| {
+            super::installation::reason(c, "Available") != "AllMembersServe"
+        })
+        .unwrap();
+    let bring_back = wait::until("the members", DEADLINE, || {
+        // The operator applies its StatefulSet again within minutes; a person would not wait for that.
+        installed.kubectl(&["scale", "statefulset", "-n", "vault", "main", "--replicas=3"])
+    });
+    bring_back.unwrap();
+    installed.until_available().unwrap();
+    installed.until_voters(3).unwrap();
+    installed.write("back").unwrap();
+    installed
+        .until_file("deployment/app", FILE, "greeting=back")
+        .unwrap();
+}

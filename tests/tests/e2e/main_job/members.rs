@@ -1,0 +1,130 @@
+//! The members: one Raft cluster that heals by itself and respects a deliberate seal.
+
+use serde_json::Value;
+use vaultkeeper_crds::annotations;
+use vaultkeeper_tests::wait;
+
+use super::installation::{DEADLINE, MAIN, VAULT, installation, reason, step};
+
+#[test]
+fn three_members_vote_in_one_raft_configuration_and_one_may_fail() {
+    let Some(installed) = installation() else { return };
+    let (configuration, autopilot) = installed
+        .as_root(
+            |vault| async move { Ok((vault.raft_configuration().await?, vault.autopilot_state().await?)) },
+        )
+        .unwrap();
+    let voters: Vec<&str> = configuration
+        .servers
+        .iter()
+        .filter(|s| s.voter)
+        .map(|s| s.node_id.as_str())
+        .collect();
+    assert_eq!(voters.len(), 3, "three voters in {configuration:?}");
+    assert_eq!(
+        autopilot.failure_tolerance, 1,
+        "one member may fail: {autopilot:?}"
+    );
+    for server in &configuration.servers {
+        assert!(
+            server.address.contains("main-internal.vault.svc"),
+            "members are known by name, not by address: {server:?}"
+        );
+    }
+    let clusters: Vec<String> = (0..3)
+        .map(|n| {
+            installed
+                .at_member(
+                    n,
+                    |vault| async move { Ok(vault.seal_status().await?.cluster_id) },
+                )
+                .unwrap()
+        })
+        .collect();
+    assert!(
+        clusters.iter().all(|id| *id == clusters[0] && !id.is_empty()),
+        "one cluster, not several: {clusters:?}"
+    );
+}
+
+#[test]
+fn a_deleted_member_comes_back_as_a_voter_with_nobodys_help() {
+    let Some(installed) = installation() else { return };
+    let old = installed.get(VAULT, "pod/main-2").unwrap()["metadata"]["uid"].clone();
+    step("deleting pod main-2");
+    installed
+        .kubectl(&["delete", "pod", "-n", VAULT, "main-2", "--wait=false"])
+        .unwrap();
+    wait::until("a new pod main-2", DEADLINE, || {
+        let new = installed.get(VAULT, "pod/main-2")?["metadata"]["uid"].clone();
+        if new == old {
+            Err(anyhow::anyhow!("the old pod is still there"))
+        } else {
+            Ok(())
+        }
+    })
+    .unwrap();
+    installed.until_available().unwrap();
+    installed.until_voters(3).unwrap();
+}
+
+#[test]
+fn a_member_sealed_through_the_api_stays_sealed_until_it_is_released() {
+    let Some(installed) = installation() else { return };
+    step("sealing the active member");
+    let sealed = installed.seal_active_member().unwrap();
+    let name = format!("{MAIN}-{sealed}");
+    let cluster = installed
+        .until("the seal to be latched", |c| {
+            reason(c, "SealLatched") == "SealedOnPurpose"
+        })
+        .unwrap();
+    assert!(
+        cluster
+            .status
+            .unwrap()
+            .members
+            .iter()
+            .any(|m| m.name == name && m.state == "Sealed"),
+        "{name} is shown as sealed"
+    );
+    let restarts = restarts(&installed.get(VAULT, &format!("pod/{name}")).unwrap());
+    step(&format!("{name} must stay sealed, also in a new pod"));
+    installed.kubectl(&["delete", "pod", "-n", VAULT, &name]).unwrap();
+    installed.wait_for_running(&name).unwrap();
+    let status = wait::until("the new process to answer", DEADLINE, || {
+        installed.at_member(sealed, |vault| async move { Ok(vault.seal_status().await?) })
+    })
+    .unwrap();
+    assert!(
+        status.sealed && status.progress == 0,
+        "nobody sends shares to it: {status:?}"
+    );
+    // The operator has looked at the new process when it has written it down as sealed.
+    installed
+        .until("the operator to see the new process", |c| {
+            c.status
+                .as_ref()
+                .is_some_and(|s| s.members.iter().any(|m| m.name == name && m.state == "Sealed"))
+        })
+        .unwrap();
+    let status = installed
+        .at_member(sealed, |vault| async move { Ok(vault.seal_status().await?) })
+        .unwrap();
+    assert!(status.sealed && status.progress == 0, "still sealed: {status:?}");
+    assert_eq!(restarts, 0, "no probe killed the sealed member");
+
+    step("releasing the seal");
+    let annotation = format!("{}=the drill is over", annotations::RELEASE_SEAL);
+    installed
+        .kubectl(&["annotate", "vc", "-n", VAULT, MAIN, &annotation])
+        .unwrap();
+    installed.until_available().unwrap();
+    installed.until_voters(3).unwrap();
+}
+
+fn restarts(pod: &Value) -> i64 {
+    pod["status"]["containerStatuses"][0]["restartCount"]
+        .as_i64()
+        .unwrap_or(-1)
+}

@@ -1,0 +1,9 @@
+//! The main job on a real cluster: the chart from Helm, the quickstart as a newcomer applies it, and what holds then.
+//!
+//! All tests of this module share one installation; each takes it for itself and leaves it as it was.
+
+mod identities;
+mod injection;
+mod installation;
+mod members;
+mod root;

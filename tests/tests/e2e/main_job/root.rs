@@ -1,0 +1,88 @@
+//! No root token is alive or stored once a cluster is set up.
+
+use serde_json::Value;
+use vaultkeeper_vault::Error;
+
+use super::installation::{SYSTEM, installation};
+
+#[test]
+fn the_first_root_token_is_refused_and_no_other_is_alive() {
+    let Some(installed) = installation() else { return };
+    let token = installed.first_root_token.clone();
+    let leader = installed.leader().unwrap();
+    let answer = installed
+        .at_member(leader, |vault| async move {
+            Ok(vault.with_token(&token).lookup_self().await)
+        })
+        .unwrap();
+    assert!(
+        matches!(answer, Err(Error::Denied { .. })),
+        "the first root token must be refused, got {answer:?}"
+    );
+
+    let alive = installed
+        .as_root(|vault| async move {
+            let own = vault.lookup_self().await?.accessor;
+            let mut roots = Vec::new();
+            for accessor in vault.list_accessors().await? {
+                match vault.lookup_accessor(&accessor).await {
+                    Ok(info) if info.is_root() && info.accessor != own => roots.push(accessor),
+                    // It expired between the two calls.
+                    Ok(_) | Err(Error::BadRequest { .. } | Error::Denied { .. } | Error::NotFound { .. }) => {
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(roots)
+        })
+        .unwrap();
+    assert!(
+        alive.is_empty(),
+        "accessors of root tokens that are alive: {alive:?}"
+    );
+}
+
+#[test]
+fn no_secret_anywhere_holds_a_root_token_and_the_keys_lie_with_the_operator_only() {
+    let Some(installed) = installation() else { return };
+    let all: Value = serde_json::from_str(
+        &installed
+            .kubectl(&["get", "secrets", "-A", "-o", "json"])
+            .unwrap(),
+    )
+    .unwrap();
+    let secrets = all["items"].as_array().unwrap();
+    assert!(!secrets.is_empty(), "there are Secrets to look at");
+    for secret in secrets {
+        let (namespace, name) = (
+            secret["metadata"]["namespace"].as_str().unwrap(),
+            secret["metadata"]["name"].as_str().unwrap(),
+        );
+        let Some(data) = secret["data"].as_object() else {
+            continue;
+        };
+        assert!(
+            !data.contains_key("root-token"),
+            "{namespace}/{name} holds a root token"
+        );
+        for (key, value) in data {
+            let text = decode(value);
+            assert!(
+                !text.contains(installed.first_root_token.expose()),
+                "{namespace}/{name} holds the first root token in {key}"
+            );
+            assert!(
+                !key.starts_with("share-") || namespace == SYSTEM,
+                "{namespace}/{name} holds a share beside the apps"
+            );
+        }
+    }
+}
+
+fn decode(value: &Value) -> String {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(value.as_str().unwrap_or_default())
+        .unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
