@@ -25,6 +25,15 @@ pub struct Vault {
     /// Path of the CA that signed its certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_cert: Option<String>,
+    /// Folder of the CAs that may have signed its certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_path: Option<String>,
+    /// Path of the agent's own certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<String>,
+    /// Path of the key of the agent's own certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<String>,
     /// The name that its certificate must hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_server_name: Option<String>,
@@ -35,6 +44,26 @@ pub struct Vault {
 pub struct AutoAuth {
     /// The one method.
     pub method: Method,
+    /// Files that the token is written to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<Sink>,
+}
+
+/// A file that the token is written to.
+#[derive(Serialize, Debug, Clone, PartialEq, Eq)]
+pub struct Sink {
+    /// Always `file`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The file.
+    pub config: SinkConfig,
+}
+
+/// The file of a sink.
+#[derive(Serialize, Debug, Clone, PartialEq, Eq)]
+pub struct SinkConfig {
+    /// Its path.
+    pub path: String,
 }
 
 /// A login.
@@ -48,6 +77,12 @@ pub struct Method {
     /// The namespace in Vault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// The shortest wait between two logins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_backoff: Option<String>,
+    /// The longest wait between two logins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_backoff: Option<String>,
     /// Role and token.
     pub config: MethodConfig,
 }
@@ -67,7 +102,11 @@ pub struct Template {
     /// Path of the file.
     pub destination: String,
     /// The template's text.
-    pub contents: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<String>,
+    /// The file with the template's text, if it is not given here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Opens an action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_delimiter: Option<String>,
@@ -83,8 +122,12 @@ pub struct Template {
 }
 
 /// How to render.
-#[derive(Serialize, Debug, Clone, PartialEq, Eq)]
+#[derive(Serialize, Debug, Clone, Default, PartialEq, Eq)]
 pub struct TemplateConfig {
     /// How often secrets without a lease are read again.
-    pub static_secret_render_interval: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub static_secret_render_interval: Option<String>,
+    /// The part of a lease after which a secret that cannot be renewed is read again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_renewal_threshold: Option<serde_json::Number>,
 }

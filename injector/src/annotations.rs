@@ -14,6 +14,10 @@ use table::{Effect, Row};
 
 /// What a pod asks for by its annotations.
 #[derive(Debug, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own that a person sets"
+)]
 pub struct Annotations {
     /// Whether to inject at all.
     pub inject: bool,
@@ -29,10 +33,24 @@ pub struct Annotations {
     pub auth_path: Option<String>,
     /// The path, in the agent's container, of the CA that signed Vault's certificate.
     pub ca_cert: Option<String>,
+    /// A folder, in the agent's container, of such CAs.
+    pub ca_path: Option<String>,
+    /// The path, in the agent's container, of its own certificate.
+    pub client_cert: Option<String>,
+    /// The path, in the agent's container, of the key of that.
+    pub client_key: Option<String>,
     /// The name that Vault's certificate must hold.
     pub tls_server_name: Option<String>,
     /// A Secret that is mounted into the agent's container at `/vault/tls`.
     pub tls_secret: Option<String>,
+    /// A Secret that is mounted into the agent's container at `/vault/custom`.
+    pub extra_secret: Option<String>,
+    /// The shortest wait between two logins.
+    pub min_backoff: Option<String>,
+    /// The longest wait between two logins.
+    pub max_backoff: Option<String>,
+    /// Whether the token is written to the volume.
+    pub inject_token: bool,
     /// The containers that get the secrets; `None` means all.
     pub containers: Option<Given<Vec<String>>>,
     /// Whether the agent starts before the pod's own init containers.
@@ -43,6 +61,8 @@ pub struct Annotations {
     pub default_template: Option<defaults::Default>,
     /// How often secrets without a lease are read again.
     pub render_interval: Option<String>,
+    /// The part of a lease after which a secret that cannot be renewed is read again.
+    pub renewal_threshold: Option<serde_json::Number>,
     /// How much the agent logs.
     pub log_level: Option<String>,
     /// How the agent logs.
@@ -86,6 +106,10 @@ pub struct Secret {
     pub path: Option<String>,
     /// The template.
     pub template: Option<Given>,
+    /// The template's file in the agent's container.
+    pub template_file: Option<Given>,
+    /// The folder of its file, if it is not the common one.
+    pub volume_path: Option<String>,
     /// The file, relative to the volume.
     pub file: Option<String>,
     /// The mode of the file, in octal.
@@ -105,7 +129,7 @@ pub struct Secret {
 impl Secret {
     /// Whether there is something to render; the other annotations of a NAME only say how.
     pub fn is_requested(&self) -> bool {
-        self.path.is_some() || self.template.is_some()
+        self.path.is_some() || self.template.is_some() || self.template_file.is_some()
     }
 }
 

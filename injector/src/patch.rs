@@ -60,7 +60,7 @@ fn mount(operations: &mut Vec<PatchOperation>, list: &str, index: usize, contain
         operations,
         &path,
         container.volume_mounts.is_some(),
-        vec![sidecar::secrets_mount(plan)],
+        sidecar::secrets_mounts(plan),
     );
 }
 

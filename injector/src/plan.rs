@@ -1,12 +1,17 @@
 //! From a pod, its annotations and its identity to what is to be injected. Pure.
 
-use std::collections::BTreeMap;
+mod collisions;
+mod templates;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use vaultkeeper_crds::names;
-use vaultkeeper_template::{Delims, defaults};
+use vaultkeeper_template::defaults;
 
-use crate::agent_config::{AgentConfig, AutoAuth, Method, MethodConfig, Template, TemplateConfig, Vault};
-use crate::annotations::{Annotations, Resources, Secret};
+use crate::agent_config::{
+    AgentConfig, AutoAuth, Method, MethodConfig, Sink, SinkConfig, TemplateConfig, Vault,
+};
+use crate::annotations::{Annotations, Resources};
 use crate::denial::Denial;
 use crate::pod::Pod;
 use crate::roles::Identity;
@@ -29,6 +34,12 @@ pub const CA_FOLDER: &str = "/vaultkeeper/ca";
 pub const TLS_VOLUME: &str = "vault-tls-secrets";
 /// Where that Secret appears, in the sidecar only.
 pub const TLS_FOLDER: &str = "/vault/tls";
+/// Volume of the annotated Secret with files for the agent.
+pub const CUSTOM_VOLUME: &str = "extra-secrets";
+/// Where that Secret appears, in the sidecar only.
+pub const CUSTOM_FOLDER: &str = "/vault/custom";
+/// Where the agent's image holds its one program.
+pub const PROGRAM_FOLDER: &str = "/bin";
 
 const DEFAULT_VOLUME_PATH: &str = "/vault/secrets";
 
@@ -39,14 +50,16 @@ pub struct Plan {
     pub config: AgentConfig,
     /// Whether the sidecar comes before the pod's own init containers.
     pub first: bool,
-    /// Where the rendered files appear.
-    pub volume_path: String,
+    /// The volumes with the rendered files; the common one first.
+    pub secrets_volumes: Vec<SecretsVolume>,
     /// The application's containers that get the files, by index.
     pub containers: Vec<usize>,
     /// The ConfigMap with the CA.
     pub ca_config_map: Option<String>,
     /// The annotated Secret with TLS files.
     pub tls_secret: Option<String>,
+    /// The annotated Secret with files for the agent.
+    pub extra_secret: Option<String>,
     /// The agent's level of logging.
     pub log_level: Option<String>,
     /// The agent's format of logging.
@@ -59,6 +72,15 @@ pub struct Plan {
     pub requests: BTreeMap<&'static str, String>,
     /// The agent's limits.
     pub limits: BTreeMap<&'static str, String>,
+}
+
+/// A volume in memory with rendered files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretsVolume {
+    /// Its name.
+    pub name: String,
+    /// Where it appears.
+    pub path: String,
 }
 
 /// Plans the injection, and says what is odd but no reason to refuse.
@@ -79,13 +101,21 @@ pub fn plan(
         namespace,
         auth_path,
         ca_cert,
+        ca_path,
+        client_cert,
+        client_key,
         tls_server_name,
         tls_secret,
+        extra_secret,
+        min_backoff,
+        max_backoff,
+        inject_token,
         containers,
         init_first,
         volume_path,
         default_template,
         render_interval,
+        renewal_threshold,
         log_level,
         log_format,
         preserve_case,
@@ -103,16 +133,29 @@ pub fn plan(
     let mut warnings = Vec::new();
 
     let volume_path = volume_path.unwrap_or_else(|| DEFAULT_VOLUME_PATH.to_owned());
-    let default_template = default_template.unwrap_or(defaults::Default::Map);
-    let template = templates(
-        &secrets,
-        &volume_path,
-        default_template,
+    let common = templates::Common {
+        volume_path: &volume_path,
+        default: default_template.unwrap_or(defaults::Default::Map),
         preserve_case,
-        &mut warnings,
-    )?;
+        has_extra_secret: extra_secret.is_some(),
+    };
+    let template = templates::templates(&secrets, &common)?;
+    let sinks = if inject_token {
+        vec![sink(format!("{volume_path}/token"))]
+    } else {
+        Vec::new()
+    };
+    let destinations = template.iter().map(|template| template.destination.as_str());
+    warnings.extend(templates::warnings(
+        destinations.chain(sinks.iter().map(|sink| sink.config.path.as_str())),
+    ));
+    let own_folders = secrets.values().filter(|secret| secret.is_requested());
+    let own_folders: BTreeSet<String> = own_folders
+        .filter_map(|secret| secret.volume_path.clone())
+        .filter(|path| *path != volume_path)
+        .collect();
     // An annotated CA is meant instead of ours.
-    let ca_config_map = ca_config_map.filter(|_| ca_cert.is_none());
+    let ca_config_map = ca_config_map.filter(|_| ca_cert.is_none() && ca_path.is_none());
     let ca_cert = ca_cert.or_else(|| {
         ca_config_map
             .as_ref()
@@ -142,11 +185,20 @@ pub fn plan(
     };
     let (requests, limits) = merge(resources, defaults);
 
+    let template_config = TemplateConfig {
+        static_secret_render_interval: render_interval,
+        lease_renewal_threshold: renewal_threshold,
+    };
+    let template_config = Some(template_config).filter(|config| *config != TemplateConfig::default());
+
     let plan = Plan {
         config: AgentConfig {
             vault: Vault {
                 address,
                 ca_cert,
+                ca_path,
+                client_cert,
+                client_key,
                 tls_server_name,
             },
             auto_auth: AutoAuth {
@@ -154,22 +206,24 @@ pub fn plan(
                     kind: "kubernetes",
                     mount_path: auth_path.unwrap_or_else(|| defaults.auth_path.clone()),
                     namespace,
+                    min_backoff,
+                    max_backoff,
                     config: MethodConfig {
                         role,
                         token_path: TOKEN_PATH,
                     },
                 },
+                sinks,
             },
             template,
-            template_config: render_interval.map(|static_secret_render_interval| TemplateConfig {
-                static_secret_render_interval,
-            }),
+            template_config,
         },
         first: init_first,
-        volume_path,
+        secrets_volumes: secrets_volumes(volume_path, own_folders),
         containers,
         ca_config_map,
         tls_secret,
+        extra_secret,
         log_level,
         log_format,
         run_as_user,
@@ -177,70 +231,28 @@ pub fn plan(
         requests,
         limits,
     };
-    refuse_collisions(pod, &plan)?;
+    collisions::refuse(pod, &plan)?;
     Ok((plan, warnings))
 }
 
-/// The files to render, in the order of their paths, so that the same pod always gives the same patch.
-fn templates(
-    secrets: &BTreeMap<String, Secret>,
-    volume_path: &str,
-    default: defaults::Default,
-    preserve_case: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Template>, Denial> {
-    let mut templates = Vec::new();
-    for (name, secret) in secrets {
-        let (contents, left_delimiter, right_delimiter) = match (&secret.template, &secret.path) {
-            (Some(given), _) => {
-                let mut delims = Delims::default();
-                if let Some(left) = &secret.left_delimiter {
-                    delims.left.clone_from(left);
-                }
-                if let Some(right) = &secret.right_delimiter {
-                    delims.right.clone_from(right);
-                }
-                vaultkeeper_template::Template::parse(&given.value, &delims).map_err(|error| {
-                    Denial::annotation(&given.key, format!("the template does not parse: {error}"))
-                })?;
-                (
-                    given.value.clone(),
-                    secret.left_delimiter.clone(),
-                    secret.right_delimiter.clone(),
-                )
-            }
-            // The default template has its own delimiters, whatever the annotations say.
-            (None, Some(path)) => (default.template(path), None, None),
-            (None, None) => continue,
-        };
-        let lower = !secret.preserve_case.unwrap_or(preserve_case);
-        let file = match &secret.file {
-            Some(file) => file.clone(),
-            None if lower => name.to_lowercase(),
-            None => name.clone(),
-        };
-        templates.push(Template {
-            destination: format!("{volume_path}/{file}"),
-            contents,
-            left_delimiter,
-            right_delimiter,
-            perms: secret.perms.clone(),
-            error_on_missing_key: secret.error_on_missing_key,
-        });
+fn sink(path: String) -> Sink {
+    Sink {
+        kind: "file",
+        config: SinkConfig { path },
     }
-    templates.sort();
-    for pair in templates.windows(2) {
-        if pair[0].destination == pair[1].destination {
-            warnings.push(format!(
-                "two secrets are rendered to {}: one will overwrite the other",
-                pair[0].destination
-            ));
-        }
-    }
-    if templates.is_empty() {
-        warnings.push("no secret is asked for, so that nothing will be rendered".to_owned());
-    }
-    Ok(templates)
+}
+
+fn secrets_volumes(common: String, own_folders: BTreeSet<String>) -> Vec<SecretsVolume> {
+    let mut volumes = vec![SecretsVolume {
+        name: SECRETS_VOLUME.to_owned(),
+        path: common,
+    }];
+    let own = own_folders.into_iter().enumerate();
+    volumes.extend(own.map(|(index, path)| SecretsVolume {
+        name: format!("vault-secrets-custom-{index}"),
+        path,
+    }));
+    volumes
 }
 
 fn same_user(pod: &Pod, key: &str) -> Result<i64, Denial> {
@@ -275,45 +287,6 @@ fn merge(annotated: Resources, defaults: &Injection) -> (Quantities, Quantities)
         over(base(&defaults.cpu_request, &defaults.memory_request), requests),
         over(base(&defaults.cpu_limit, &defaults.memory_limit), limits),
     )
-}
-
-/// A pod may hold no container, volume or mount that ours would clash with.
-fn refuse_collisions(pod: &Pod, plan: &Plan) -> Result<(), Denial> {
-    let containers = || pod.init_containers().iter().chain(&pod.spec.containers);
-    if containers().any(|container| container.name == CONTAINER) {
-        return Err(Denial::Invalid(format!(
-            "the pod already has a container named {CONTAINER}: rename it, that name is needed for the agent"
-        )));
-    }
-    let volumes = [SECRETS_VOLUME, TOKEN_VOLUME, CA_VOLUME, TLS_VOLUME];
-    if let Some(taken) = pod
-        .volumes()
-        .iter()
-        .find(|volume| volumes.contains(&volume.name.as_str()))
-    {
-        return Err(Denial::Invalid(format!(
-            "the pod already has a volume named {}: rename it, that name is needed for the agent",
-            taken.name
-        )));
-    }
-    let mounted = pod
-        .init_containers()
-        .iter()
-        .chain(plan.containers.iter().map(|index| &pod.spec.containers[*index]));
-    for container in mounted {
-        if container
-            .mounts()
-            .iter()
-            .any(|mount| mount.mount_path.trim_end_matches('/') == plan.volume_path)
-        {
-            return Err(Denial::Invalid(format!(
-                "container {} already mounts something at {}, where the secrets appear: mount it elsewhere, or set \
-                 vault.hashicorp.com/secret-volume-path",
-                container.name, plan.volume_path
-            )));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use vaultkeeper_crds::names;
 
 use crate::plan::{
-    CA_FOLDER, CA_VOLUME, CONTAINER, Plan, SECRETS_VOLUME, TLS_FOLDER, TLS_VOLUME, TOKEN_FOLDER, TOKEN_VOLUME,
+    CA_FOLDER, CA_VOLUME, CONTAINER, CUSTOM_FOLDER, CUSTOM_VOLUME, Plan, SecretsVolume, TLS_FOLDER,
+    TLS_VOLUME, TOKEN_FOLDER, TOKEN_VOLUME,
 };
 use crate::settings::Injection;
 
@@ -85,38 +86,47 @@ fn resources(plan: &Plan) -> Value {
 
 fn mounts(plan: &Plan) -> Value {
     let read_only = |name: &str, path: &str| json!({ "name": name, "mountPath": path, "readOnly": true });
-    let mut mounts = vec![secrets_mount(plan), read_only(TOKEN_VOLUME, TOKEN_FOLDER)];
+    let mut mounts = secrets_mounts(plan);
+    mounts.push(read_only(TOKEN_VOLUME, TOKEN_FOLDER));
     if plan.ca_config_map.is_some() {
         mounts.push(read_only(CA_VOLUME, CA_FOLDER));
     }
     if plan.tls_secret.is_some() {
         mounts.push(read_only(TLS_VOLUME, TLS_FOLDER));
     }
+    if plan.extra_secret.is_some() {
+        mounts.push(read_only(CUSTOM_VOLUME, CUSTOM_FOLDER));
+    }
     Value::Array(mounts)
 }
 
-/// The mount of the rendered files, the same in every container.
-pub fn secrets_mount(plan: &Plan) -> Value {
-    json!({ "name": SECRETS_VOLUME, "mountPath": plan.volume_path })
+/// The mounts of the rendered files, the same in every container.
+pub fn secrets_mounts(plan: &Plan) -> Vec<Value> {
+    let mount = |volume: &SecretsVolume| json!({ "name": volume.name, "mountPath": volume.path });
+    plan.secrets_volumes.iter().map(mount).collect()
 }
 
 /// The volumes.
 pub fn volumes(plan: &Plan, settings: &Injection) -> Vec<Value> {
-    let mut volumes = vec![
-        json!({ "name": SECRETS_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": settings.volume_size } }),
-        // Its own token, so that pods without the API server's token can log in, and no other is mistaken for it.
-        json!({ "name": TOKEN_VOLUME, "projected": { "sources": [
-            { "serviceAccountToken": { "path": "token", "expirationSeconds": 3600 } },
-        ] } }),
-    ];
+    let in_memory = |volume: &SecretsVolume| json!({ "name": volume.name, "emptyDir": { "medium": "Memory", "sizeLimit": settings.volume_size } });
+    let mut volumes: Vec<Value> = plan.secrets_volumes.iter().map(in_memory).collect();
+    // Its own token, so that pods without the API server's token can log in, and no other is mistaken for it.
+    volumes.push(json!({ "name": TOKEN_VOLUME, "projected": { "sources": [
+        { "serviceAccountToken": { "path": "token", "expirationSeconds": 3600 } },
+    ] } }));
     if let Some(name) = &plan.ca_config_map {
         volumes.push(json!({ "name": CA_VOLUME, "configMap": {
             "name": name,
             "items": [{ "key": names::CA_KEY, "path": names::CA_KEY }],
         } }));
     }
-    if let Some(name) = &plan.tls_secret {
-        volumes.push(json!({ "name": TLS_VOLUME, "secret": { "secretName": name } }));
+    for (volume, secret) in [
+        (TLS_VOLUME, &plan.tls_secret),
+        (CUSTOM_VOLUME, &plan.extra_secret),
+    ] {
+        if let Some(name) = secret {
+            volumes.push(json!({ "name": volume, "secret": { "secretName": name } }));
+        }
     }
     volumes
 }

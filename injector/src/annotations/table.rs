@@ -123,6 +123,8 @@ const NO_SHELL: &str =
     "commands are not supported yet, and the app would not notice changes without it: remove it";
 const NOT_KUBERNETES: &str =
     "only the login by Kubernetes ServiceAccount is supported: write \"kubernetes\" or remove it";
+const NO_SKIP: &str =
+    "a server that is not verified could be anybody: name its CA in ca-cert, or leave it out";
 const OWN_TOKEN: &str = "the agent logs in with a token of its own";
 const ONE_PROCESS: &str = "one native sidecar does the work of both containers, and Jobs complete with it";
 
@@ -202,10 +204,12 @@ pub static ROWS: &[Row] = &[
             Ok(())
         }),
         "Where the secrets appear, by default `/vault/secrets`."),
-    named("secret-volume-path-", "absolute path",
-        Effect::Refused("a folder for one secret is not supported yet, and the app would not find its file: \
-                         use secret-volume-path, or agent-inject-file-NAME with a folder in it"),
-        "The folder of one secret."),
+    named("secret-volume-path-", "absolute path", Effect::Read(|a, e| {
+            let path = values::absolute_path(e.value)?;
+            secret(a, e).volume_path = Some(path);
+            Ok(())
+        }),
+        "The folder of the file of NAME, in a volume of its own."),
     row("preserve-secret-case", "bool", Effect::Read(|a, e| values::boolean(e.value).map(|v| a.preserve_case = v)),
         "Keeps the case of NAME in file names."),
     named("preserve-secret-case-", "bool", Effect::Read(|a, e| {
@@ -214,22 +218,24 @@ pub static ROWS: &[Row] = &[
             Ok(())
         }),
         "Keeps the case of this NAME in its file name."),
-    named("agent-inject-template-file-", "path",
-        Effect::Refused("templates from files are not supported yet: put the text into agent-inject-template-NAME"),
-        "The template of NAME from a file."),
-    named("agent-inject-command-", "command", Effect::Refused(NO_SHELL), "Runs after each change of the file."),
-    row("agent-inject-token", "bool", Effect::Read(|_, e| {
-            if values::boolean(e.value)? {
-                return Err("the token as a file is not supported yet: remove it".into());
-            }
+    named("agent-inject-template-file-", "path", Effect::Read(|a, e| {
+            let file = Given { key: e.key.to_owned(), value: values::absolute_path(e.value)? };
+            secret(a, e).template_file = Some(file);
             Ok(())
         }),
-        "Writes the token to the volume."),
+        "The template of NAME from a file below `/vault/custom`, where `agent-extra-secret` appears."),
+    named("agent-inject-command-", "command", Effect::Refused(NO_SHELL), "Runs after each change of the file."),
+    row("agent-inject-token", "bool", Effect::Read(|a, e| values::boolean(e.value).map(|v| a.inject_token = v)),
+        "Writes the token to the file `token` in the volume, with mode 0640."),
     row("agent-configmap", "name",
         Effect::Refused("a configuration of one's own is not supported yet: use the other annotations"),
         "A ConfigMap with the agent's configuration."),
-    row("agent-extra-secret", "name", Effect::NotYet, "A Secret in the agent's container."),
-    row("agent-copy-volume-mounts", "container", Effect::NotYet, "Copies a container's mounts to the agent's."),
+    row("agent-extra-secret", "name", Effect::Read(|a, e| { a.extra_secret = Some(values::text(e.value)?); Ok(()) }),
+        "A Secret that is mounted into the agent's container at `/vault/custom`."),
+    row("agent-copy-volume-mounts", "container",
+        Effect::Refused("a container's mounts are not copied yet: put the files into a Secret and name it in \
+                         agent-extra-secret"),
+        "Copies a container's mounts to the agent's."),
     row("agent-json-patch", "JSON patch",
         Effect::Refused("patches of the agent's container are not supported yet: remove it"),
         "A patch for the agent's container."),
@@ -254,21 +260,36 @@ pub static ROWS: &[Row] = &[
     named("auth-config-", "text",
         Effect::Refused("settings of the auth method are not supported yet: use role and auth-path"),
         "A setting of the auth method."),
-    row("auth-min-backoff", "duration", Effect::NotYet, "The shortest wait between logins."),
-    row("auth-max-backoff", "duration", Effect::NotYet, "The longest wait between logins."),
-    row("agent-auto-auth-exit-on-err", "bool", Effect::NotYet, "Ends the agent when a login fails."),
+    row("auth-min-backoff", "duration", Effect::Read(|a, e| {
+            a.min_backoff = Some(values::duration(e.value)?);
+            Ok(())
+        }),
+        "The shortest wait between two logins, by default 1s."),
+    row("auth-max-backoff", "duration", Effect::Read(|a, e| {
+            a.max_backoff = Some(values::duration(e.value)?);
+            Ok(())
+        }),
+        "The longest wait between two logins, by default 60s."),
+    row("agent-auto-auth-exit-on-err", "bool", Effect::Pointless("the agent retries for as long as it runs"),
+        "Ends the agent when a login fails."),
     row("agent-service-account-token-volume-name", "name", Effect::Pointless(OWN_TOKEN),
         "The volume with the token to log in with."),
     row("ca-cert", "path", Effect::Read(|a, e| { a.ca_cert = Some(values::text(e.value)?); Ok(()) }),
         "The CA, in the agent's container, that signed Vault's certificate."),
-    row("ca-key", "path", Effect::NotYet, "A folder of CAs."),
-    row("client-cert", "path", Effect::NotYet, "The agent's certificate."),
-    row("client-key", "path", Effect::NotYet, "The key of the agent's certificate."),
+    row("ca-key", "path", Effect::Read(|a, e| { a.ca_path = Some(values::text(e.value)?); Ok(()) }),
+        "A folder of CAs in the agent's container. The key is called so for compatibility."),
+    row("client-cert", "path", Effect::Read(|a, e| { a.client_cert = Some(values::text(e.value)?); Ok(()) }),
+        "The agent's own certificate, in its container."),
+    row("client-key", "path", Effect::Read(|a, e| { a.client_key = Some(values::text(e.value)?); Ok(()) }),
+        "The key of the agent's own certificate, in its container."),
     row("tls-secret", "name", Effect::Read(|a, e| { a.tls_secret = Some(values::text(e.value)?); Ok(()) }),
         "A Secret that is mounted into the agent's container at `/vault/tls`."),
     row("tls-server-name", "text", Effect::Read(|a, e| { a.tls_server_name = Some(values::text(e.value)?); Ok(()) }),
         "The name that Vault's certificate must hold."),
-    row("tls-skip-verify", "bool", Effect::NotYet, "Accepts any certificate."),
+    row("tls-skip-verify", "bool", Effect::Read(|_, e| {
+            if values::boolean(e.value)? { Err(NO_SKIP.to_owned()) } else { Ok(()) }
+        }),
+        "Accepts any certificate. Only `false`."),
     row("proxy-address", "address", Effect::NotYet, "A proxy on the way to Vault."),
     row("client-max-retries", "number", Effect::NotYet, "How often a request is tried again."),
     row("client-timeout", "duration", Effect::NotYet, "How long a request may take."),
@@ -278,9 +299,14 @@ pub static ROWS: &[Row] = &[
             Ok(())
         }),
         "How often secrets without a lease are read again, by default 5m."),
-    row("template-config-exit-on-retry-failure", "bool", Effect::NotYet, "Ends the agent when a secret cannot be read."),
+    row("template-config-exit-on-retry-failure", "bool", Effect::Pointless("the agent retries for as long as it runs"),
+        "Ends the agent when a secret cannot be read."),
     row("template-max-connections-per-host", "number", Effect::NotYet, "How many connections to Vault."),
-    row("template-lease-renewal-threshold", "number", Effect::NotYet, "When leases are renewed."),
+    row("template-lease-renewal-threshold", "0 to 1", Effect::Read(|a, e| {
+            a.renewal_threshold = Some(values::fraction(e.value)?);
+            Ok(())
+        }),
+        "The part of a lease after which a secret that cannot be renewed is read again, by default 0.9."),
     row("log-level", "text", Effect::Read(|a, e| { a.log_level = Some(values::text(e.value)?); Ok(()) }),
         "How much the agent logs, by default `info`."),
     row("log-format", "standard|json", Effect::Read(|a, e| { a.log_format = Some(values::text(e.value)?); Ok(()) }),

@@ -29,7 +29,17 @@ const VALUES: &[(&str, &str, Option<&str>)] = &[
     ("secret-volume-path", "/run/app", Some("run/app")),
     ("preserve-secret-case", "t", Some("keep")),
     ("preserve-secret-case-x", "t", Some("keep")),
-    ("agent-inject-token", "false", Some("true")),
+    ("agent-inject-token", "false", Some("write")),
+    ("agent-inject-template-file-x", "/vault/custom/x", Some("x")),
+    ("secret-volume-path-x", "/run/x", Some("")),
+    ("agent-extra-secret", "templates", Some("")),
+    ("auth-min-backoff", "2s", Some("soon")),
+    ("auth-max-backoff", "1m", Some("0s")),
+    ("ca-key", "/vault/tls", Some("")),
+    ("client-cert", "/vault/tls/client.crt", Some("")),
+    ("client-key", "/vault/tls/client.key", Some("")),
+    ("tls-skip-verify", "false", Some("true")),
+    ("template-lease-renewal-threshold", "0.5", Some("1")),
     ("role", "app", Some("")),
     ("service", "https://vault:8200", Some("vault:8200")),
     ("namespace", "team-a", Some("")),
@@ -256,10 +266,9 @@ fn a_blank_path_asks_for_no_secret_and_a_template_does() {
 
 #[test]
 fn the_longest_key_wins() {
-    let denial = parse(&map(&[(&full("agent-inject-template-file-x"), "/a")]))
-        .expect_err("template files are refused");
+    let (parsed, _) = parse(&map(&[(&full("agent-inject-template-file-x"), "/a")])).expect("it is taken");
     assert!(
-        denial.to_string().contains("templates from files"),
-        "it is not the template of file-x: {denial}"
+        parsed.secrets["x"].template_file.is_some(),
+        "it is not the template of file-x: {parsed:?}"
     );
 }

@@ -89,6 +89,20 @@ fn unit_ends(tail: &str) -> bool {
     tail.is_empty() || tail.starts_with(|c: char| c.is_ascii_digit())
 }
 
+/// Reads a number between 0 and 1, both excluded.
+pub fn fraction(value: &str) -> Result<serde_json::Number, String> {
+    let number = value
+        .parse::<f64>()
+        .ok()
+        .filter(|number| *number > 0.0 && *number < 1.0);
+    number.and_then(serde_json::Number::from_f64).ok_or_else(|| {
+        format!(
+            "{} is not a number between 0 and 1: write one such as \"0.9\"",
+            shown(value)
+        )
+    })
+}
+
 /// Reads the address of a server.
 pub fn address(value: &str) -> Result<String, String> {
     let host = value

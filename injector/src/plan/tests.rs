@@ -449,6 +449,133 @@ fn user_and_resources_can_be_annotated() {
 }
 
 #[test]
+fn a_secret_may_have_a_folder_of_its_own() {
+    let pod = injected(&pod(&[
+        SECRET,
+        ("agent-inject-secret-b", "p"),
+        ("secret-volume-path-b", "/etc/app"),
+    ]));
+    assert_eq!(
+        config(&pod)["template"][0]["destination"],
+        "/etc/app/b",
+        "its file is there"
+    );
+    for container in [
+        &pod["spec"]["containers"][1],
+        &pod["spec"]["initContainers"][0],
+        sidecar(&pod),
+    ] {
+        let mount = &container["volumeMounts"][1];
+        assert_eq!(mount["mountPath"], "/etc/app", "everybody sees it: {container}");
+    }
+    let names: Vec<_> = pod["spec"]["volumes"]
+        .as_array()
+        .expect("volumes")
+        .iter()
+        .map(|v| &v["name"])
+        .collect();
+    assert!(
+        names.contains(&&json!("vault-secrets-custom-0")),
+        "it is a volume of its own: {names:?}"
+    );
+}
+
+#[test]
+fn the_token_is_written_when_asked_for() {
+    let sinks =
+        |annotations: &[(&str, &str)]| config(&injected(&pod(annotations)))["auto_auth"]["sinks"].clone();
+    let expected = json!([{ "type": "file", "config": { "path": "/vault/secrets/token" } }]);
+    assert_eq!(
+        sinks(&[SECRET, ("agent-inject-token", "true")]),
+        expected,
+        "as with the existing injector"
+    );
+    assert_eq!(
+        sinks(&[SECRET, ("agent-inject-token", "false")]),
+        Value::Null,
+        "not otherwise"
+    );
+    let both = verdict(&pod(&[
+        ("agent-inject-token", "true"),
+        ("agent-inject-secret-token", "p"),
+    ]))
+    .warnings;
+    assert!(
+        both.iter().any(|w| w.contains("/vault/secrets/token")),
+        "two files of one path: {both:?}"
+    );
+}
+
+#[test]
+fn a_template_may_come_from_the_extra_secret_and_from_nowhere_else() {
+    let file = ("agent-inject-template-file-a", "/vault/custom/a.tmpl");
+    let pod_with = injected(&pod(&[file, ("agent-extra-secret", "templates")]));
+    assert_eq!(
+        config(&pod_with)["template"][0]["source"],
+        "/vault/custom/a.tmpl",
+        "the agent reads the file"
+    );
+    let volumes = pod_with["spec"]["volumes"].as_array().expect("volumes");
+    assert!(
+        volumes.iter().any(|v| v["secret"]["secretName"] == "templates"),
+        "the Secret is mounted"
+    );
+    let denial = denied(&pod(&[file]));
+    assert!(
+        denial.contains("agent-inject-template-file-a: there is no file"),
+        "nothing is mounted: {denial}"
+    );
+    let elsewhere = ("agent-inject-template-file-a", "/etc/a.tmpl");
+    assert!(
+        denied(&pod(&[elsewhere, ("agent-extra-secret", "x")])).contains("/etc/a.tmpl"),
+        "not in the image"
+    );
+}
+
+#[test]
+fn login_and_tls_settings_reach_the_agent() {
+    let config = config(&injected(&pod(&[
+        SECRET,
+        ("auth-min-backoff", "2s"),
+        ("auth-max-backoff", "1m"),
+        ("ca-key", "/vault/tls"),
+        ("client-cert", "/vault/tls/c.crt"),
+        ("client-key", "/vault/tls/c.key"),
+        ("template-lease-renewal-threshold", "0.5"),
+    ])));
+    let method = &config["auto_auth"]["method"];
+    assert_eq!(
+        (&method["min_backoff"], &method["max_backoff"]),
+        (&json!("2s"), &json!("1m")),
+        "the backoffs"
+    );
+    let expected = json!({
+        "address": "https://main.vault.svc:8200", "ca_path": "/vault/tls",
+        "client_cert": "/vault/tls/c.crt", "client_key": "/vault/tls/c.key",
+    });
+    assert_eq!(
+        config["vault"], expected,
+        "the annotated CA folder replaces our CA"
+    );
+    assert_eq!(
+        config["template_config"],
+        json!({ "lease_renewal_threshold": 0.5 }),
+        "the threshold"
+    );
+}
+
+#[test]
+fn the_agents_own_folders_are_not_for_secrets() {
+    for path in ["/bin", "/vault/tls", "/vaultkeeper/ca"] {
+        let denial = denied(&pod(&[SECRET, ("secret-volume-path", path)]));
+        assert!(
+            denial.contains(&format!("the agent itself needs {path}")),
+            "{path} must be refused: {denial}"
+        );
+    }
+}
+
+#[test]
 fn windows_pods_and_pods_without_containers_are_denied() {
     let mut windows = pod(&[SECRET]);
     windows["spec"]["os"] = json!({ "name": "windows" });
