@@ -353,11 +353,14 @@ impl Parts {
 async fn start_control_plane(run: &RunDir, netns: &Netns) -> anyhow::Result<ControlPlane> {
     let address: IpAddr = NODE_ADDRESS.parse().context("the node's address")?;
     let mut options = control_plane::Options::in_netns(netns.name(), address, SERVICE_SUBNET);
-    // A bound claim is noticed by events; this is for those that come at the same time.
-    options
-        .controller_manager_args
-        .push("--pvclaimbinder-sync-period=1s".to_owned());
-    ControlPlane::start(options, run).await
+    options.controller_manager_args.extend([
+        // A bound claim is noticed by events; this is for those that come at the same time.
+        "--pvclaimbinder-sync-period=1s".to_owned(),
+        // The usual 20 requests a second make every start and every large test wait.
+        "--kube-api-qps=500".to_owned(),
+        "--kube-api-burst=1000".to_owned(),
+    ]);
+    ControlPlane::launch(options, run).await
 }
 
 fn start_scheduler(run: &RunDir, netns: &Netns, control_plane: &ControlPlane) -> anyhow::Result<Process> {
@@ -368,6 +371,8 @@ fn start_scheduler(run: &RunDir, netns: &Netns, control_plane: &ControlPlane) ->
                 format!("--kubeconfig={}", kubeconfig.display()),
                 "--leader-elect=false".to_owned(),
                 "--secure-port=0".to_owned(),
+                "--kube-api-qps=500".to_owned(),
+                "--kube-api-burst=1000".to_owned(),
             ])
             .netns(Some(netns.name())),
         run,

@@ -37,6 +37,8 @@ pub(super) async fn wait(parts: &Parts) -> anyhow::Result<()> {
             )));
         }
     }
+    // A pod without a ServiceAccount is refused.
+    parts.control_plane.wait_for_controllers().await?;
     provisioner::install_class(&client).await?;
     wait::until_async("the cluster's DNS server", DEADLINE, || async {
         if let Err(dead) = parts.check_running() {
