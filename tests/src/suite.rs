@@ -82,7 +82,7 @@ impl Tier {
             return None;
         }
         if !rustix::process::geteuid().is_root() {
-            return Some("a whole node needs root: run it as root".to_owned());
+            return Some("a whole node needs root".to_owned());
         }
         packages::check().err().map(|missing| missing.to_string())
     }
