@@ -65,20 +65,14 @@ fn refuse(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// The probe: every destination exists. A file of an earlier run counts too: Vault being away takes no app down.
+/// The probe: every destination and every sink exists. A file of an earlier run counts too: Vault being away takes no app down.
 fn ready(config: &Config) -> ExitCode {
-    match config
-        .templates
-        .iter()
-        .find(|template| !template.destination.is_file())
-    {
+    let destinations = config.templates.iter().map(|template| &template.destination);
+    let mut files = destinations.chain(config.sinks.iter().map(|sink| &sink.path));
+    match files.find(|file| !file.is_file()) {
         None => ExitCode::SUCCESS,
-        Some(template) => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "{} is not there yet",
-                template.destination.display()
-            );
+        Some(file) => {
+            let _ = writeln!(std::io::stderr(), "{} is not there yet", file.display());
             ExitCode::FAILURE
         }
     }

@@ -64,7 +64,6 @@ pub(crate) async fn keep(
             renewable = auth.renewable,
             "logged in"
         );
-        write_sinks(&config.sinks, &auth.client_token);
         identity.send_replace(Some(Identity {
             token: auth.client_token.clone(),
             generation,
@@ -109,8 +108,15 @@ async fn hold(
     let mut backoff = Backoff::new(Duration::from_secs(1), config.login.max_backoff);
     let mut next = lease.next(unit());
     let mut at = instant(granted, next);
+    let mut sink_backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let mut write_sinks_at = Some(granted);
     loop {
         tokio::select! {
+            () = reach(write_sinks_at) => {
+                let written = write_sinks(&config.sinks, &auth.client_token);
+                write_sinks_at = (!written).then(|| Instant::now() + sink_backoff.next(unit()));
+                continue;
+            }
             () = reach(at) => {}
             Some(doubted) = doubts.recv() => {
                 if doubted == generation && is_dead(connection, &auth.client_token).await {
@@ -197,12 +203,16 @@ async fn is_dead(connection: &Connection, token: &Token) -> bool {
     }
 }
 
-fn write_sinks(sinks: &[Sink], token: &Token) {
+/// Writes the token to its files. Returns whether all are written.
+fn write_sinks(sinks: &[Sink], token: &Token) -> bool {
+    let mut all = true;
     for Sink { path, mode } in sinks {
         if let Err(error) = write::atomically(path, token.expose().as_bytes(), Some(*mode), true) {
             tracing::error!(error = %Chain(&error), "the token is not written");
+            all = false;
         }
     }
+    all
 }
 
 fn instant(granted: Instant, next: Next) -> Option<Instant> {

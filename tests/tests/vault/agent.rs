@@ -266,7 +266,10 @@ impl Drop for Child {
 async fn sigterm_ends_it_with_success_and_ready_tells_whether_files_exist() {
     let (rig, _run) = rig("signal", ttl(3600)).await;
     rig.write_secret("first").await;
-    let config = STANDARD.encode(rig.config(&rig.template()).to_string());
+    let mut config = rig.config(&rig.template());
+    let sink = rig.folder().join("token");
+    config["auto_auth"]["sink"] = serde_json::json!([{"type": "file", "config": {"path": sink}}]);
+    let config = STANDARD.encode(config.to_string());
     let agent = |verb: &str| {
         let mut command = Command::new(program());
         command
@@ -283,6 +286,12 @@ async fn sigterm_ends_it_with_success_and_ready_tells_whether_files_exist() {
     );
     let mut child = Child(agent("run").spawn().unwrap());
     rig.wait_for("app:first:5432");
+    wait::until("the token's file", DEADLINE, || {
+        let token = fs::read_to_string(&sink)?;
+        ensure!(token.starts_with("hvs."), "it holds no token");
+        Ok(())
+    })
+    .unwrap();
     assert_eq!(
         agent("ready").status().unwrap().code(),
         Some(0),

@@ -45,11 +45,11 @@ fn build() -> anyhow::Result<PathBuf> {
         .context("cannot run cargo")?;
     ensure!(output.status.success(), "cargo could not build the agent");
     let messages = String::from_utf8(output.stdout)?;
-    let executables = messages
+    let mut executables = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executables.last().context("cargo named no executable")
+    executables.next_back().context("cargo named no executable")
 }
 
 /// What one test's agent works with: `kv-<name>`, `approle-<name>`, the policy and role `<name>`, a folder.
