@@ -75,3 +75,82 @@ async fn metrics(State(health): State<Health>) -> Response {
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use clap::Parser as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::role_source::Roles;
+    use crate::settings::Settings;
+
+    async fn get(roles: Roles, trusted: &Arc<Trusted>, path: &str) -> (StatusCode, String) {
+        let settings = Settings::parse_from(["x", "--namespace", "ns"]).injection;
+        let injector = Arc::new(Injector {
+            settings,
+            roles,
+            metrics: Metrics::default(),
+        });
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = router(injector, Arc::clone(trusted))
+            .oneshot(request)
+            .await
+            .expect("an answer");
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .expect("a body");
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn readiness_says_what_is_missing() {
+        let trusted = Arc::new(Trusted::default());
+        let (status, text) = get(Roles::default(), &trusted, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "nothing is there yet");
+        assert!(
+            text.contains("VaultRoles") && text.contains("certificate"),
+            "both are missing: {text}"
+        );
+        trusted.set(Ok(()));
+        let (status, text) = get(Roles::default(), &trusted, "/readyz").await;
+        assert_eq!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the VaultRoles are still missing"
+        );
+        assert!(!text.contains("certificate"), "the certificate is there: {text}");
+        assert_eq!(
+            get(Roles::fixed(&[]), &trusted, "/readyz").await.0,
+            StatusCode::OK,
+            "all is there"
+        );
+        trusted.set(Err("caBundle is another".to_owned()));
+        let (status, text) = get(Roles::fixed(&[]), &trusted, "/readyz").await;
+        assert_eq!(
+            (status, text.as_str()),
+            (StatusCode::SERVICE_UNAVAILABLE, "caBundle is another"),
+            "lost again"
+        );
+    }
+
+    #[tokio::test]
+    async fn life_does_not_depend_on_readiness() {
+        let answer = get(Roles::default(), &Arc::new(Trusted::default()), "/healthz").await;
+        assert_eq!(answer.0, StatusCode::OK, "a restart would not help");
+    }
+
+    #[tokio::test]
+    async fn metrics_are_in_the_open_metrics_format() {
+        let (_, text) = get(Roles::default(), &Arc::new(Trusted::default()), "/metrics").await;
+        assert!(
+            text.contains("vaultkeeper_injector_admission_duration_seconds_bucket"),
+            "the histogram: {text}"
+        );
+        assert!(text.ends_with("# EOF\n"), "the format's end: {text}");
+    }
+}

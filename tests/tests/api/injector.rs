@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use vaultkeeper_crds::VaultRole;
+use vaultkeeper_injector::role_source::Roles;
 use vaultkeeper_injector::stored_ca;
 use vaultkeeper_tests::wait;
 
@@ -284,4 +285,70 @@ async fn a_secret_with_something_else_in_it_is_not_overwritten() {
         error.to_string().contains("Secret shared") && error.to_string().contains("delete it"),
         "got {error}"
     );
+}
+
+#[tokio::test]
+async fn a_ca_that_somebody_replaced_is_taken_over() {
+    let injector = injector().await;
+    let client = injector.client().await;
+    let elsewhere = injector.namespace(None).await;
+    let new = stored_ca::obtain(&client, &elsewhere, "other", None)
+        .await
+        .unwrap();
+    let other = Api::<Secret>::namespaced(client.clone(), &elsewhere)
+        .get("other")
+        .await
+        .unwrap();
+    let data = json!({ "data": other.data });
+    Api::<Secret>::namespaced(client, fixture::NAMESPACE)
+        .patch(fixture::TLS_SECRET, &PatchParams::default(), &Patch::Merge(&data))
+        .await
+        .unwrap();
+    let configurations: Api<MutatingWebhookConfiguration> = Api::all(injector.client().await);
+    let wanted = ByteString(new.certificate().as_bytes().to_vec());
+    let trusted = || async {
+        let found = configurations.get(CONFIGURATION).await?;
+        anyhow::ensure!(
+            bundle(&found) == Some(&wanted),
+            "caBundle is {:?}",
+            bundle(&found)
+        );
+        Ok(())
+    };
+    wait::until_async("caBundle to be the new CA", DEADLINE, trusted)
+        .await
+        .unwrap();
+    let namespace = injector.namespace(None).await;
+    let asked = || async {
+        let answer = create(
+            &injector,
+            &namespace,
+            &json!({ "vaultkeeper.dev/agent-inject": "false" }),
+        )
+        .await;
+        answer.map_err(anyhow::Error::from)
+    };
+    wait::until_async("the webhook to answer under the new CA", DEADLINE, asked)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_role_that_the_watch_has_not_delivered_is_found_by_asking() {
+    let injector = injector().await;
+    let namespace = injector.namespace(None).await;
+    // Nobody runs its watch: all it knows is what it asks for.
+    let roles = Roles::of_cluster(injector.client().await);
+    create_role(&injector, &namespace, "young").await;
+    assert!(
+        roles.known(&namespace).is_empty(),
+        "without a watch nothing is known"
+    );
+    let asked = roles
+        .ask(&namespace)
+        .await
+        .unwrap()
+        .expect("there is a cluster to ask");
+    let names: Vec<_> = asked.iter().map(|binding| binding.name.as_str()).collect();
+    assert_eq!(names, ["young"], "the role should be found at once");
 }
