@@ -11,7 +11,6 @@ use std::sync::Arc;
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PartialObjectMeta;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
@@ -29,6 +28,7 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 
 use crate::backoff::Retries;
 use crate::context::Context;
+use crate::news::News;
 use crate::{cluster, role};
 
 /// How many objects of a kind are worked on at a time.
@@ -103,26 +103,37 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
 async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
     let client = ctx.client.clone();
     let (roles, controller) = controller_of::<VaultRole>(Api::all(client.clone()));
-    let clusters = watcher(
-        Api::<DeserializeGuard<VaultCluster>>::all(client.clone()),
+    let (roles_of_clusters, roles_of_cas) = (roles.clone(), roles);
+    let mut news = News::default();
+    let of_clusters = watcher(
+        Api::<Guarded<VaultCluster>>::all(client.clone()),
         watcher::Config::default(),
     )
-    .touched_objects()
-    .predicate_filter(what_roles_wait_for, PredicateConfig::default());
+    .default_backoff()
+    .flat_map(move |event| {
+        let names = match event {
+            Ok(event) => news.of(&event),
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "the watch on VaultClusters failed; it is started again"
+                );
+                Vec::new()
+            }
+        };
+        let roles: Vec<_> = names
+            .iter()
+            .flat_map(|(namespace, name)| roles_of(&roles_of_clusters, namespace, name))
+            .collect();
+        futures::stream::iter(roles)
+    });
     let own_secrets = Api::namespaced(client.clone(), &ctx.namespace);
-    let (roles_of_clusters, roles_of_cas) = (roles.clone(), roles);
     let stream = controller
         .owns_stream(changes::<ConfigMap>(
             Api::all(client),
             watcher::Config::default().labels(CLUSTER),
         ))
-        .watches_stream(clusters, move |cluster: DeserializeGuard<VaultCluster>| {
-            roles_of(
-                &roles_of_clusters,
-                &cluster.namespace().unwrap_or_default(),
-                &cluster.name_any(),
-            )
-        })
+        .reconcile_on(of_clusters)
         // The CA exists before the cluster serves, and may be replaced.
         .watches_stream(
             changes::<Secret>(own_secrets, watcher::Config::default()),
@@ -188,7 +199,7 @@ where
 
 /// What people ask of an object: all but its status.
 #[allow(clippy::unnecessary_wraps)] // the shape of a predicate
-fn wish<K: Resource>(object: &K) -> Option<u64> {
+pub(crate) fn wish<K: Resource>(object: &K) -> Option<u64> {
     let meta = object.meta();
     Some(hash(&(
         meta.uid.as_deref(),
@@ -198,21 +209,6 @@ fn wish<K: Resource>(object: &K) -> Option<u64> {
         object.annotations(),
         object.labels(),
     )))
-}
-
-/// What VaultRoles wait for at a VaultCluster: its spec, its deletion, and the state of its conditions.
-#[allow(clippy::unnecessary_wraps)] // the shape of a predicate
-fn what_roles_wait_for(cluster: &Guarded<VaultCluster>) -> Option<u64> {
-    let conditions: &[Condition] = match &cluster.0 {
-        Ok(cluster) => cluster.status.as_ref().map_or(&[], |status| &status.conditions),
-        Err(_) => &[],
-    };
-    let mut states: Vec<(&str, &str)> = conditions
-        .iter()
-        .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
-        .collect();
-    states.sort_unstable();
-    Some(hash(&(wish(cluster), states)))
 }
 
 fn hash(value: &impl Hash) -> u64 {
@@ -382,41 +378,5 @@ mod tests {
         assert_eq!(cluster_of_ca_secret(&ca), Some(("vault", "main")));
         let keys = vaultkeeper_crds::names::key_secret("vault", "main");
         assert_eq!(cluster_of_ca_secret(&keys), None, "the shares are not the CA");
-    }
-
-    #[test]
-    fn a_status_alone_wakes_no_controller_but_a_condition_of_the_cluster_wakes_its_roles() {
-        let cluster = |status: serde_json::Value| -> Guarded<VaultCluster> {
-            let object = serde_json::json!({
-                "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
-                "metadata": { "name": "main", "namespace": "vault", "generation": 1 },
-                "spec": { "version": "1.21.1", "storage": { "raft": {} } },
-                "status": status,
-            });
-            DeserializeGuard(Ok(serde_json::from_value(object).unwrap()))
-        };
-        let condition = |status: &str, time: &str| {
-            serde_json::json!({ "leader": time, "conditions": [
-                { "type": "Available", "status": status, "reason": "R", "message": "m", "lastTransitionTime": time },
-            ] })
-        };
-        let down = cluster(condition("False", "2026-01-01T00:00:00Z"));
-        let later = cluster(condition("False", "2026-02-01T00:00:00Z"));
-        let up = cluster(condition("True", "2026-02-01T00:00:00Z"));
-        assert_eq!(
-            wish(&down),
-            wish(&up),
-            "the controller must not wake itself by its status"
-        );
-        assert_eq!(
-            what_roles_wait_for(&down),
-            what_roles_wait_for(&later),
-            "nothing that roles care about"
-        );
-        assert_ne!(
-            what_roles_wait_for(&down),
-            what_roles_wait_for(&up),
-            "the cluster became available"
-        );
     }
 }

@@ -13,6 +13,7 @@ pub mod controllers;
 pub mod leader;
 pub mod members;
 pub mod metrics;
+mod news;
 pub mod report;
 pub mod role;
 pub mod run;
