@@ -9,7 +9,10 @@
 
 mod chart;
 mod control_plane;
+mod crds;
 mod docs;
 mod injector;
+mod leader;
 mod reaper;
+mod role;
 mod shared;

@@ -1,0 +1,402 @@
+//! The CRDs on a real API server: what it refuses, with which words, and what just passes.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DynamicObject, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use vaultkeeper_crds::{VaultCluster, VaultRole, generate};
+use vaultkeeper_tests::wait;
+
+use crate::shared::control_plane;
+
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
+
+/// A client of the shared control plane, with the CRDs installed in it.
+pub(crate) async fn client() -> Client {
+    let client = control_plane().await.client().await.unwrap();
+    INSTALLED.get_or_init(|| install(client.clone())).await;
+    client
+}
+
+async fn install(client: Client) {
+    let crds: Api<CustomResourceDefinition> = Api::all(client);
+    for manifest in generate::manifests().unwrap() {
+        let crd: CustomResourceDefinition = serde_yaml::from_str(&manifest.yaml).unwrap();
+        match crds.create(&PostParams::default(), &crd).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => panic!("the API server should take {}: {error}", manifest.file),
+        }
+        let name = crd.name_any();
+        wait::until_async(
+            "the API server to serve the CRD",
+            Duration::from_secs(30),
+            async || {
+                let conditions = crds
+                    .get(&name)
+                    .await?
+                    .status
+                    .and_then(|s| s.conditions)
+                    .unwrap_or_default();
+                if conditions
+                    .iter()
+                    .any(|c| c.type_ == "Established" && c.status == "True")
+                {
+                    return Ok(());
+                }
+                bail!("{name} is not established")
+            },
+        )
+        .await
+        .unwrap();
+    }
+}
+
+/// RFC 7386: objects are merged, null removes.
+fn merge(target: &mut Value, change: &Value) {
+    let (Value::Object(change), Some(_)) = (change, target.as_object()) else {
+        *target = change.clone();
+        return;
+    };
+    for (key, value) in change {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else if value.is_object() && target[key].is_object() {
+            merge(&mut target[key], value);
+        } else {
+            target[key] = value.clone();
+        }
+    }
+}
+
+fn cluster() -> Value {
+    json!({
+        "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
+        "metadata": { "name": "main" },
+        "spec": { "version": "1.21.1", "storage": { "raft": { "size": "10Gi" } } },
+    })
+}
+
+fn role() -> Value {
+    json!({
+        "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultRole",
+        "metadata": { "name": "app" },
+        "spec": {
+            "cluster": { "name": "main", "namespace": "vault" },
+            "policy": { "rules": [{ "path": "secret/data/app/*", "capabilities": ["read"] }] },
+            "appRole": { "secretName": "app-vault" },
+            "kubernetes": { "serviceAccounts": ["app"] },
+        },
+    })
+}
+
+/// What happens to an object that is changed like this.
+enum Expect {
+    Taken,
+    Refused(&'static str),
+}
+use Expect::{Refused, Taken};
+
+/// Asks for each changed object by a dry run, and names every answer that is not the expected one.
+async fn check(resource: &ApiResource, base: &Value, cases: Vec<(Value, Expect)>) {
+    let client = client().await;
+    let api: Api<DynamicObject> = Api::namespaced_with(client, "default", resource);
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let mut wrong = Vec::new();
+    for (change, expect) in cases {
+        let mut object = base.clone();
+        merge(&mut object, &change);
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let answer = api.create(&dry, &object).await;
+        match (&answer, &expect) {
+            (Ok(_), Taken) => {}
+            (Err(kube::Error::Api(status)), Refused(words))
+                if status.code == 422 && status.message.contains(words) => {}
+            (_, Taken) => wrong.push(format!("{change} should be taken, got {answer:?}")),
+            (_, Refused(words)) => {
+                wrong.push(format!(
+                    "{change} should be refused with `{words}`, got {answer:?}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_is_taken() {
+    let spec = |spec: Value| json!({ "spec": spec });
+    let shamir = |shares: i32, threshold: i32| json!({ "spec": { "seal": { "shamir": { "shares": shares, "threshold": threshold } } } });
+    let engine = |path: &str| json!({ "spec": { "configuration": { "secretsEngines": [{ "path": path, "type": "kv" }] } } });
+    let method = |path: &str| json!({ "spec": { "configuration": { "authMethods": [{ "path": path, "type": "jwt" }] } } });
+    let prefix = |prefix: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "pathPrefixes": [prefix] }] } });
+    let policy =
+        |policy: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "policies": [policy] }] } });
+    let name = |name: &str| json!({ "metadata": { "name": name } });
+    let cases = vec![
+        (json!({}), Taken),
+        (name(&"a".repeat(40)), Taken),
+        (
+            name(&"a".repeat(41)),
+            Refused("metadata.name must be a DNS label of at most 40 characters"),
+        ),
+        (name("1main"), Refused("that starts with a letter")),
+        (name("a.b"), Refused("metadata.name must be a DNS label")),
+        (spec(json!({ "replicas": 5 })), Taken),
+        (
+            spec(json!({ "replicas": 4 })),
+            Refused("spec.replicas must be odd"),
+        ),
+        (
+            spec(json!({ "replicas": 9 })),
+            Refused("should be less than or equal to 7"),
+        ),
+        (
+            spec(json!({ "replicas": 1 })),
+            Refused("spec.replicas must be at least 3 in profile Hardened"),
+        ),
+        (spec(json!({ "replicas": 1, "profile": "Development" })), Taken),
+        (spec(json!({ "version": "1.21.1+ent" })), Taken),
+        (
+            spec(json!({ "version": "latest" })),
+            Refused("spec.version must be a version such as 1.21.1"),
+        ),
+        (
+            spec(json!({ "version": null })),
+            Refused("spec.version: Required value"),
+        ),
+        (spec(json!({ "distribution": "OpenBao" })), Taken),
+        (
+            spec(json!({ "distribution": "Bao" })),
+            Refused("Unsupported value: \"Bao\""),
+        ),
+        (
+            spec(json!({ "storage": { "raft": null, "floppy": {} } })),
+            Refused("spec.storage must name one known backend: raft"),
+        ),
+        (spec(json!({ "storage": { "raft": { "size": "512Mi" } } })), Taken),
+        (
+            spec(json!({ "storage": { "raft": { "size": "10GB" } } })),
+            Refused("spec.storage.raft.size must be a size such as 10Gi"),
+        ),
+        (
+            spec(json!({ "seal": { "wax": {} } })),
+            Refused("spec.seal must name one known kind: shamir"),
+        ),
+        (shamir(5, 5), Taken),
+        (
+            shamir(5, 6),
+            Refused("spec.seal.shamir.threshold must not be larger than spec.seal.shamir.shares"),
+        ),
+        (shamir(2, 2), Taken),
+        (
+            shamir(2, 1),
+            Refused("spec.seal.shamir.threshold must be at least 2 when there are several shares"),
+        ),
+        (shamir(1, 1), Taken),
+        (
+            spec(json!({ "tls": { "none": {} } })),
+            Refused("spec.tls must name one known source: managed"),
+        ),
+        (spec(json!({ "tls": { "managed": {} } })), Taken),
+        (engine("team/kv"), Taken),
+        (
+            engine("/kv"),
+            Refused("path must be a mount path such as secret or team/kv"),
+        ),
+        (engine("sys"), Refused("none of sys, identity, cubbyhole, auth")),
+        (engine("system"), Taken),
+        (method("userpass"), Taken),
+        (
+            method("token"),
+            Refused("path must be a mount path such as userpass"),
+        ),
+        (method("token2"), Taken),
+        (prefix("secret/data/{{namespace}}/"), Taken),
+        (
+            prefix("secret/data/shop"),
+            Refused("each of pathPrefixes must end in a slash"),
+        ),
+        (
+            prefix("/secret/"),
+            Refused("each of pathPrefixes must end in a slash, must not start with one"),
+        ),
+        (prefix("secret/*/"), Refused("must not hold *, + or ..")),
+        (prefix("secret/+/"), Refused("must not hold *, + or ..")),
+        (prefix("secret/../"), Refused("must not hold *, + or ..")),
+        (policy("app"), Taken),
+        (
+            policy("root"),
+            Refused("policies must not hold root or a policy of the operator"),
+        ),
+        (policy("rooted"), Taken),
+        (
+            policy("vaultkeeper-operator"),
+            Refused("policies must not hold root or a policy of the operator"),
+        ),
+        (
+            spec(json!({ "access": [{ "namespaces": [] }] })),
+            Refused("should have at least 1 items"),
+        ),
+    ];
+    check(&ApiResource::erase::<VaultCluster>(&()), &cluster(), cases).await;
+}
+
+#[tokio::test]
+async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_taken() {
+    let spec = |spec: Value| json!({ "spec": spec });
+    let name = |length: usize| json!({ "metadata": { "name": "a".repeat(length) } });
+    let path = |path: &str| json!({ "spec": { "policy": { "rules": [{ "path": path, "capabilities": ["read"] }] } } });
+    let secret = |name: &str| json!({ "spec": { "appRole": { "secretName": name } } });
+    let account = |name: &str| json!({ "spec": { "kubernetes": { "serviceAccounts": [name] } } });
+    let token = |ttl: &str, max: &str| json!({ "spec": { "token": { "ttl": ttl, "maxTtl": max } } });
+    let cluster = |name: &str, namespace: &str| json!({ "spec": { "cluster": { "name": name, "namespace": namespace } } });
+    let cases = vec![
+        (json!({}), Taken),
+        (name(100), Taken),
+        (
+            name(101),
+            Refused("metadata.name must have at most 100 characters"),
+        ),
+        (spec(json!({ "appRole": null })), Taken),
+        (spec(json!({ "kubernetes": null })), Taken),
+        (
+            spec(json!({ "appRole": null, "kubernetes": null })),
+            Refused("spec must hold at least one way to log in: appRole or kubernetes"),
+        ),
+        (
+            spec(json!({ "policy": { "rules": [] } })),
+            Refused("spec.policy must hold at least one rule, or the name of a policy in names"),
+        ),
+        (
+            spec(json!({ "policy": { "rules": [], "names": ["shared"] } })),
+            Taken,
+        ),
+        (cluster("main-2", "vault-2"), Taken),
+        (
+            cluster("Main", "vault"),
+            Refused("spec.cluster.name must be the name of a VaultCluster"),
+        ),
+        (
+            cluster("main", "va.ult"),
+            Refused("spec.cluster.namespace must be the name of a namespace"),
+        ),
+        (path("secret/data/+/app"), Taken),
+        (path("/secret/data"), Refused("path must not start with a slash")),
+        (
+            path("secret/../sys"),
+            Refused("path must not start with a slash nor hold .."),
+        ),
+        (
+            path("secret//data"),
+            Refused("path must not start with a slash nor hold .., //"),
+        ),
+        (
+            path("secret/\"x"),
+            Refused("characters other than letters, digits"),
+        ),
+        (path("secret/a*"), Taken),
+        (
+            path("secret/*/a"),
+            Refused("path may hold * only as its last character"),
+        ),
+        (
+            path("secret/**"),
+            Refused("path may hold * only as its last character"),
+        ),
+        (
+            json!({ "spec": { "policy": { "rules": [{ "path": "a/b", "capabilities": [] }] } } }),
+            Refused("should have at least 1 items"),
+        ),
+        (
+            json!({ "spec": { "policy": { "rules": [{ "path": "a/b", "capabilities": ["sudo"] }] } } }),
+            Refused("Unsupported value: \"sudo\""),
+        ),
+        (secret("app.vault-1"), Taken),
+        (
+            secret("App"),
+            Refused("spec.appRole.secretName must be a valid name of a Secret"),
+        ),
+        (account("app.1"), Taken),
+        (
+            account("*"),
+            Refused(
+                "spec.kubernetes.serviceAccounts must be names of ServiceAccounts; wildcards are not allowed",
+            ),
+        ),
+        (token("1h30m", "7d"), Taken),
+        (
+            token("1w", "7d"),
+            Refused("spec.token.ttl must be a duration such as 1h"),
+        ),
+        (
+            token("1h", "4"),
+            Refused("spec.token.maxTtl must be a duration such as 4h"),
+        ),
+    ];
+    check(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
+}
+
+/// Creates `base` in a namespace of its own, then asks for each change of it by a dry run.
+async fn check_updates(resource: &ApiResource, base: &Value, cases: Vec<(Value, Expect)>) {
+    let client = client().await;
+    let namespace = control_plane().await.create_namespace("immutable").await.unwrap();
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, resource);
+    let object: DynamicObject = serde_json::from_value(base.clone()).unwrap();
+    let name = object.name_any();
+    api.create(&PostParams::default(), &object).await.unwrap();
+    let dry = kube::api::PatchParams {
+        dry_run: true,
+        ..kube::api::PatchParams::default()
+    };
+    for (change, expect) in cases {
+        let answer = api.patch(&name, &dry, &kube::api::Patch::Merge(&change)).await;
+        match (&answer, &expect) {
+            (Ok(_), Taken) => {}
+            (Err(kube::Error::Api(status)), Refused(words)) if status.message.contains(words) => {}
+            _ => panic!(
+                "{change} should be {}, got {answer:?}",
+                match expect {
+                    Taken => "taken".to_owned(),
+                    Refused(words) => format!("refused with `{words}`"),
+                }
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
+    let cases = vec![
+        (json!({ "spec": { "replicas": 5 } }), Taken),
+        (
+            json!({ "spec": { "distribution": "OpenBao" } }),
+            Refused("spec.distribution cannot be changed"),
+        ),
+        (
+            json!({ "spec": { "seal": { "shamir": { "shares": 7, "threshold": 3 } } } }),
+            Refused("spec.seal.shamir cannot be changed after creation: that takes a rekey"),
+        ),
+    ];
+    let mut paused = cluster();
+    // The operator of this tier's other tests must not work on it.
+    merge(&mut paused, &json!({ "spec": { "paused": true } }));
+    check_updates(&ApiResource::erase::<VaultCluster>(&()), &paused, cases).await;
+
+    let cases = vec![
+        (json!({ "spec": { "token": { "ttl": "2h" } } }), Taken),
+        (
+            json!({ "spec": { "cluster": { "name": "other" } } }),
+            Refused("spec.cluster cannot be changed: delete this VaultRole"),
+        ),
+    ];
+    check_updates(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
+}
