@@ -40,6 +40,8 @@ use serde::{Deserialize, Serialize};
         .message("spec.replicas must be odd: an even number of Raft voters tolerates no more failures than one fewer. Use 1, 3, 5 or 7"),
     validation = Rule::new("self.profile == 'Development' || self.replicas >= 3")
         .message("spec.replicas must be at least 3 in profile Hardened: set 3, or profile: Development for a single member"),
+    validation = Rule::new("self.replicas >= oldSelf.replicas")
+        .message("spec.replicas cannot be lowered yet: the members that go would stay in Raft's configuration as dead voters"),
     validation = Rule::new("oldSelf.distribution == self.distribution").message("spec.distribution cannot be changed: Vault and OpenBao do not read each other's storage reliably"),
 )]
 pub struct VaultClusterSpec {
@@ -147,6 +149,7 @@ pub struct Storage {
 /// Integrated storage.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("spec.storage.raft cannot be changed yet: the volumes of a StatefulSet are fixed at its creation"))]
 pub struct RaftStorage {
     /// Size of each member's volume, for example 10Gi.
     #[serde(default = "default_size")]

@@ -124,6 +124,10 @@ async fn run(
     pass.members = members::observe(ctx, namespace, name, *replicas, &ca.certificate)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
+    if pass.members.iter().all(|m| m.probe == Probe::Pending) {
+        // Perhaps somebody deleted or scaled down the StatefulSet: the next pass applies everything again.
+        ctx.recent.forget(&format!("{}/apply/", validated.uid));
+    }
     let settled = pass
         .record
         .as_ref()

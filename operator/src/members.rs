@@ -29,6 +29,8 @@ pub struct Member {
     pub container: Option<String>,
     /// Version that the server reports.
     pub version: Option<String>,
+    /// Identity of the Vault cluster that it belongs to, known once it is unsealed.
+    pub cluster_id: Option<String>,
     /// What it answered.
     pub probe: Probe,
 }
@@ -104,33 +106,29 @@ pub async fn observe(
         let host = names::member_host(namespace, name, ordinal);
         let running = pod.and_then(running);
         async move {
+            let mut member = Member {
+                name: pod_name,
+                ordinal,
+                node: None,
+                container: None,
+                version: None,
+                cluster_id: None,
+                probe: Probe::Pending,
+            };
             let Some((ip, container)) = running else {
-                return Member {
-                    name: pod_name,
-                    ordinal,
-                    node: None,
-                    container: None,
-                    version: None,
-                    probe: Probe::Pending,
-                };
+                return member;
             };
             let node = Node {
                 host,
                 address: SocketAddr::new(ip, names::API_PORT),
                 ca: ca.to_owned(),
             };
-            let (probe, version) = match ctx.vault.connect(&node, PROBE_TIMEOUT) {
-                Ok(client) => ask(&client).await,
-                Err(error) => (Probe::Unreachable(error.to_string()), None),
-            };
-            Member {
-                name: pod_name,
-                ordinal,
-                node: Some(node),
-                container: Some(container),
-                version,
-                probe,
+            match ctx.vault.connect(&node, PROBE_TIMEOUT) {
+                Ok(client) => ask(&client, &mut member).await,
+                Err(error) => member.probe = Probe::Unreachable(error.to_string()),
             }
+            (member.node, member.container) = (Some(node), Some(container));
+            member
         }
     });
     Ok(join_all(asked).await)
@@ -154,13 +152,17 @@ fn running(pod: &Pod) -> Option<(IpAddr, String)> {
     ))
 }
 
-async fn ask(client: &Client) -> (Probe, Option<String>) {
+async fn ask(client: &Client, member: &mut Member) {
     let status = match client.seal_status().await {
         Ok(status) => status,
-        Err(error) => return (Probe::Unreachable(error.to_string()), None),
+        Err(error) => {
+            member.probe = Probe::Unreachable(error.to_string());
+            return;
+        }
     };
-    let version = Some(status.version.clone());
-    let probe = if status.removed_from_cluster {
+    member.version = Some(status.version);
+    member.cluster_id = Some(status.cluster_id).filter(|id| !id.is_empty());
+    member.probe = if status.removed_from_cluster {
         Probe::Removed
     } else if !status.initialized {
         Probe::Uninitialized
@@ -175,5 +177,4 @@ async fn ask(client: &Client) -> (Probe, Option<String>) {
             _ => Probe::Standby,
         }
     };
-    (probe, version)
 }

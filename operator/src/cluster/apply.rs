@@ -19,7 +19,7 @@ use super::validate::Validated;
 use crate::context::Context;
 
 /// How often unchanged objects are applied again, which repairs edits by hand.
-const REPEAT: Duration = Duration::from_secs(300);
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// Applies what is not known to be in place.
 pub(crate) async fn apply(ctx: &Context, cluster: &Validated, objects: &Objects) -> Result<(), Error> {

@@ -98,7 +98,10 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
                     member.name
                 ),
             ),
-            None if first.probe == Probe::Uninitialized => Plan::step(Step::Mark),
+            // All of them, so that a member with data that is merely away is not outvoted by a new cluster.
+            None if observed.members.iter().all(|m| m.probe == Probe::Uninitialized) => {
+                Plan::step(Step::Mark)
+            }
             None => Plan::default(),
         },
         Some(record) => match record.state {
@@ -149,6 +152,14 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
                 .to_owned(),
         );
     }
+    if let Some((one, other)) = split(observed.members) {
+        return Plan::blocked(
+            "SplitCluster",
+            format!(
+                "{one} and {other} belong to two different Vault clusters: delete the pod and the volume claim of the one whose data is not wanted"
+            ),
+        );
+    }
     let mut steps = Vec::new();
     let seals = next_seals(observed, &record.seals);
     if seals != record.seals {
@@ -170,6 +181,18 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
         });
     }
     Plan { steps, blocked: None }
+}
+
+/// Two members that serve for different clusters.
+fn split(members: &[Member]) -> Option<(&str, &str)> {
+    let mut known = members
+        .iter()
+        .filter(|m| m.probe.serves())
+        .filter_map(|m| Some((m, m.cluster_id.as_ref()?)));
+    let (first, id) = known.next()?;
+    known
+        .find(|(_, other)| *other != id)
+        .map(|(other, _)| (first.name.as_str(), other.name.as_str()))
 }
 
 /// A member found sealed in the very container that was seen unsealed was sealed by somebody: latch it.
@@ -218,6 +241,7 @@ mod tests {
             node: None,
             container: Some(container.to_owned()),
             version: None,
+            cluster_id: None,
             probe,
         }
     }
@@ -260,6 +284,25 @@ mod tests {
             run(&members, Some(&record(State::Initializing)), None).steps,
             [Step::Initialize]
         );
+    }
+
+    #[test]
+    fn no_cluster_is_begun_while_a_member_that_may_hold_data_is_away() {
+        let members = [
+            member(0, "c", Probe::Uninitialized),
+            member(1, "c", Probe::Pending),
+        ];
+        assert!(run(&members, None, None).steps.is_empty());
+    }
+
+    #[test]
+    fn members_of_two_clusters_block() {
+        let mut members = [member(0, "c", Probe::Active), member(1, "c", Probe::Active)];
+        members[0].cluster_id = Some("one".into());
+        members[1].cluster_id = Some("two".into());
+        let plan = run(&members, Some(&record(State::Initialized)), None);
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.blocked.unwrap().reason, "SplitCluster");
     }
 
     #[test]

@@ -163,7 +163,10 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             &cluster.namespace().unwrap_or_default(),
             &cluster.name_any(),
         )),
-        cluster_id: old.cluster_id,
+        cluster_id: members
+            .iter()
+            .find_map(|m| m.cluster_id.clone())
+            .or(old.cluster_id),
         leader: active.map(|m| m.name.clone()),
         members_ready: Some(format!("{serving}/{wanted}")),
         voters: raft.and_then(|(c, _)| i32::try_from(c.servers.iter().filter(|s| s.voter).count()).ok()),

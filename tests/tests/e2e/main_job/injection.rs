@@ -1,8 +1,6 @@
 //! What an annotated pod gets.
 
-use vaultkeeper_tests::wait;
-
-use super::installation::{DEADLINE, SHOP, installation, step};
+use super::installation::{SHOP, installation, reason, step};
 
 const FILE: &str = "/vault/secrets/config";
 
@@ -118,14 +116,9 @@ fn a_running_app_keeps_its_file_while_vault_is_away() {
         .unwrap();
     installed
         .until("the operator to bring the members back", |c| {
-            super::installation::reason(c, "Available") != "AllMembersServe"
+            reason(c, "Available") != "AllMembersServe"
         })
         .unwrap();
-    let bring_back = wait::until("the members", DEADLINE, || {
-        // The operator applies its StatefulSet again within minutes; a person would not wait for that.
-        installed.kubectl(&["scale", "statefulset", "-n", "vault", "main", "--replicas=3"])
-    });
-    bring_back.unwrap();
     installed.until_available().unwrap();
     installed.until_voters(3).unwrap();
     installed.write("back").unwrap();

@@ -29,7 +29,7 @@ async fn an_operator_that_dies_around_init_storing_login_or_revocation_loses_no_
 }
 
 #[tokio::test]
-#[ignore = "takes long: `make test-long` runs it"]
+#[ignore = "long: one bootstrap for each side of each call"]
 async fn an_operator_that_dies_at_any_call_of_the_bootstrap_loses_no_key() {
     run(|_| true).await;
 }
