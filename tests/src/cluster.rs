@@ -1,25 +1,24 @@
 //! A whole cluster on this machine: control plane, one real node, DNS, volumes. Everything in one network namespace.
 
+mod parts;
 mod wait_ready;
 
 use std::future::Future;
 use std::io::{self, Write as _};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::control_plane::{self, ControlPlane};
-use crate::coredns;
+use crate::control_plane;
 use crate::images::Image;
-use crate::netns::{NODE_ADDRESS, Netns, SERVICE_SUBNET};
-use crate::node::{self, Node, Runtime, containerd};
-use crate::process::{Process, ProcessSpec};
+use crate::netns::Netns;
+use crate::node::{self, containerd};
 use crate::progress::say;
 use crate::reaper::Reaper;
 use crate::run_dir::RunDir;
 use crate::servers::{self, Server};
+use parts::Parts;
 
 /// The start of every cluster's run folder; the rest is its name.
 const PREFIX: &str = "cluster-";
@@ -63,15 +62,6 @@ struct Owned {
     reaper: Reaper,
 }
 
-#[derive(Debug)]
-struct Parts {
-    provisioner: Process,
-    coredns: Process,
-    scheduler: Process,
-    node: Node,
-    control_plane: ControlPlane,
-}
-
 impl Cluster {
     /// Brings up a cluster that ends with this program, however that ends.
     pub fn up_for_test(options: Options) -> anyhow::Result<Self> {
@@ -113,13 +103,14 @@ impl Cluster {
         let own = run.join("testbed");
         std::fs::copy(testbed, &own).with_context(|| format!("cannot copy {}", testbed.display()))?;
         // Before anything else is made: from here on a sudden end of this program leaves nothing behind.
-        let reaper = for_test.then(|| Reaper::start(&own, run)).transpose()?;
+        let reaper = Reaper::start(&own, run)?;
         let (netns, parts) = Parts::up(run, &own)?;
         load(run, images)?;
-        let owned = if let Some(reaper) = reaper {
+        let owned = if for_test {
             Some(Owned { parts, reaper })
         } else {
             parts.detach();
+            reaper.disarm(run)?;
             None
         };
         Ok(Self {
@@ -277,115 +268,6 @@ impl Drop for Cluster {
             say(&format!("cannot remove the cluster {}: {error:#}", self.name()));
         }
     }
-}
-
-impl Parts {
-    fn up(run: &RunDir, testbed: &Path) -> anyhow::Result<(Netns, Self)> {
-        let start = std::time::Instant::now();
-        let netns = Netns::create(run)?;
-        let (runtime, control_plane) = std::thread::scope(|scope| {
-            let runtime = scope.spawn(|| Runtime::start(run, &netns));
-            let control_plane = netns.block_on(|| start_control_plane(run, &netns));
-            match runtime.join() {
-                Ok(runtime) => (runtime, control_plane),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        });
-        let (runtime, control_plane) = (runtime?, control_plane?);
-        say(&format!(
-            "{}: control plane and container runtime are up after {:.1} s",
-            run.name(),
-            start.elapsed().as_secs_f64()
-        ));
-        let node = runtime.join(run, &control_plane)?;
-        let parts = Self {
-            provisioner: start_provisioner(run, &netns, testbed)?,
-            coredns: coredns::start(
-                run,
-                &servers::path(Server::Coredns)?,
-                netns.name(),
-                &control_plane.files().admin_kubeconfig,
-            )?,
-            scheduler: start_scheduler(run, &netns, &control_plane)?,
-            node,
-            control_plane,
-        };
-        netns.block_on(|| wait_ready::wait(&parts))?;
-        say(&format!(
-            "{}: the node is ready after {:.1} s",
-            run.name(),
-            start.elapsed().as_secs_f64()
-        ));
-        Ok((netns, parts))
-    }
-
-    fn check_running(&self) -> anyhow::Result<()> {
-        let Self {
-            provisioner,
-            coredns,
-            scheduler,
-            node,
-            control_plane,
-        } = self;
-        control_plane.check_running()?;
-        node.check_running()?;
-        scheduler.check_running()?;
-        coredns.check_running()?;
-        provisioner.check_running()
-    }
-
-    fn detach(self) {
-        let Self {
-            provisioner,
-            coredns,
-            scheduler,
-            node,
-            control_plane,
-        } = self;
-        for process in [provisioner, coredns, scheduler] {
-            process.detach();
-        }
-        node.detach();
-        control_plane.detach();
-    }
-}
-
-async fn start_control_plane(run: &RunDir, netns: &Netns) -> anyhow::Result<ControlPlane> {
-    let address: IpAddr = NODE_ADDRESS.parse().context("the node's address")?;
-    let mut options = control_plane::Options::in_netns(netns.name(), address, SERVICE_SUBNET);
-    options.controller_manager_args.extend([
-        // A bound claim is noticed by events; this is for those that come at the same time.
-        "--pvclaimbinder-sync-period=1s".to_owned(),
-        // The usual 20 requests a second make every start and every large test wait.
-        "--kube-api-qps=500".to_owned(),
-        "--kube-api-burst=1000".to_owned(),
-    ]);
-    ControlPlane::launch(options, run).await
-}
-
-fn start_scheduler(run: &RunDir, netns: &Netns, control_plane: &ControlPlane) -> anyhow::Result<Process> {
-    let kubeconfig = control_plane.kubeconfig_for("kube-scheduler", "system:kube-scheduler", &[])?;
-    Process::start(
-        ProcessSpec::new("kube-scheduler", servers::path(Server::KubeScheduler)?, run)
-            .args([
-                format!("--kubeconfig={}", kubeconfig.display()),
-                "--leader-elect=false".to_owned(),
-                "--secure-port=0".to_owned(),
-                "--kube-api-qps=500".to_owned(),
-                "--kube-api-burst=1000".to_owned(),
-            ])
-            .netns(Some(netns.name())),
-        run,
-    )
-}
-
-fn start_provisioner(run: &RunDir, netns: &Netns, testbed: &Path) -> anyhow::Result<Process> {
-    Process::start(
-        ProcessSpec::new("provisioner", testbed, run)
-            .args(["provisioner".to_owned(), run.path().display().to_string()])
-            .netns(Some(netns.name())),
-        run,
-    )
 }
 
 fn load(run: &RunDir, images: &[Image]) -> anyhow::Result<()> {

@@ -53,6 +53,16 @@ impl Reaper {
         anyhow::ensure!(status.success(), "the reaper failed ({status})");
         Ok(())
     }
+
+    /// Ends the reaper and leaves the run: it is complete, and from here on somebody else removes it.
+    pub fn disarm(mut self, run: &RunDir) -> anyhow::Result<()> {
+        // The log first: a run with a log and without a reaper is swept away.
+        let log = log_path(run.path());
+        fs::remove_file(&log).with_context(|| format!("cannot remove {}", log.display()))?;
+        self.child.kill().context("cannot end the reaper")?;
+        self.child.wait().context("cannot wait for the reaper")?;
+        Ok(())
+    }
 }
 
 /// What `testbed reap` does: waits until standard input ends, then destroys the run.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 
-use super::Parts;
+use super::parts::Parts;
 use crate::netns::NODE_ADDRESS;
 use crate::node::NODE_NAME;
 use crate::{provisioner, wait};

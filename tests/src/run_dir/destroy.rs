@@ -30,6 +30,10 @@ impl RunDir {
         };
         lock.lock()
             .with_context(|| format!("cannot lock {}", self.path.display()))?;
+        if !self.path.join(MARKER).exists() {
+            // Another was faster, and has just finished.
+            return Ok(());
+        }
 
         for (_, id) in self.processes()?.into_iter().rev() {
             id.kill()?;
@@ -192,6 +196,31 @@ fn delete_netns(name: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn of_two_that_destroy_at_a_time_both_succeed() {
+        let home = tempfile::tempdir().unwrap();
+        let run = RunDir::create_in(home.path(), "unit-2").unwrap();
+        let first = File::open(run.join(MARKER)).unwrap();
+        first.lock().unwrap();
+        let second = std::thread::spawn({
+            let run = run.clone();
+            move || run.destroy()
+        });
+        // /proc/locks marks those who wait with an arrow.
+        let inode = format!(":{} ", first.metadata().unwrap().ino());
+        wait::until("the second's wait for the lock", Duration::from_secs(10), || {
+            let locks = fs::read_to_string("/proc/locks")?;
+            let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&inode);
+            ensure!(locks.lines().any(waits), "nobody waits in {locks}");
+            Ok(())
+        })
+        .unwrap();
+        fs::remove_dir_all(run.path()).unwrap();
+        first.unlock().unwrap();
+        second.join().unwrap().unwrap();
+    }
 
     #[test]
     fn a_folder_that_is_no_run_is_never_destroyed() {

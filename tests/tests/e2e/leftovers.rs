@@ -234,3 +234,40 @@ fn a_cluster_whose_owner_is_killed_leaves_the_machine_as_it_was() {
     .unwrap();
     assert_eq!(Machine::now(), before, "the machine should be as it was before");
 }
+
+#[test]
+fn a_start_that_is_killed_half_way_leaves_the_machine_as_it_was() {
+    if !can_run() {
+        return;
+    }
+    let before = Machine::now();
+    let name = format!("half-{}", std::process::id());
+    let mut up = Command::new(TESTBED)
+        .args(["up", "--name", &name])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let traces = wait::until(
+        "a cluster that is about to start",
+        Duration::from_secs(60),
+        || {
+            let cluster = Cluster::find(&name)?;
+            let running = cluster.processes()?;
+            anyhow::ensure!(
+                running.iter().any(|process| process == "containerd"),
+                "only {running:?} run"
+            );
+            Ok(Traces::of(&cluster))
+        },
+    )
+    .unwrap();
+    up.kill().unwrap();
+    up.wait().unwrap();
+    wait::until("the reaper's work", Duration::from_secs(30), || {
+        let found = traces.found();
+        anyhow::ensure!(found.is_empty(), "still there: {found:?}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(Machine::now(), before, "the machine should be as it was before");
+}
