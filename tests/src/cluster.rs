@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::control_plane;
-use crate::images::Image;
+use crate::images::{Archive, Image};
 use crate::netns::Netns;
 use crate::node::{self, containerd};
 use crate::progress::say;
@@ -171,8 +171,8 @@ impl Cluster {
         Ok(self.run.processes()?.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Builds images as far as needed and loads those that the node does not have yet.
-    pub fn load(&self, images: &[Image]) -> anyhow::Result<()> {
+    /// Builds images as far as needed and loads those that the node does not have yet. Gives what was built.
+    pub fn load(&self, images: &[Image]) -> anyhow::Result<Vec<Archive>> {
         load(&self.run, images)
     }
 
@@ -270,8 +270,8 @@ impl Drop for Cluster {
     }
 }
 
-fn load(run: &RunDir, images: &[Image]) -> anyhow::Result<()> {
-    for image in images {
+fn load(run: &RunDir, images: &[Image]) -> anyhow::Result<Vec<Archive>> {
+    let load_one = |image: &Image| {
         let archive = image.build()?;
         let start = std::time::Instant::now();
         if containerd::import(run, &archive)? {
@@ -281,8 +281,9 @@ fn load(run: &RunDir, images: &[Image]) -> anyhow::Result<()> {
                 start.elapsed().as_secs_f64()
             ));
         }
-    }
-    Ok(())
+        Ok(archive)
+    };
+    images.iter().map(load_one).collect()
 }
 
 /// `cluster-<name>`; the name becomes part of paths and of a network namespace's name.

@@ -13,7 +13,6 @@ use anyhow::{Context as _, ensure};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::helm;
-use crate::images::Image;
 use crate::progress::{Step, say};
 use crate::wait;
 use place::Place;
@@ -64,8 +63,10 @@ pub fn run(target: Target) -> anyhow::Result<()> {
 }
 
 fn tell(place: &Place, story: &mut Story) -> anyhow::Result<()> {
-    story.step("build the images and load them", |_| place.load(&Image::ALL))?;
-    story.step("install the chart with Helm", |step| install(place, step))?;
+    let archives = story.step("build the images and load them", |_| place.load())?;
+    story.step("install the chart with Helm", |step| {
+        install(place, &place::image_values(&archives), step)
+    })?;
     story.step("apply examples/quickstart.yaml", |_| {
         helm::run(place.kubectl()?.args(["apply", "-f"]).arg(quickstart())).map(drop)
     })?;
@@ -117,7 +118,7 @@ fn greeting(word: &str) -> anyhow::Result<String> {
 }
 
 /// Helm waits until the operator and the injector are ready.
-fn install(place: &Place, step: &mut Step) -> anyhow::Result<()> {
+fn install(place: &Place, values: &[String], step: &mut Step) -> anyhow::Result<()> {
     let mut command = place.helm()?;
     command
         .args(["upgrade", "--install", RELEASE])
@@ -130,7 +131,7 @@ fn install(place: &Place, step: &mut Step) -> anyhow::Result<()> {
             "--timeout",
             "5m",
         ])
-        .args(place.image_values()?);
+        .args(values);
     run_with_ticks(&mut command, step)
 }
 

@@ -118,7 +118,7 @@ fn build_images(images: &[Image], load_into: Option<&str>) -> anyhow::Result<()>
         println!("{}", image.build()?.tar.display());
     }
     match load_into {
-        Some(name) => Cluster::find(name)?.load(images),
+        Some(name) => Cluster::find(name)?.load(images).map(drop),
         None => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{RELEASE, SHOP_NAMESPACE, SYSTEM_NAMESPACE, VAULT_NAMESPACE};
 use crate::cluster::{Cluster, Options};
 use crate::helm;
-use crate::images::Image;
+use crate::images::{Archive, Image};
 use crate::progress::say;
 use crate::servers::{self, Server};
 
@@ -114,27 +114,11 @@ impl Place {
     }
 
     /// Builds the images and makes the cluster have them.
-    pub(super) fn load(&self, images: &[Image]) -> anyhow::Result<()> {
+    pub(super) fn load(&self) -> anyhow::Result<Vec<Archive>> {
         match self {
-            Self::Testbed(cluster) => cluster.load(images),
-            Self::Current { .. } => hand_over(images),
+            Self::Testbed(cluster) => cluster.load(&Image::ALL),
+            Self::Current { .. } => hand_over(),
         }
-    }
-
-    /// Arguments for Helm, so that pods are replaced when an image of the same tag has changed.
-    pub(super) fn image_values(&self) -> anyhow::Result<Vec<String>> {
-        let Self::Testbed(_) = self else {
-            return Ok(Vec::new());
-        };
-        let mut arguments = Vec::new();
-        for (component, image) in [("operator", Image::Operator), ("injector", Image::Injector)] {
-            arguments.push("--set-string".to_owned());
-            arguments.push(format!(
-                "{component}.podAnnotations.testbed/image={}",
-                image.build()?.digest
-            ));
-        }
-        Ok(arguments)
     }
 
     /// Runs a future where the cluster's forwarded ports can be reached.
@@ -220,26 +204,66 @@ fn is_foreign(answer: &str) -> anyhow::Result<bool> {
 }
 
 /// How images get into a cluster that is not ours is for the user to say.
-fn hand_over(images: &[Image]) -> anyhow::Result<()> {
-    let mut lines = Vec::new();
-    for image in images {
-        if matches!(image, Image::Pause | Image::Vault) {
-            continue;
-        }
-        let archive = image.build()?;
-        lines.push(format!("    {}  {}", archive.tar.display(), archive.reference));
-    }
+fn hand_over() -> anyhow::Result<Vec<Archive>> {
+    let ours = [Image::Operator, Image::Injector, Image::Agent, Image::DemoApp];
+    let archives = ours
+        .iter()
+        .map(|image| image.build())
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let lines: Vec<String> = archives
+        .iter()
+        .map(|archive| format!("    {}  {}", archive.tar.display(), archive.reference))
+        .collect();
     say(&format!(
         "The nodes of your cluster need these images under these names (for example: kind load image-archive FILE,\n\
          k3s ctr images import FILE, or docker load -i FILE and a push to the registry that they pull from):\n{}",
         lines.join("\n")
     ));
-    ask_for_yes()
+    ask_for_yes()?;
+    Ok(archives)
+}
+
+/// Arguments for Helm, so that pods are replaced when an image of the same tag has changed.
+pub(super) fn image_values(archives: &[Archive]) -> Vec<String> {
+    let digest_of = |image: Image| {
+        let reference = image.reference();
+        let archive = archives.iter().find(|archive| archive.reference == reference);
+        archive.map(|archive| archive.digest.as_str())
+    };
+    [("operator", Image::Operator), ("injector", Image::Injector)]
+        .into_iter()
+        .filter_map(|(component, image)| {
+            let digest = digest_of(image)?;
+            Some([
+                "--set-string".to_owned(),
+                format!("{component}.podAnnotations.testbed/image={digest}"),
+            ])
+        })
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_image_changes_what_helm_is_told() {
+        let archive = |image: Image, digest: &str| Archive {
+            reference: image.reference(),
+            tar: PathBuf::new(),
+            digest: digest.to_owned(),
+        };
+        let values = image_values(&[
+            archive(Image::Agent, "sha256:a"),
+            archive(Image::Operator, "sha256:b"),
+        ]);
+        assert_eq!(
+            values,
+            ["--set-string", "operator.podAnnotations.testbed/image=sha256:b"],
+            "only pods of the chart carry the digest of their image"
+        );
+    }
 
     #[test]
     fn only_the_quickstarts_own_namespaces_are_used_again() {
