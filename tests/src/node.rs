@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use crate::control_plane::ControlPlane;
 use crate::images::{self, Image};
 use crate::netns::Netns;
+use crate::packages;
 use crate::process::Process;
 use crate::run_dir::{CGROUP_PREFIX, RunDir};
 use crate::servers::{self, Server};
@@ -118,6 +119,7 @@ pub fn check_machine() -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("a whole node needs root: namespaces, mounts and cgroups are made for it");
     }
+    packages::check()?;
     let filesystems = fs::read_to_string("/proc/filesystems").context("cannot read /proc/filesystems")?;
     if !filesystems.lines().any(|line| line.ends_with("overlay")) {
         bail!(
