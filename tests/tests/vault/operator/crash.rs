@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use futures::stream::{self, StreamExt};
 use vaultkeeper_tests::points::{Point, Points, Side};
+use vaultkeeper_tests::progress::say;
 
 use super::stage::{Stage, assert_keys_and_no_root};
 
@@ -37,14 +38,14 @@ async fn an_operator_that_dies_at_any_call_of_the_bootstrap_loses_no_key() {
 async fn run(wanted: impl Fn(&Point) -> bool) {
     let points = table().await.expect("a bootstrap without a death");
     let mut runs = Vec::new();
-    println!("{:>3}  {:8} call", "no", "tested");
+    say(&format!("{:>3}  {:8} call", "no", "tested"));
     for (number, point) in points.iter().enumerate() {
         let tested = wanted(point);
-        println!(
+        say(&format!(
             "{:>3}  {:8} {point}",
             number + 1,
             if tested { "yes" } else { "-" }
-        );
+        ));
         if tested {
             runs.extend([Side::Before, Side::After].map(|side| (point.clone(), side)));
         }
