@@ -2,5 +2,6 @@
 
 mod bootstrap;
 mod crash;
+mod roles;
 mod seals;
 mod stage;

@@ -106,11 +106,16 @@ impl Operator {
 
     /// Waits until it has gone over its VaultCluster so many times more.
     pub(crate) async fn until_passes(&self, more: u64) -> anyhow::Result<()> {
+        self.until_passes_of("VaultCluster", more).await
+    }
+
+    /// Waits until this many more passes over objects of a kind have ended.
+    pub(crate) async fn until_passes_of(&self, kind: &str, more: u64) -> anyhow::Result<()> {
         let passes = || -> anyhow::Result<u64> {
             let text = self.metrics.encode()?;
             let lines = text
                 .lines()
-                .filter(|l| l.starts_with("vaultkeeper_reconciles_total{") && l.contains("VaultCluster"));
+                .filter(|l| l.starts_with("vaultkeeper_reconciles_total{") && l.contains(kind));
             Ok(lines
                 .filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok())
                 .sum())
