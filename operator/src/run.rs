@@ -122,7 +122,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 }
 
 /// Acts while this replica leads; `start` begins the work and stops it in an orderly way at the token's word.
-async fn lead(
+/// After `stop` the Lease is kept until the work has ended, or `grace` is over; after a loss the work gets
+/// `grace_after_loss`, in which nobody else can have begun.
+pub async fn lead(
     elector: Elector,
     mut observed: watch::Receiver<State>,
     stop: CancellationToken,
@@ -138,8 +140,8 @@ async fn lead(
             return ended(election.await);
         }
         result = &mut election => return ended(result).and(Err(Error::Task { task: "lease loop", source: None })),
-        result = observed.wait_for(|state| state.leading) => {
-            if result.is_err() {
+        leading = async { observed.wait_for(|state| state.leading).await.is_ok() } => {
+            if !leading {
                 return ended(election.await).and(Err(Error::Task { task: "lease loop", source: None }));
             }
         }

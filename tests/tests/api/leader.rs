@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use vaultkeeper_operator::leader::{Elector, LeaseSettings, Lost, State};
 use vaultkeeper_operator::metrics::Metrics;
+use vaultkeeper_operator::run;
 
 use crate::shared::control_plane;
 
@@ -241,5 +242,104 @@ async fn a_holder_that_cannot_renew_stops_before_others_may_start() {
     assert!(
         silence.unsigned_abs() < ROOMY,
         "it stopped only {silence} after its last renewal, when another could act already"
+    );
+}
+
+/// An operator whose work ends only when it is told to.
+struct Leading {
+    stop: CancellationToken,
+    asked_to_end: CancellationToken,
+    may_end: CancellationToken,
+    task: JoinHandle<Result<(), run::Error>>,
+}
+
+/// Starts one and waits until its work has begun.
+async fn lead(client: &Client, namespace: &str, duration: Duration) -> Leading {
+    let settings = LeaseSettings {
+        duration,
+        renew_deadline: duration * 2 / 3,
+        retry: Duration::from_millis(100),
+        ..LeaseSettings::new(namespace, "operator", "first")
+    };
+    let after_loss = settings.grace_after_loss();
+    let (sender, state) = watch::channel(State::initial());
+    let elector = Elector::new(client.clone(), settings, Arc::new(Metrics::new()), sender);
+    let [stop, begun, asked_to_end, may_end] = [(); 4].map(|()| CancellationToken::new());
+    let (begins, asked, end) = (begun.clone(), asked_to_end.clone(), may_end.clone());
+    let work = move |shutdown: CancellationToken| {
+        tokio::spawn(async move {
+            begins.cancel();
+            shutdown.cancelled().await;
+            asked.cancel();
+            end.cancelled().await;
+        })
+    };
+    let task = tokio::spawn(run::lead(
+        elector,
+        state,
+        stop.clone(),
+        DEADLINE,
+        after_loss,
+        work,
+    ));
+    timeout(DEADLINE, begun.cancelled())
+        .await
+        .expect("the work should begin");
+    Leading {
+        stop,
+        asked_to_end,
+        may_end,
+        task,
+    }
+}
+
+#[tokio::test]
+async fn the_lease_is_kept_until_the_last_reconcile_has_ended() {
+    let (client, namespace, leases) = stage().await;
+    let operator = lead(&client, &namespace, LONG).await;
+    operator.stop.cancel();
+    timeout(DEADLINE, operator.asked_to_end.cancelled())
+        .await
+        .expect("the work should be asked to end");
+    let spec = leases.get("operator").await.unwrap().spec.unwrap();
+    assert_eq!(
+        spec.holder_identity.as_deref(),
+        Some("first"),
+        "what still runs must not meet a successor"
+    );
+    operator.may_end.cancel();
+    timeout(DEADLINE, operator.task)
+        .await
+        .expect("it should end")
+        .unwrap()
+        .expect("an orderly end");
+    let spec = leases.get("operator").await.unwrap().spec.unwrap();
+    assert_eq!(
+        spec.holder_identity.as_deref(),
+        Some(""),
+        "a successor may begin at once"
+    );
+}
+
+#[tokio::test]
+async fn a_loss_of_leadership_ends_the_work_and_the_process() {
+    let (client, namespace, leases) = stage().await;
+    let operator = lead(&client, &namespace, SHORT).await;
+    let change = json!({ "spec": { "holderIdentity": "usurper" } });
+    leases
+        .patch("operator", &PatchParams::default(), &Patch::Merge(&change))
+        .await
+        .unwrap();
+    timeout(DEADLINE, operator.asked_to_end.cancelled())
+        .await
+        .expect("the work should be asked to end");
+    // It never ends by itself here, and the process does all the same.
+    let result = timeout(DEADLINE, operator.task)
+        .await
+        .expect("it should end")
+        .unwrap();
+    assert!(
+        matches!(result, Err(run::Error::Lost(Lost::Taken { .. }))),
+        "got {result:?}"
     );
 }
