@@ -66,7 +66,8 @@ impl Credentials {
             ca,
         } = self;
         // The connection goes to the forwarded port; the certificate is checked against the Service's name.
-        let vault = Client::builder(names::address(VAULT_NAMESPACE, VAULT_CLUSTER))
+        let host = names::service_host(VAULT_NAMESPACE, VAULT_CLUSTER);
+        let vault = Client::builder(format!("https://{host}:{}", address.port()))
             .ca_pem(ca)
             .connect_to(address)
             .build()?;
