@@ -41,6 +41,9 @@ impl Secrets for Store {
     }
 }
 
+/// The longest delay after a failed read.
+const MOST_DELAY: Duration = Duration::from_secs(60);
+
 impl Store {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
@@ -60,7 +63,8 @@ impl Store {
             first_lease: Duration::ZERO,
             renew: false,
             at: now,
-            backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(60)),
+            // Asking for what is not there yet costs no more than the reads at the interval once it is there.
+            backoff: Backoff::new(Duration::from_millis(250), self.settings.interval.min(MOST_DELAY)),
         };
         self.entries.insert(query.clone(), entry);
         true
