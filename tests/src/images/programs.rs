@@ -1,11 +1,12 @@
 //! Builds the static programs that go into images.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
+use crate::cargo;
 use crate::process::tail_note;
 use crate::progress::Step;
 use crate::wait;
@@ -51,16 +52,14 @@ pub(super) fn pause() -> anyhow::Result<PathBuf> {
 /// One package at a time: built together, each would get the features that any of them asks for.
 pub(super) fn cargo_build(package: &str, profile: &str) -> anyhow::Result<PathBuf> {
     let target = host_triple()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo::command();
     command
         .args(["build", "--locked", "--package", package, "--bin", package])
         .args(["--profile", profile])
         .args(["--target", &target])
         // With an explicit target these flags do not reach build scripts and macros, which must stay dynamic.
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .current_dir(workspace());
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     run_to_end(package, command)?;
     Ok(target_folder().join(target).join(profile).join(package))
 }
@@ -110,14 +109,9 @@ fn parse_host(version: &str) -> Option<&str> {
     version.lines().find_map(|line| line.strip_prefix("host: "))
 }
 
-fn workspace() -> &'static Path {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap_or(tests)
-}
-
 fn target_folder() -> PathBuf {
     // Relative to the workspace, as cargo_build runs there.
-    workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+    cargo::workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 #[cfg(test)]
