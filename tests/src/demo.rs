@@ -28,6 +28,8 @@ const SYSTEM_NAMESPACE: &str = "vaultkeeper-system";
 /// The namespaces of examples/quickstart.yaml.
 const VAULT_NAMESPACE: &str = "vault";
 const SHOP_NAMESPACE: &str = "shop";
+/// The VaultCluster of examples/quickstart.yaml.
+const VAULT_CLUSTER: &str = "main";
 /// The file in the app's container that the quickstart's annotations ask for.
 const FILE: &str = "/vault/secrets/config";
 

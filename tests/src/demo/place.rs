@@ -174,8 +174,9 @@ fn ask_for_yes() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A namespace of the same name that is not the quickstart's may hold somebody's Vault.
-fn refuse_foreign_namespaces(place: &Place) -> anyhow::Result<()> {
+/// The quickstart's namespaces that are there. An error if one of their names is taken: it may hold somebody's Vault.
+pub(super) fn refuse_foreign_namespaces(place: &Place) -> anyhow::Result<Vec<&'static str>> {
+    let mut ours = Vec::new();
     for name in [VAULT_NAMESPACE, SHOP_NAMESPACE] {
         let text = helm::run(place.kubectl()?.args([
             "get",
@@ -190,8 +191,11 @@ fn refuse_foreign_namespaces(place: &Place) -> anyhow::Result<()> {
                  nothing was changed"
             );
         }
+        if !text.trim().is_empty() {
+            ours.push(name);
+        }
     }
-    Ok(())
+    Ok(ours)
 }
 
 /// Whether kubectl's answer shows a namespace without the quickstart's label. Empty: there is none.

@@ -14,12 +14,11 @@ use vaultkeeper_crds::names;
 use vaultkeeper_vault::{Client, SecretString};
 
 use super::place::Place;
-use super::{SHOP_NAMESPACE, VAULT_NAMESPACE};
+use super::{SHOP_NAMESPACE, VAULT_CLUSTER, VAULT_NAMESPACE};
 use crate::helm;
 use crate::wait;
 
 /// Names in examples/quickstart.yaml.
-const VAULT_CLUSTER: &str = "main";
 const SECRET: &str = "vault-approle";
 const PATH: &str = "secret/data/shop/config";
 

@@ -10,6 +10,7 @@
 mod chart;
 mod control_plane;
 mod crds;
+mod demo;
 mod docs;
 mod injector;
 mod leader;
