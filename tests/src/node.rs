@@ -7,6 +7,7 @@ mod proxy;
 pub mod sandbox;
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -120,13 +121,39 @@ pub fn check_machine() -> anyhow::Result<()> {
         bail!("a whole node needs root: namespaces, mounts and cgroups are made for it");
     }
     packages::check()?;
-    let filesystems = fs::read_to_string("/proc/filesystems").context("cannot read /proc/filesystems")?;
-    if !filesystems.lines().any(|line| line.ends_with("overlay")) {
-        bail!(
-            "a whole node needs the overlay file system, which this kernel does not offer (modprobe overlay)"
-        );
+    if !overlay_is_known()? {
+        load_overlay();
+        if !overlay_is_known()? {
+            bail!(
+                "a whole node needs the overlay file system, which this kernel does not offer (modprobe overlay)"
+            );
+        }
     }
     Ok(())
+}
+
+fn overlay_is_known() -> anyhow::Result<bool> {
+    let table = fs::read_to_string("/proc/filesystems").context("cannot read /proc/filesystems")?;
+    Ok(lists(&table, "overlay"))
+}
+
+/// Whether /proc/filesystems lists a file system.
+fn lists(table: &str, filesystem: &str) -> bool {
+    table
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some(filesystem))
+}
+
+/// On a fresh machine the module is not loaded yet. The kernel loads it when somebody mounts one: read-only, and in a
+/// mount namespace that ends at once. Whether that helped is seen in the table.
+fn load_overlay() {
+    let _ = Command::new("unshare")
+        .args(["--mount", "mount", "-t", "overlay", "testbed"])
+        .args(["-o", "lowerdir=/usr:/etc", "/mnt"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Waits for a condition as long as the process lives; its end is told at once, with the end of its log.
@@ -147,5 +174,20 @@ fn until_up(
             process.name(),
             process.log_tail(20)
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_found_by_its_whole_name_with_and_without_a_device() {
+        let table = "nodev\tsysfs\n\text4\nnodev\tfuse.overlay\n";
+        assert!(
+            lists(table, "sysfs") && lists(table, "ext4"),
+            "both are in {table:?}"
+        );
+        assert!(!lists(table, "overlay"), "fuse.overlay is another one");
     }
 }
