@@ -42,17 +42,7 @@ fn compile(server: Server, output: &Path, log: &Path) -> anyhow::Result<()> {
     let temporary = output.with_extension("tmp");
     remove_if_there(&temporary)?;
     fs::create_dir_all(&temporary).with_context(|| format!("cannot make {}", temporary.display()))?;
-    let mut go = Command::new("go")
-        .arg("build")
-        .args(cache::FLAGS)
-        .args(["-ldflags", &cache::ldflags(server)?, "-o"])
-        .arg(output)
-        .arg(server.package())
-        .current_dir(cache::module_folder(server))
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .env("GOTMPDIR", &temporary)
-        .env_remove("GOFLAGS")
+    let mut go = go_build(server, output, &temporary)?
         .stdin(Stdio::null())
         .stdout(log_file.try_clone()?)
         .stderr(log_file)
@@ -74,6 +64,23 @@ fn compile(server: Server, output: &Path, log: &Path) -> anyhow::Result<()> {
     );
     step.done();
     Ok(())
+}
+
+fn go_build(server: Server, output: &Path, temporary: &Path) -> anyhow::Result<Command> {
+    let mut go = Command::new("go");
+    go.arg("build")
+        .args(cache::FLAGS)
+        .args(["-ldflags", &cache::ldflags(server)?, "-o"])
+        .arg(output)
+        .arg(server.package())
+        .current_dir(cache::module_folder(server))
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        .env("GOTMPDIR", temporary)
+        // Not the user's. A main package of ours would be stamped with the state of the checkout, and git tells that to
+        // nobody but the checkout's owner.
+        .env("GOFLAGS", "-buildvcs=false");
+    Ok(go)
 }
 
 fn remove_if_there(folder: &Path) -> anyhow::Result<()> {
@@ -130,7 +137,23 @@ fn parse_go_version(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
+
+    #[test]
+    fn a_build_does_not_ask_git_about_the_checkout() {
+        for server in Server::ALL {
+            let go = go_build(server, Path::new("/out"), Path::new("/tmp")).unwrap();
+            let flags = go.get_envs().find(|(key, _)| *key == "GOFLAGS");
+            assert_eq!(
+                flags,
+                Some((OsStr::new("GOFLAGS"), Some(OsStr::new("-buildvcs=false")))),
+                "the flags from the environment for {}",
+                server.name()
+            );
+        }
+    }
 
     #[test]
     fn go_versions_of_all_shapes_are_compared_by_number() {
