@@ -247,6 +247,7 @@ pub struct ManagedTls {
     /// Further DNS names for the certificate, for clients outside the Kubernetes cluster.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(n, n.matches('^([*][.])?[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$'))").message("spec.tls.managed.extraDnsNames must be DNS names such as vault.example.com or *.example.com"))]
     pub extra_dns_names: Vec<String>,
 }
 
@@ -339,13 +340,16 @@ pub struct PodSettings {
     pub resources: Option<ResourceRequirements>,
 }
 
+/// What the API server takes as a quantity.
+const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+
 /// The schema of [`ResourceRequirements`] that people need; the full one would double the manifest.
 fn resources_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let quantities = |what: &str| {
         serde_json::json!({
             "type": "object",
             "description": what,
-            "additionalProperties": { "x-kubernetes-int-or-string": true },
+            "additionalProperties": { "x-kubernetes-int-or-string": true, "pattern": QUANTITY },
         })
     };
     schemars::json_schema!({

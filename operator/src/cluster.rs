@@ -9,6 +9,7 @@ mod execute;
 mod finalize;
 pub mod key_store;
 pub mod keys;
+mod mounts;
 pub mod plan;
 mod status;
 pub mod tls;
@@ -28,12 +29,14 @@ use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
 pub use error::Error;
+pub use execute::INIT_TIMEOUT;
 
 use crate::conditions;
 use crate::context::Context;
 use crate::members::{self, Member, Probe};
 use crate::metrics::ClusterNumbers;
 use crate::report::Reason;
+use crate::sessions::{self, Target};
 use execute::Scope;
 use keys::{KeyRecord, State};
 use plan::{Observed, Plan};
@@ -81,6 +84,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         record: pass.record.as_ref(),
         blocked: pass.plan.blocked.as_ref(),
         error: result.as_ref().err(),
+        observed: pass.observed,
         configured: pass.configured,
         raft: pass.raft.as_ref(),
     };
@@ -99,10 +103,14 @@ struct Pass {
     members: Vec<Member>,
     record: Option<KeyRecord>,
     plan: Plan,
+    /// Whether members and keys could be looked at; if not, what was known of them stays in the status.
+    observed: bool,
     configured: bool,
     raft: Option<(RaftConfiguration, AutopilotState)>,
 }
 
+/// An error of one part does not keep the others from their work: a spec that cannot be applied must not stop the
+/// unsealing of members that run.
 async fn run(
     ctx: &Context,
     cluster: &VaultCluster,
@@ -115,24 +123,38 @@ async fn run(
         replicas,
         ..
     } = validated;
-    let ca = tls_store::ensure_ca(ctx, validated).await?;
-    let leaf = tls_store::current_or_new_leaf(ctx, validated, &ca).await?;
-    let objects = Box::new(build::build(validated, &ca.certificate, &leaf));
-    Box::pin(apply::apply(ctx, validated, &objects)).await?;
-
+    let (ca, applied) = match tls_store::ensure_ca(ctx, validated).await {
+        Ok(ca) => {
+            let applied = Box::pin(build_and_apply(ctx, validated, &ca)).await;
+            (ca.certificate, applied)
+        }
+        Err(Error::CaLost {
+            secret,
+            certificates,
+            certificate,
+        }) => (
+            certificate.clone(),
+            Err(Error::CaLost {
+                secret,
+                certificates,
+                certificate,
+            }),
+        ),
+        Err(error) => return Err(error),
+    };
     pass.record = key_store::get(ctx, namespace, name).await?;
-    pass.members = members::observe(ctx, namespace, name, *replicas, &ca.certificate)
+    pass.members = members::observe(ctx, namespace, name, *replicas, &ca)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
     if pass.members.iter().all(|m| m.probe == Probe::Pending) {
         // Perhaps somebody deleted or scaled down the StatefulSet: the next pass applies everything again.
         ctx.recent.forget(&format!("{}/apply/", validated.uid));
     }
-    let settled = pass
+    let initialized = pass
         .record
         .as_ref()
         .is_some_and(|r| r.state == State::Initialized);
-    let first_volume = if settled {
+    let first_volume = if initialized {
         None
     } else {
         first_volume(ctx, validated).await?
@@ -147,6 +169,7 @@ async fn run(
         first_volume: first_volume.as_deref(),
         release,
     });
+    pass.observed = true;
     let reference = cluster.object_ref(&());
     let scope = Scope {
         ctx,
@@ -155,19 +178,27 @@ async fn run(
         members: &pass.members,
         record: pass.record.as_ref(),
     };
-    let again = execute::execute_all(&scope, &pass.plan.steps).await?;
+    let executed = execute::execute_all(&scope, &pass.plan.steps).await;
+    if pass.plan.steps.contains(&plan::Step::Configure) {
+        pass.configured = executed.is_ok();
+        pass.raft = observe_raft(ctx, validated).await;
+    }
+    let again = executed?;
     if let Some(reason) = release
-        && settled
+        && initialized
+        && pass.plan.blocked.is_none()
     {
         let note = format!("released by annotation: {reason}");
         scope.event(Reason::SealReleased, "", &note).await;
         drop_release(ctx, cluster).await?;
     }
-    pass.configured = pass.plan.steps.contains(&plan::Step::Configure);
-    if pass.configured {
-        pass.raft = observe_raft(ctx, validated).await;
-    }
-    Ok(again)
+    applied.map(|()| again)
+}
+
+async fn build_and_apply(ctx: &Context, cluster: &Validated, ca: &tls::Issued) -> Result<(), Error> {
+    let leaf = tls_store::current_or_new_leaf(ctx, cluster, ca).await?;
+    let objects = Box::new(build::build(cluster, &ca.certificate, &leaf));
+    apply::apply(ctx, cluster, &objects).await
 }
 
 async fn first_volume(ctx: &Context, cluster: &Validated) -> Result<Option<String>, Error> {
@@ -191,11 +222,7 @@ async fn drop_release(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error
 
 /// Raft's members and autopilot's judgement. Missing numbers are no failure of the pass.
 async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfiguration, AutopilotState)> {
-    let client = ctx
-        .sessions
-        .active(ctx, &configure::reference(cluster))
-        .await
-        .ok()?;
+    let client = ctx.sessions.active(ctx, &Target::from(cluster)).await.ok()?;
     let asked = async {
         Ok::<_, vaultkeeper_vault::Error>((
             client.raft_configuration().await?,
@@ -206,7 +233,9 @@ async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfigu
         Ok(raft) => Some(raft),
         Err(error) => {
             tracing::debug!(%error, "Raft's state is not known in this pass");
-            ctx.sessions.forget(&cluster.uid).await;
+            if sessions::is_spoilt_by(&error) {
+                ctx.sessions.forget(&cluster.uid).await;
+            }
             None
         }
     }
@@ -259,15 +288,13 @@ fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultCluste
     ctx.metrics.cluster(&cluster.namespace, &cluster.name, numbers);
 }
 
-/// When to try again after an error: soon, since most are about members that come up; the queue spreads them.
-pub fn error_policy(_cluster: Arc<VaultCluster>, error: &Error, _ctx: Arc<Context>) -> Action {
+/// The longest pause after an error: members come and go, and a restarted one is to be unsealed soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// When to try again after an error. `pause` grows with each failure in a row.
+pub fn error_policy(error: &Error, pause: Duration) -> Action {
     match error {
         Error::Outdated { .. } | Error::Abandoned => Action::requeue(SOON),
-        Error::NotOurs { .. }
-        | Error::WrongShares { .. }
-        | Error::MountDiffers { .. }
-        | Error::Keys(_)
-        | Error::Incomplete { .. } => Action::requeue(Duration::from_secs(30)),
-        _ => Action::requeue(Duration::from_secs(1)),
+        _ => Action::requeue(pause.min(LONGEST_PAUSE)),
     }
 }

@@ -88,7 +88,7 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
                     object,
                     driver,
                     cluster::reconcile,
-                    |cluster, error, ctx, _| cluster::error_policy(cluster, error, ctx),
+                    |_, error, _, pause| cluster::error_policy(error, pause),
                 )
             },
             |_, failed: &Failed, _| failed.0.clone(),

@@ -29,6 +29,7 @@ use vaultkeeper_vault::Client;
 use crate::backoff::spread;
 use crate::context::Context;
 use crate::report::Reason;
+use crate::sessions::Target;
 pub use error::Error;
 use status::{Outcome, Progress};
 use validate::Validated;
@@ -185,7 +186,7 @@ async fn provide(
 
 async fn session(ctx: &Context, cluster: &VaultCluster) -> Result<Client, Error> {
     ctx.sessions
-        .active(ctx, cluster)
+        .active(ctx, &Target::from(cluster))
         .await
         .map_err(|e| Error::Session(Box::new(e)))
 }

@@ -12,9 +12,11 @@ use tokio::time::Instant;
 use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_vault::{Client, SecretString};
 
+use crate::cluster::validate::Validated;
 use crate::cluster::{key_store, keys::State, tls_store};
 use crate::connect::Node;
 use crate::context::Context;
+use crate::controllers::chain;
 use crate::members::{self, Probe};
 
 /// Name of the operator's policy and of its role on the Kubernetes auth method.
@@ -48,6 +50,14 @@ pub enum SessionError {
     /// No client could be built.
     #[error("failed to build a client for the active member")]
     Build(#[from] vaultkeeper_vault::BuildError),
+    /// A login failed a moment ago, for somebody else who asked.
+    #[error("{text}")]
+    Lately {
+        /// Its reason.
+        reason: &'static str,
+        /// Its words.
+        text: String,
+    },
     /// Vault refused or did not answer.
     #[error("failed to log in with the operator's own ServiceAccount")]
     Login(#[source] vaultkeeper_vault::Error),
@@ -62,7 +72,43 @@ impl SessionError {
             Self::Kubernetes { .. } => "KubernetesError",
             Self::Store(_) => "KeySecretUnreadable",
             Self::Build(_) => "ClientError",
+            Self::Lately { reason, .. } => reason,
             Self::Login(error) => error.reason(),
+        }
+    }
+}
+
+/// Which cluster to log in to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// UID of the VaultCluster.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Number of its members.
+    pub replicas: u32,
+}
+
+impl From<&VaultCluster> for Target {
+    fn from(cluster: &VaultCluster) -> Self {
+        Self {
+            uid: cluster.uid().unwrap_or_default(),
+            namespace: cluster.namespace().unwrap_or_default(),
+            name: cluster.name_any(),
+            replicas: u32::try_from(cluster.spec.replicas).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&Validated> for Target {
+    fn from(cluster: &Validated) -> Self {
+        Self {
+            uid: cluster.uid.clone(),
+            namespace: cluster.namespace.clone(),
+            name: cluster.name.clone(),
+            replicas: cluster.replicas,
         }
     }
 }
@@ -73,53 +119,100 @@ struct Session {
     replace_at: Instant,
 }
 
+/// The last login, or why the last attempt failed.
+#[derive(Default)]
+struct Slot {
+    session: Option<Session>,
+    failed: Option<(Instant, &'static str, String)>,
+}
+
+/// How long a failed login speaks for all who wait: each would otherwise wait for a failure of its own, in turn.
+const FAILURE_HOLDS: Duration = Duration::from_secs(2);
+
 /// Logins by the UID of the VaultCluster.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Session>>>>>);
+pub struct Sessions(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Slot>>>>);
 
 impl Sessions {
-    fn slot(&self, uid: &str) -> Arc<tokio::sync::Mutex<Option<Session>>> {
+    fn slot(&self, uid: &str) -> Arc<tokio::sync::Mutex<Slot>> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slots.entry(uid.to_owned()).or_default().clone()
     }
 
     /// A client of the active member with the operator's own token. Logs in where needed: once, however many ask.
-    pub async fn active(&self, ctx: &Context, cluster: &VaultCluster) -> Result<Client, SessionError> {
-        let slot = self.slot(&cluster.uid().unwrap_or_default());
+    pub async fn active(&self, ctx: &Context, target: &Target) -> Result<Client, SessionError> {
+        let slot = self.slot(&target.uid);
         let mut slot = slot.lock().await;
-        if let Some(session) = slot.as_ref().filter(|s| Instant::now() < s.replace_at) {
+        if let Some(session) = slot.session.as_ref().filter(|s| Instant::now() < s.replace_at) {
             return Ok(session.client.clone());
         }
-        let (node, identity) = locate(ctx, cluster).await?;
-        let session = log_in(ctx, &node, &identity).await?;
-        *slot = Some(session.clone());
-        Ok(session.client)
+        if let Some((at, reason, text)) = &slot.failed
+            && at.elapsed() < FAILURE_HOLDS
+        {
+            return Err(SessionError::Lately {
+                reason,
+                text: text.clone(),
+            });
+        }
+        match renew(ctx, target).await {
+            Ok(session) => {
+                *slot = Slot {
+                    session: Some(session.clone()),
+                    failed: None,
+                };
+                Ok(session.client)
+            }
+            Err(error) => {
+                // "Not set up yet" costs nothing to find out, and ends at any moment.
+                if !matches!(error, SessionError::NotReady) {
+                    slot.failed = Some((Instant::now(), error.reason(), chain(&error)));
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Drops a session that was denied or whose member is gone.
     pub async fn forget(&self, uid: &str) {
-        *self.slot(uid).lock().await = None;
+        *self.slot(uid).lock().await = Slot::default();
     }
 }
 
+/// Whether a failed call may be the fault of the session: its token, or the member that it leads to.
+pub fn is_spoilt_by(error: &vaultkeeper_vault::Error) -> bool {
+    use vaultkeeper_vault::Error as Vault;
+    !matches!(
+        error,
+        Vault::NotFound { .. } | Vault::BadRequest { .. } | Vault::Unsupported { .. }
+    )
+}
+
+async fn renew(ctx: &Context, target: &Target) -> Result<Session, SessionError> {
+    let (node, identity) = locate(ctx, target).await?;
+    log_in(ctx, &node, &identity).await
+}
+
 /// The active member, and what the operator's login at this cluster is bound to.
-async fn locate(ctx: &Context, cluster: &VaultCluster) -> Result<(Node, String), SessionError> {
-    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let record = key_store::get(ctx, &namespace, &name).await.map_err(Box::new)?;
+async fn locate(ctx: &Context, target: &Target) -> Result<(Node, String), SessionError> {
+    let Target {
+        uid: _,
+        namespace,
+        name,
+        replicas,
+    } = target;
+    let record = key_store::get(ctx, namespace, name).await.map_err(Box::new)?;
     let record = record
         .filter(|r| r.state == State::Initialized && r.root_token.is_none())
         .ok_or(SessionError::NotReady)?;
-    let ca = tls_store::ca_certificate(ctx, &namespace, &name)
+    let ca = tls_store::ca_certificate(ctx, namespace, name)
         .await
-        .map_err(Box::new)?
-        .ok_or(SessionError::NotReady)?;
-    let replicas = u32::try_from(cluster.spec.replicas).unwrap_or_default();
-    let members = members::observe(ctx, &namespace, &name, replicas, &ca)
-        .await
-        .map_err(|source| SessionError::Kubernetes {
-            step: "list the members' pods",
-            source: Box::new(source),
-        })?;
+        .map_err(Box::new)?;
+    let ca = ca.ok_or(SessionError::NotReady)?;
+    let members = members::observe(ctx, namespace, name, *replicas, &ca).await;
+    let members = members.map_err(|source| SessionError::Kubernetes {
+        step: "list the members' pods",
+        source: Box::new(source),
+    })?;
     let words: Vec<String> = members
         .iter()
         .map(|m| format!("{} is {}", m.name, m.probe.word()))
@@ -128,10 +221,8 @@ async fn locate(ctx: &Context, cluster: &VaultCluster) -> Result<(Node, String),
         .into_iter()
         .find(|m| m.probe == Probe::Active)
         .and_then(|m| m.node);
-    Ok((
-        active.ok_or_else(|| SessionError::NoActive(words.join(", ")))?,
-        record.identity,
-    ))
+    let active = active.ok_or_else(|| SessionError::NoActive(words.join(", ")))?;
+    Ok((active, record.identity))
 }
 
 /// Logs in with a fresh ServiceAccount token that is worth nothing at any other cluster.

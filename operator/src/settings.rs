@@ -81,7 +81,7 @@ mod tests {
         let settings =
             Settings::try_parse_from(["operator", "--namespace", "ns", "--identity", "pod"]).unwrap();
         assert!(
-            settings.shutdown_grace() >= Duration::from_secs(150),
+            settings.shutdown_grace() > crate::cluster::INIT_TIMEOUT,
             "the client waits 150 s for sys/init: {:?}",
             settings.shutdown_grace()
         );

@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use kube::ResourceExt;
 use tokio::time::Instant;
-use vaultkeeper_crds::cluster::{Configuration, Distribution};
-use vaultkeeper_crds::{VaultCluster, names};
+use vaultkeeper_crds::cluster::Distribution;
+use vaultkeeper_crds::names;
 use vaultkeeper_vault::auth::kubernetes;
 use vaultkeeper_vault::auth::params::TokenParams;
 use vaultkeeper_vault::sys::audit::AuditDevice;
-use vaultkeeper_vault::sys::mounts::{MountInfo, MountRequest};
 use vaultkeeper_vault::{Client, SecretString};
 
 use super::error::Error;
 use super::execute::Scope;
+use super::mounts;
 use super::validate::Validated;
 use crate::context::KubernetesAuthEnvironment;
-use crate::sessions::OPERATOR_ROLE;
+use crate::sessions::{self, OPERATOR_ROLE, Target};
 
 /// How often the configuration is read back.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -68,7 +67,8 @@ pub(crate) fn needed_paths() -> Vec<String> {
     .into()
 }
 
-/// Everything, with the root token: audit first, so that all that follows is in the log.
+/// What the operator needs to log in by itself, with the root token, and nothing that a typing error in the spec could
+/// stop: the declared configuration comes later. Audit first, so that all that follows is in the log.
 pub(crate) async fn as_root(
     scope: &Scope<'_>,
     root: &Client,
@@ -76,7 +76,7 @@ pub(crate) async fn as_root(
     identity: &str,
 ) -> Result<(), Error> {
     audit(scope.cluster, root, member).await?;
-    mounts(scope.cluster, root, member).await?;
+    mounts::own(root, member).await?;
     let step = |e| Error::vault("configure the Kubernetes auth method", member, e);
     let auth = root.kubernetes(names::KUBERNETES_AUTH_PATH);
     let (config, reviewer) = auth_config(&scope.ctx.auth_environment);
@@ -98,48 +98,28 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
     {
         return Ok(());
     }
-    let object = reference(scope.cluster);
+    let target = Target::from(scope.cluster);
     let client = scope
         .ctx
         .sessions
-        .active(scope.ctx, &object)
+        .active(scope.ctx, &target)
         .await
         .map_err(Box::new)?;
     let result = async {
         own_policy(&client, client.node()).await?;
         audit(scope.cluster, &client, client.node()).await?;
-        mounts(scope.cluster, &client, client.node()).await
+        mounts::own(&client, client.node()).await?;
+        mounts::declared(&scope.cluster.configuration, &client, client.node()).await
     }
     .await;
-    if result.is_err() {
-        scope.ctx.sessions.forget(&object.uid().unwrap_or_default()).await;
+    if let Err(Error::Vault { source, .. } | Error::Mount { source, .. }) = &result
+        && sessions::is_spoilt_by(source)
+    {
+        scope.ctx.sessions.forget(&target.uid).await;
     }
     result?;
     scope.ctx.recent.mark(key, hasher.finish(), Instant::now());
     Ok(())
-}
-
-/// The parts of the object that a session needs.
-pub(crate) fn reference(cluster: &Validated) -> VaultCluster {
-    let spec = vaultkeeper_crds::VaultClusterSpec {
-        distribution: cluster.distribution,
-        version: String::new(),
-        image: None,
-        replicas: i32::try_from(cluster.replicas).unwrap_or_default(),
-        profile: cluster.profile,
-        paused: false,
-        deletion_policy: cluster.deletion_policy,
-        storage: vaultkeeper_crds::cluster::Storage::default(),
-        seal: vaultkeeper_crds::cluster::Seal::default(),
-        tls: vaultkeeper_crds::cluster::Tls::default(),
-        configuration: Configuration::default(),
-        access: Vec::new(),
-        pod: vaultkeeper_crds::cluster::PodSettings::default(),
-    };
-    let mut object = VaultCluster::new(&cluster.name, spec);
-    object.metadata.namespace = Some(cluster.namespace.clone());
-    object.metadata.uid = Some(cluster.uid.clone());
-    object
 }
 
 async fn own_policy(client: &Client, member: &str) -> Result<(), Error> {
@@ -183,95 +163,6 @@ async fn audit(cluster: &Validated, client: &Client, member: &str) -> Result<(),
         .enable_audit_device(AUDIT_PATH, &device)
         .await
         .map_err(step)
-}
-
-/// One mount that is to be there.
-struct Wanted<'a> {
-    field: &'static str,
-    path: &'a str,
-    kind: &'a str,
-    description: &'a str,
-    options: BTreeMap<String, String>,
-}
-
-async fn mounts(cluster: &Validated, client: &Client, member: &str) -> Result<(), Error> {
-    let declared = &cluster.configuration;
-    let step = |e| Error::vault("enable an auth method", member, e);
-    let found = client.auth_methods().await.map_err(step)?;
-    let own = [
-        Wanted {
-            field: "the operator",
-            path: names::KUBERNETES_AUTH_PATH,
-            kind: "kubernetes",
-            description: "ServiceAccounts of this Kubernetes cluster",
-            options: BTreeMap::new(),
-        },
-        Wanted {
-            field: "the operator",
-            path: names::APPROLE_AUTH_PATH,
-            kind: "approle",
-            description: "VaultRoles",
-            options: BTreeMap::new(),
-        },
-    ];
-    let further = declared.auth_methods.iter().map(|m| Wanted {
-        field: "spec.configuration.authMethods",
-        path: &m.path,
-        kind: &m.type_,
-        description: &m.description,
-        options: BTreeMap::new(),
-    });
-    for wanted in own.into_iter().chain(further) {
-        if is_missing(&found, &wanted)? {
-            client
-                .enable_auth_method(wanted.path, &request(&wanted))
-                .await
-                .map_err(step)?;
-        }
-    }
-    let step = |e| Error::vault("mount a secrets engine", member, e);
-    let found = client.mounts().await.map_err(step)?;
-    for engine in &declared.secrets_engines {
-        let wanted = Wanted {
-            field: "spec.configuration.secretsEngines",
-            path: &engine.path,
-            kind: &engine.type_,
-            description: &engine.description,
-            options: engine.options.clone(),
-        };
-        if is_missing(&found, &wanted)? {
-            client
-                .enable_mount(wanted.path, &request(&wanted))
-                .await
-                .map_err(step)?;
-        }
-    }
-    Ok(())
-}
-
-fn is_missing(found: &BTreeMap<String, MountInfo>, wanted: &Wanted<'_>) -> Result<bool, Error> {
-    match found
-        .get(&format!("{}/", wanted.path))
-        .or_else(|| found.get(wanted.path))
-    {
-        None => Ok(true),
-        Some(mount) if mount.kind == wanted.kind => Ok(false),
-        Some(mount) => Err(Error::MountDiffers {
-            field: wanted.field,
-            path: wanted.path.to_owned(),
-            found: mount.kind.clone(),
-            wanted: wanted.kind.to_owned(),
-        }),
-    }
-}
-
-fn request(wanted: &Wanted<'_>) -> MountRequest {
-    MountRequest {
-        kind: wanted.kind.to_owned(),
-        description: wanted.description.to_owned(),
-        options: wanted.options.clone(),
-        ..MountRequest::default()
-    }
 }
 
 fn auth_config(environment: &KubernetesAuthEnvironment) -> (kubernetes::Config, Option<&SecretString>) {
@@ -324,31 +215,5 @@ mod tests {
         for path in ["secret/", "path \"*\"", "sys/raw", "auth/token/create"] {
             assert!(!OPERATOR_POLICY.contains(path), "the policy must not name {path}");
         }
-    }
-
-    #[test]
-    fn a_mount_of_another_type_is_never_replaced() {
-        let mut info = BTreeMap::new();
-        info.insert(
-            "secret/".to_owned(),
-            MountInfo {
-                kind: "pki".to_owned(),
-                ..MountInfo::default()
-            },
-        );
-        let wanted = |kind| Wanted {
-            field: "f",
-            path: "secret",
-            kind,
-            description: "",
-            options: BTreeMap::new(),
-        };
-        assert!(matches!(
-            is_missing(&info, &wanted("kv")),
-            Err(Error::MountDiffers { .. })
-        ));
-        assert!(matches!(is_missing(&info, &wanted("pki")), Ok(false)));
-        info.clear();
-        assert!(matches!(is_missing(&info, &wanted("kv")), Ok(true)));
     }
 }

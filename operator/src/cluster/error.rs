@@ -65,7 +65,7 @@ pub enum Error {
     Session(#[from] Box<SessionError>),
     /// The stored shares do not open a member.
     #[error(
-        "the stored shares do not unseal {member}: somebody rekeyed this Vault, or its volume belongs to another cluster. Store the right shares in Secret {secret}"
+        "the shares in Secret {secret} do not unseal {member}: either its volume belongs to another cluster, or somebody rekeyed this Vault elsewhere. Keep the Secret as it is and find out which"
     )]
     WrongShares {
         /// The member's pod.
@@ -104,13 +104,38 @@ pub enum Error {
     )]
     MountDiffers {
         /// Field of the spec.
-        field: &'static str,
+        field: String,
         /// Path of the mount.
         path: String,
         /// Its type in Vault.
         found: String,
         /// Its type in the spec.
         wanted: String,
+    },
+    /// Vault does not mount what the spec declares.
+    #[error("failed to mount {path} with type {kind}: correct {field}")]
+    Mount {
+        /// Field of the spec.
+        field: String,
+        /// Path of the mount.
+        path: String,
+        /// Its type in the spec.
+        kind: String,
+        /// What Vault said.
+        #[source]
+        source: Box<vaultkeeper_vault::Error>,
+    },
+    /// The CA Secret is gone while its certificates are in use.
+    #[error(
+        "Secret {secret} is gone, but members and clients still use certificates of that CA: restore it from a backup. To begin with a new CA instead, delete Secret {certificates} and then each pod"
+    )]
+    CaLost {
+        /// Name of the CA Secret.
+        secret: String,
+        /// Name of the Secret with the members' certificate.
+        certificates: String,
+        /// The certificate of the CA, as the members have it.
+        certificate: String,
     },
     /// Something could not be encoded.
     #[error("failed to encode a request")]
@@ -146,7 +171,8 @@ impl Error {
             Self::NotOurs { .. } => "NameTaken",
             Self::Keys(_) | Self::Incomplete { .. } => "KeySecretUnreadable",
             Self::Tls(_) => "CertificateError",
-            Self::Vault { source, .. } => source.reason(),
+            Self::Vault { source, .. } | Self::Mount { source, .. } => source.reason(),
+            Self::CaLost { .. } => "CaLost",
             Self::Build(_) => "ClientError",
             Self::Session(source) => source.reason(),
             Self::WrongShares { .. } => "WrongShares",

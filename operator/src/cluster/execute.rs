@@ -19,11 +19,11 @@ use super::plan::Step;
 use super::validate::Validated;
 use super::{bootstrap, configure};
 use crate::context::Context;
-use crate::members::Member;
+use crate::members::{Member, Probe};
 use crate::report::Reason;
 
 /// `sys/init` takes 5 to 9 s on an idle machine; giving up early would lose the shares.
-const INIT_TIMEOUT: Duration = Duration::from_secs(180);
+pub const INIT_TIMEOUT: Duration = Duration::from_secs(150);
 /// The last share makes a joining member fetch its data.
 const UNSEAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long shares that were sent may take to show.
@@ -210,6 +210,14 @@ async fn unseal(scope: &Scope<'_>, record: &KeyRecord, member: &Member) -> Resul
     );
     if scope.ctx.recent.is_fresh(&key, 0, UNSEAL_SETTLES, Instant::now()) {
         return Ok(());
+    }
+    if matches!(member.probe, Probe::Sealed { progress: 1.. }) {
+        // Shares of somebody else, or of an operator that died: one wrong among them would spoil the right ones.
+        client
+            .on_this_node()
+            .reset_unseal()
+            .await
+            .map_err(|e| Error::vault("reset the unsealing", &member.name, e))?;
     }
     for share in record.shares.iter().take(record.threshold) {
         let status = client

@@ -27,6 +27,8 @@ pub(crate) struct Facts<'a> {
     pub blocked: Option<&'a Blocked>,
     /// The error of this pass.
     pub error: Option<&'a Error>,
+    /// Whether members and keys could be looked at in this pass.
+    pub observed: bool,
     /// Whether the declared configuration is in place.
     pub configured: bool,
     /// Raft's members, when the active member could be asked.
@@ -42,6 +44,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         record,
         blocked,
         error,
+        observed,
         configured,
         raft,
     } = facts;
@@ -49,6 +52,9 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     let serving = members.iter().filter(|m| m.probe.serves()).count();
     let active = members.iter().find(|m| m.probe == Probe::Active);
     let initialized = record.is_some_and(|r| r.state == State::Initialized);
+    let set_up = record.is_some_and(|r| r.state == State::Initialized && r.root_token.is_none());
+    let failed = error.map(|e| (e.reason(), e.chain()));
+    let stuck = blocked.map(|b| (b.reason, b.message.clone()));
 
     let mut list = old.conditions.clone();
     let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
@@ -63,8 +69,36 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         );
     };
     set(conditions::ACCEPTED, true, "Valid", "the spec can work");
-    let failed = error.map(|e| (e.reason(), e.chain()));
-    let stuck = blocked.map(|b| (b.reason, b.message.clone()));
+    // What fails in a pass is said here; whether the cluster serves is judged by what its members answer.
+    match &failed {
+        Some((reason, message)) => set("Configured", false, reason, message),
+        None if *configured => {
+            set(
+                "Configured",
+                true,
+                "InPlace",
+                "the declared configuration is in place and no root token is left",
+            );
+        }
+        None => set("Configured", false, "Waiting", "waiting for an active member"),
+    }
+    if !observed {
+        let mut status = old;
+        if conditions::get(&list, "Available").is_none() {
+            let (reason, message) = failed.unwrap_or(("Waiting", "not looked at yet".to_owned()));
+            conditions::set(
+                &mut list,
+                "Available",
+                Status::False,
+                reason,
+                &message,
+                generation,
+                now,
+            );
+        }
+        status.conditions = list;
+        return status;
+    }
     if initialized {
         set(
             "Initialized",
@@ -73,63 +107,46 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             "initialised, and the unseal shares are stored",
         );
     } else {
-        let (reason, message) = stuck
-            .clone()
-            .or(failed.clone())
-            .unwrap_or(("Waiting", "waiting for the first member to answer".to_owned()));
+        let waits = (
+            "Waiting",
+            "waiting for every member to answer that it is empty".to_owned(),
+        );
+        let (reason, message) = stuck.clone().or(failed.clone()).unwrap_or(waits);
         set("Initialized", false, reason, &message);
     }
-    let sealed: Vec<String> = members
+    let others: Vec<String> = members
         .iter()
         .filter(|m| !m.probe.serves())
         .map(|m| format!("{} is {}", m.name, m.probe.word()))
         .collect();
+    let others = others.join(", ");
     let all_serve = serving == wanted && wanted > 0;
-    set(
-        "Unsealed",
-        all_serve,
-        if all_serve { "AllMembers" } else { "SomeMembers" },
-        &if all_serve {
-            "every member serves".to_owned()
-        } else {
-            sealed.join(", ")
-        },
-    );
-    let in_place = *configured
-        || (raft.is_some() && conditions::is_true(&old.conditions, "Configured") && error.is_none());
-    match &failed {
-        Some((reason, message)) if !in_place => set("Configured", false, reason, message),
-        _ if in_place => set(
-            "Configured",
-            true,
-            "InPlace",
-            "the declared configuration is in place and no root token is left",
-        ),
-        _ => set("Configured", false, "Waiting", "waiting for an active member"),
+    if all_serve {
+        set("Unsealed", true, "AllMembers", "every member serves");
+    } else {
+        set("Unsealed", false, "SomeMembers", &others);
     }
-    let (available, reason, message) = match (active, in_place) {
-        (Some(leader), true) if all_serve => (
-            true,
-            "AllMembersServe",
-            format!("{} is active, {serving} of {wanted} members serve", leader.name),
-        ),
-        (Some(leader), true) => (
-            true,
-            "Degraded",
-            format!(
-                "{} is active, {serving} of {wanted} members serve: {}",
-                leader.name,
-                sealed.join(", ")
-            ),
-        ),
-        _ => {
+    // At first it is not available before the configuration was tried, so that who waits finds its engines.
+    let tried = *configured || failed.is_some() || conditions::is_true(&old.conditions, "Available");
+    match active.filter(|_| set_up && tried && stuck.is_none()) {
+        Some(leader) if all_serve => {
+            let message = format!("{} is active, {serving} of {wanted} members serve", leader.name);
+            set("Available", true, "AllMembersServe", &message);
+        }
+        Some(leader) => {
+            let message = format!(
+                "{} is active, {serving} of {wanted} members serve: {others}",
+                leader.name
+            );
+            set("Available", true, "Degraded", &message);
+        }
+        None => {
             let (reason, message) = stuck
                 .or(failed)
-                .unwrap_or_else(|| waiting(initialized, active.is_some(), &sealed));
-            (false, reason, message)
+                .unwrap_or_else(|| waiting(initialized, active.is_some(), &others));
+            set("Available", false, reason, &message);
         }
-    };
-    set("Available", available, reason, &message);
+    }
 
     let latched: Vec<&str> = record
         .map(|r| r.seals.latched.iter().map(String::as_str).collect())
@@ -183,16 +200,13 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     }
 }
 
-fn waiting(initialized: bool, active: bool, sealed: &[String]) -> (&'static str, String) {
+fn waiting(initialized: bool, active: bool, others: &str) -> (&'static str, String) {
     match (initialized, active) {
         (false, _) => (
             "Initializing",
-            format!("waiting for the first member: {}", sealed.join(", ")),
+            format!("waiting for every member to be up and empty: {others}"),
         ),
-        (true, false) => (
-            "NoActiveMember",
-            format!("no member is active: {}", sealed.join(", ")),
-        ),
+        (true, false) => ("NoActiveMember", format!("no member is active: {others}")),
         (true, true) => ("Configuring", "the configuration is being written".to_owned()),
     }
 }
@@ -266,4 +280,112 @@ pub(crate) fn reason_of(status: &VaultClusterStatus, type_: &str) -> String {
     found
         .map(|c| format!("{}: {}", c.reason, c.message))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::SealRecord;
+    use super::super::validate::tests::cluster;
+    use super::*;
+
+    fn member(ordinal: u32, probe: Probe) -> Member {
+        Member {
+            name: format!("main-{ordinal}"),
+            ordinal,
+            node: None,
+            container: None,
+            version: None,
+            cluster_id: None,
+            probe,
+        }
+    }
+
+    fn record() -> KeyRecord {
+        KeyRecord {
+            state: State::Initialized,
+            attempt: String::new(),
+            identity: String::new(),
+            wiping_volume: None,
+            shares: Vec::new(),
+            threshold: 1,
+            root_token: None,
+            seals: SealRecord::default(),
+            resource_version: String::new(),
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_000_000).unwrap()
+    }
+
+    fn of<'a>(status: &'a VaultClusterStatus, type_: &str) -> (&'a str, &'a str) {
+        let condition = conditions::get(&status.conditions, type_).expect("the condition is there");
+        (&condition.status, &condition.reason)
+    }
+
+    #[test]
+    fn an_error_in_the_configuration_does_not_make_a_serving_cluster_unavailable() {
+        let members = [
+            member(0, Probe::Active),
+            member(1, Probe::Standby),
+            member(2, Probe::Sealed { progress: 0 }),
+        ];
+        let record = record();
+        let error = Error::NotOurs {
+            kind: "Service",
+            name: "main".to_owned(),
+        };
+        let facts = Facts {
+            members: &members,
+            record: Some(&record),
+            error: Some(&error),
+            observed: true,
+            ..Facts::default()
+        };
+        let status = compute(&cluster(""), &facts, now());
+        assert_eq!(of(&status, "Available"), ("True", "Degraded"));
+        assert_eq!(of(&status, "Configured"), ("False", "NameTaken"));
+        assert_eq!(status.members_ready.as_deref(), Some("2/3"));
+    }
+
+    #[test]
+    fn a_pass_that_saw_nothing_keeps_what_was_known() {
+        let mut object = cluster("");
+        let members = [member(0, Probe::Active)];
+        let record = record();
+        let facts = Facts {
+            members: &members,
+            record: Some(&record),
+            configured: true,
+            observed: true,
+            ..Facts::default()
+        };
+        object.status = Some(compute(&object, &facts, now()));
+        let error = Error::Random;
+        let blind = Facts {
+            error: Some(&error),
+            ..Facts::default()
+        };
+        let status = compute(&object, &blind, now());
+        assert_eq!(of(&status, "Available"), ("True", "AllMembersServe"));
+        assert_eq!(
+            status.members_ready.as_deref(),
+            Some("1/1"),
+            "rows of members stay"
+        );
+    }
+
+    #[test]
+    fn a_cluster_with_a_root_token_at_rest_is_not_available() {
+        let members = [member(0, Probe::Active)];
+        let mut record = record();
+        record.root_token = Some("root".to_owned().into());
+        let facts = Facts {
+            members: &members,
+            record: Some(&record),
+            observed: true,
+            ..Facts::default()
+        };
+        assert_eq!(of(&compute(&cluster(""), &facts, now()), "Available").0, "False");
+    }
 }

@@ -58,6 +58,18 @@ pub async fn ensure_ca(ctx: &Context, cluster: &Validated) -> Result<Issued, Err
     if let Some(secret) = api.get_opt(&name).await.map_err(step)? {
         return issued(&secret, names::CA_KEY, CA_KEY_KEY);
     }
+    // Not there: a new one may only be made where no member and no client trusts an old one.
+    let certificates = names::tls_secret(&cluster.name);
+    let in_use: Api<Secret> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
+    let found = in_use.get_opt(&certificates).await;
+    let found = found.map_err(|e| Error::kubernetes("read the certificate Secret", e))?;
+    if let Some(certificate) = found.as_ref().and_then(|s| text(s, names::CA_KEY)) {
+        return Err(Error::CaLost {
+            secret: name,
+            certificates,
+            certificate,
+        });
+    }
     let ca = tls::new_ca(&cluster.namespace, &cluster.name, year())?;
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let secret = Secret {
@@ -103,7 +115,11 @@ pub async fn current_or_new_leaf(ctx: &Context, cluster: &Validated, ca: &Issued
         let same_ca = text(&secret, names::CA_KEY).is_some_and(|c| c == ca.certificate);
         if let Ok(leaf) = issued(&secret, "tls.crt", "tls.key")
             && same_ca
-            && holds(&leaf.certificate, &tls::dns_names(cluster))
+            && holds(
+                &leaf.certificate,
+                &tls::dns_names(cluster),
+                k8s_openapi::jiff::Timestamp::now().as_second(),
+            )
         {
             return Ok(leaf);
         }
@@ -111,14 +127,19 @@ pub async fn current_or_new_leaf(ctx: &Context, cluster: &Validated, ca: &Issued
     Ok(tls::new_leaf(ca, cluster, year())?)
 }
 
-/// Whether a certificate holds exactly these DNS names.
-fn holds(certificate: &str, wanted: &[String]) -> bool {
+/// Whether a certificate holds exactly these DNS names and has a third of its life left.
+fn holds(certificate: &str, wanted: &[String], now: i64) -> bool {
     let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()) else {
         return false;
     };
     let Ok(certificate) = pem.parse_x509() else {
         return false;
     };
+    let validity = certificate.validity();
+    let (begin, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    if end - now < (end - begin) / 3 {
+        return false;
+    }
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return false;
     };
@@ -139,17 +160,24 @@ mod tests {
     use super::super::validate::{tests::cluster, validate};
     use super::*;
 
+    const IN_2027: i64 = 1_800_000_000;
+    const IN_2030: i64 = 1_900_000_000;
+
     #[test]
     fn a_certificate_is_kept_until_the_wanted_names_change() {
         let v = validate(&cluster("")).unwrap();
         let ca = tls::new_ca("vault", "main", 2026).unwrap();
         let leaf = tls::new_leaf(&ca, &v, 2026).unwrap();
-        assert!(holds(&leaf.certificate, &tls::dns_names(&v)));
+        assert!(holds(&leaf.certificate, &tls::dns_names(&v), IN_2027));
+        assert!(
+            !holds(&leaf.certificate, &tls::dns_names(&v), IN_2030),
+            "most of its life is over"
+        );
         let wider = validate(&cluster(
             "  tls: {managed: {extraDnsNames: [vault.example.test]}}",
         ))
         .unwrap();
-        assert!(!holds(&leaf.certificate, &tls::dns_names(&wider)));
-        assert!(!holds("not a certificate", &tls::dns_names(&v)));
+        assert!(!holds(&leaf.certificate, &tls::dns_names(&wider), IN_2027));
+        assert!(!holds("not a certificate", &tls::dns_names(&v), IN_2027));
     }
 }

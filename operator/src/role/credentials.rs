@@ -85,7 +85,18 @@ pub async fn ensure(
             } else {
                 api.replace(secret_name, &plain, &secret).await
             };
-            // Where this fails, the new secret-id is nobody's and the next pass destroys it.
+            if let Err(kube::Error::Api(status)) = &written
+                && (400..500).contains(&status.code)
+            {
+                // Refused, so surely not stored: nobody holds this secret-id, and the next pass makes another one.
+                destroy_all(
+                    &method,
+                    vault_name,
+                    std::slice::from_ref(&issued.secret_id_accessor),
+                )
+                .await?;
+            }
+            // Where the answer was lost, the next pass finds the Secret as it is and destroys what is not in it.
             written.map_err(|e| Error::kubernetes("store the credentials", e))?;
             // Listed anew: what came between must not be left over.
             let known = accessors(&method, vault_name).await?;

@@ -9,7 +9,10 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 
 use super::error::Error;
 use super::status::{self, Outcome, Progress};
-use super::{Identity, cluster_of, credentials, execute, finalizer, forget_a_spoilt_session, session};
+use super::{
+    ClusterName, Identity, cluster_of, credentials, execute, finalizer, forget_a_spoilt_session, session,
+};
+use crate::cluster::key_store;
 use crate::context::Context;
 use crate::controllers::ReconcileError;
 use crate::report::Reason;
@@ -30,7 +33,10 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
         pending(role, identity, ctx, message.to_owned()).await?;
         return Ok(Action::await_change());
     }
-    // A cluster that is gone, with all that was in it, lets go at once.
+    if cluster.is_none() {
+        // Gone, so that nobody can be waited for. Its data may be kept, and this role in it.
+        report_a_kept_cluster(role, identity, ctx).await?;
+    }
     if let Some(cluster) = cluster
         && let Err(error) = remove_from_vault(identity, ctx, &cluster).await
     {
@@ -64,6 +70,29 @@ async fn pending(role: &VaultRole, identity: &Identity, ctx: &Context, message: 
     let old = role.status.as_ref();
     let wanted = status::build(role, identity, &outcome, &Progress::of(old), Timestamp::now());
     status::write(ctx, identity, old, &wanted).await.map(|_| ())
+}
+
+/// Where the keys of a deleted cluster are kept, a new VaultCluster of its name brings back all that was in it.
+async fn report_a_kept_cluster(role: &VaultRole, identity: &Identity, ctx: &Context) -> Result<(), Error> {
+    let ClusterName { namespace, name } = &identity.cluster;
+    let kept = key_store::get(ctx, namespace, name).await;
+    if matches!(kept, Ok(None))
+        || role
+            .status
+            .as_ref()
+            .is_none_or(|status| status.vault_name.is_none())
+    {
+        return Ok(());
+    }
+    let note = format!(
+        "VaultCluster {namespace}/{name} is gone, but its keys are kept: if it comes back with its volumes, the policy, \
+         AppRole role and Kubernetes auth role `{}` are still in it; remove them by hand then",
+        identity.vault_name(),
+    );
+    ctx.reporter
+        .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
+        .await;
+    Ok(())
 }
 
 async fn report_what_is_left(role: &VaultRole, identity: &Identity, ctx: &Context, error: &Error) {

@@ -69,14 +69,7 @@ impl Error {
 
     /// Whether the operator's session may be at fault: its token, or the member that it leads to.
     pub fn spoils_the_session(&self) -> bool {
-        use vaultkeeper_vault::Error as Vault;
-        let Self::Vault { source, .. } = self else {
-            return false;
-        };
-        !matches!(
-            **source,
-            Vault::NotFound { .. } | Vault::BadRequest { .. } | Vault::Unsupported { .. }
-        )
+        matches!(self, Self::Vault { source, .. } if crate::sessions::is_spoilt_by(source))
     }
 
     /// The error and its causes in one line, for a condition.

@@ -120,13 +120,20 @@ async fn webhook(client: &Client) -> MutatingWebhookConfiguration {
 async fn every_example_is_accepted_with_strict_validation() {
     let control_plane = installed().await;
     for file in std::fs::read_dir(helm::repository().join("examples")).unwrap() {
-        let file = file.unwrap().path().display().to_string();
+        let file = file.unwrap().path();
+        // Under another name: the quickstart's VaultCluster is there, and some of its fields are fixed.
+        let renamed = tempfile::NamedTempFile::new().unwrap();
+        let text = std::fs::read_to_string(&file)
+            .unwrap()
+            .replace("name: main", "name: another");
+        std::fs::write(renamed.path(), text).unwrap();
+        let path = renamed.path().display().to_string();
         let answer = kubectl(
             control_plane,
-            &["apply", "--validate=strict", "--dry-run=server", "-f", &file],
+            &["apply", "--validate=strict", "--dry-run=server", "-f", &path],
         );
         if let Err(error) = answer {
-            panic!("{file} should be accepted: {error:#}");
+            panic!("{} should be accepted: {error:#}", file.display());
         }
     }
 }

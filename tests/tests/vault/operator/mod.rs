@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod crash;
+mod faults;
 mod roles;
 mod seals;
 mod stage;
