@@ -15,8 +15,9 @@ use crate::render::{Options, Outcome, RenderError};
 use crate::secrets::Secrets;
 use crate::value::{Elements, Value};
 
-/// How deep blocks and `template` calls may be nested.
-const MAX_DEPTH: usize = 100;
+/// How deep blocks, parentheses and `template` calls may be nested: more than the parser takes of one text, so that only
+/// calls come near. A worker's stack of 2 MiB bears it.
+const MAX_DEPTH: usize = 220;
 /// How many rounds all `range` loops of one rendering may make together.
 const MAX_ROUNDS: u64 = 1_000_000;
 /// How large a rendered file may become, in bytes.
@@ -142,7 +143,7 @@ impl<'a> Run<'a> {
     }
 
     /// One level deeper, with the variables of the level gone afterwards.
-    fn nested(&mut self, pos: Pos, walk: impl FnOnce(&mut Self) -> Walk<()>) -> Walk<()> {
+    fn nested<T>(&mut self, pos: Pos, walk: impl FnOnce(&mut Self) -> Walk<T>) -> Walk<T> {
         if self.depth >= MAX_DEPTH {
             return self.error(
                 pos,
@@ -386,7 +387,7 @@ impl<'a> Run<'a> {
             }
             Expr::Bool(_, value) => Ok(Value::Bool(*value)),
             Expr::Nil(_) => Ok(Value::Null),
-            Expr::Pipe(_, pipe) => self.pipe(pipe, dot),
+            Expr::Pipe(pos, pipe) => self.nested(*pos, |run| run.pipe(pipe, dot)),
             Expr::Chain(pos, inner, names) => {
                 let value = self.expression(inner, dot)?;
                 self.fields(*pos, expression, value, names)

@@ -10,6 +10,7 @@ mod eval;
 mod functions;
 pub mod json;
 mod layout;
+mod limits;
 mod parse;
 mod print;
 mod render;

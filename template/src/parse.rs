@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gotmpl::parse::{ListNode, Node, Parser, Pos};
 
 use crate::check;
+use crate::limits;
 
 /// The two delimiters of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +108,10 @@ impl Template {
     /// Parses a template and checks, without rendering it, that every function and variable exists.
     ///
     /// # Errors
-    /// A syntax error, a function that does not exist or is refused (with the reason), an undeclared variable.
+    /// A syntax error, a function that does not exist or is refused (with the reason), an undeclared variable, a text that
+    /// is too large or nested too deeply.
     pub fn parse(text: &str, delims: &Delims) -> Result<Self, ParseError> {
+        limits::refuse(text, delims)?;
         let (tree, found) = Parser::new(text, &delims.left, &delims.right)?.parse()?;
         blocks_are_closed(text, delims)?;
         let mut defines: BTreeMap<String, ListNode> = BTreeMap::new();

@@ -1,0 +1,225 @@
+//! What a text may ask of the parser, which recurses: refused before the first step, since an overflow of the stack ends
+//! the whole program. Blocks and parentheses the parser counts itself.
+
+use crate::parse::{Delims, ParseError};
+
+/// How large a template may be, in bytes: as large as all annotations of a pod together.
+const MAX_TEXT: usize = 256 << 10;
+/// How many `else if` and `else with` a template may hold; the parser takes each for a block in the one before.
+const MAX_ELSE_IF: usize = 100;
+
+/// Refuses a text that is too large or has too long chains of `else if`.
+pub(crate) fn refuse(text: &str, delims: &Delims) -> Result<(), ParseError> {
+    let Delims { left, right } = delims;
+    if left.trim().is_empty() || right.trim().is_empty() {
+        return Err(whole("a delimiter is empty".to_owned()));
+    }
+    if text.len() > MAX_TEXT {
+        return Err(whole(format!(
+            "the template has {} bytes, and may have {MAX_TEXT}: split it into several",
+            text.len()
+        )));
+    }
+    // Wherever a delimiter could start, be it in a comment or in another action: one too many does no harm.
+    let mut after = text
+        .char_indices()
+        .filter_map(|(at, _)| text.get(at..)?.strip_prefix(left.as_str()));
+    match after.by_ref().filter(|rest| is_else_if(rest)).nth(MAX_ELSE_IF) {
+        None => Ok(()),
+        Some(rest) => Err(ParseError {
+            line: text[..text.len() - rest.len()].matches('\n').count() + 1,
+            column: None,
+            message: format!(
+                "more than {MAX_ELSE_IF} else if and else with: write a map or a template for each part instead"
+            ),
+        }),
+    }
+}
+
+fn whole(message: String) -> ParseError {
+    ParseError {
+        line: 0,
+        column: None,
+        message,
+    }
+}
+
+/// Whether an action goes on after `else`. Blanks are those that the lexer skips.
+fn is_else_if(action: &str) -> bool {
+    let action = action.strip_prefix('-').unwrap_or(action).trim_start();
+    let Some(rest) = action.strip_prefix("else") else {
+        return false;
+    };
+    let next = rest.trim_start();
+    next.len() < rest.len() && (next.starts_with("if") || next.starts_with("with"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use crate::secrets::{Answer, Query, Secrets};
+    use crate::{Delims, Options, Template};
+
+    struct Nothing;
+
+    impl Secrets for Nothing {
+        fn answer(&self, _: &Query) -> Option<Answer> {
+            None
+        }
+    }
+
+    /// Parses and renders on a stack as small as that of a runtime's worker; an overflow ends the test program.
+    fn run(text: String, delims: Delims) -> Result<Result<(), String>, String> {
+        let work = move || {
+            let template = Template::parse(&text, &delims).map_err(|error| error.to_string())?;
+            let options = Options {
+                error_on_missing_key: false,
+                env: &|_| None,
+                now: SystemTime::UNIX_EPOCH,
+            };
+            let rendered = template.render(&Nothing, &options);
+            Ok(rendered.map(|_| ()).map_err(|error| error.to_string()))
+        };
+        let thread = std::thread::Builder::new().stack_size(2 << 20);
+        thread
+            .spawn(work)
+            .expect("a thread")
+            .join()
+            .expect("neither step panics")
+    }
+
+    fn nested(open: &str, inner: &str, close: &str, count: usize) -> String {
+        format!("{}{inner}{}", open.repeat(count), close.repeat(count))
+    }
+
+    #[test]
+    fn a_long_chain_of_else_if_is_refused_with_its_line() {
+        for link in [
+            "{{else if 1}}",
+            "{{- else if 1 -}}",
+            "{{else with 1}}",
+            "{{ else\u{a0}\t\r\nif 1}}",
+            "{{\n\nelse\nif 1}}",
+            "{{/* c */}}{{- \u{2003} else  with 1}}",
+        ] {
+            let text = format!("{{{{if 0}}}}a{}{{{{end}}}}", link.repeat(4000));
+            let error = run(text, Delims::default()).expect_err("the chain is too long");
+            assert!(
+                error.starts_with("line ") && error.contains("more than 100 else if"),
+                "the place and the reason: {error}"
+            );
+        }
+        let delims = Delims {
+            left: "<".to_owned(),
+            right: ">".to_owned(),
+        };
+        let text = format!("<if 0>\n{}<end>", "< else if 1>\n".repeat(4000));
+        let error = run(text, delims).expect_err("with other delimiters too");
+        assert!(error.starts_with("line 102:"), "the first one too many: {error}");
+    }
+
+    #[test]
+    fn a_chain_of_ordinary_length_is_rendered() {
+        let text = format!(
+            "{{{{if 0}}}}{}{{{{else}}}}b{{{{end}}}}",
+            "{{else if 0}}a".repeat(100)
+        );
+        assert_eq!(
+            run(text, Delims::default()),
+            Ok(Ok(())),
+            "a hundred links are taken"
+        );
+        let text = "else if {{else if".to_owned();
+        assert!(
+            run(text, Delims::default()).is_err(),
+            "a fragment is an error as ever"
+        );
+        assert_eq!(
+            run("else if ".repeat(4000), Delims::default()),
+            Ok(Ok(())),
+            "outside an action they are words"
+        );
+    }
+
+    #[test]
+    fn nothing_nested_overflows_the_stack() {
+        let chain = format!("{{{{if 0}}}}{}", "{{else if 1}}".repeat(100));
+        for count in [10, 45, 90, 97, 98, 99, 100, 101, 20_000] {
+            for (open, inner, close) in [
+                ("{{if 1}}", "x", "{{end}}"),
+                ("{{if 0}}{{else}}", "x", "{{end}}"),
+                ("{{with 1}}", "x", "{{end}}"),
+                ("{{range 1}}", "x", "{{end}}"),
+                ("{{define \"a\"}}", "x", "{{end}}"),
+                ("{{block \"a\" 1}}", "x", "{{end}}"),
+                ("{{if 1}}", "", ""),
+                ("(", "1", ")"),
+                ("(1 | print ", "1", ")"),
+                ("(not ", "1", ").a"),
+            ] {
+                let text = nested(open, inner, close, count);
+                let text = if open.starts_with('(') {
+                    format!("{{{{ {text} }}}}")
+                } else {
+                    text
+                };
+                // Whether it is taken depends on the count; that it comes back is what is tested.
+                drop(run(text.clone(), Delims::default()));
+                drop(run(format!("{chain}{text}{{{{end}}}}"), Delims::default()));
+            }
+        }
+        let long = ".a".repeat(50_000);
+        drop(run(
+            format!("{{{{ {long} }}}}{{{{ $ {long} }}}}"),
+            Delims::default(),
+        ));
+        drop(run(
+            format!("{{{{ 1 {} }}}}", "| print ".repeat(20_000)),
+            Delims::default(),
+        ));
+    }
+
+    #[test]
+    fn a_template_that_calls_itself_is_an_error() {
+        let parenthesised = nested("(print ", "(executeTemplate \"a\")", ")", 90);
+        let blocks = nested("{{if 1}}", "{{template \"a\"}}", "{{end}}", 90);
+        let chain = format!(
+            "{{{{if 0}}}}{}{{{{template \"a\"}}}}{{{{end}}}}",
+            "{{else if 0}}".repeat(99) + "{{else if 1}}"
+        );
+        for body in [
+            "{{template \"a\"}}".to_owned(),
+            "{{executeTemplate \"a\"}}".to_owned(),
+            "{{template \"b\"}}{{define \"b\"}}{{template \"a\"}}{{end}}".to_owned(),
+            format!("{{{{ {parenthesised} }}}}"),
+            format!("{{{{template \"a\" {parenthesised} }}}}"),
+            blocks,
+            chain,
+        ] {
+            let text = format!("{{{{define \"a\"}}}}{body}{{{{end}}}}{{{{template \"a\"}}}}");
+            let error = run(text, Delims::default())
+                .expect("it parses")
+                .expect_err("it calls itself for ever");
+            assert!(error.contains("nested too deeply"), "the reason: {error}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_large_is_refused() {
+        assert_eq!(run("x".repeat(256 << 10), Delims::default()), Ok(Ok(())));
+        let error = run("x".repeat((256 << 10) + 1), Delims::default()).expect_err("one byte too many");
+        assert!(error.contains("may have 262144"), "the limit is named: {error}");
+    }
+
+    #[test]
+    fn an_empty_delimiter_is_refused() {
+        for (left, right) in [("", "}}"), ("{{", ""), (" ", "}}")] {
+            let delims = Delims {
+                left: left.to_owned(),
+                right: right.to_owned(),
+            };
+            assert!(run("a b".to_owned(), delims).is_err(), "{left:?} {right:?}");
+        }
+    }
+}
