@@ -93,6 +93,28 @@ fn the_readme_shows_the_examples_as_they_are() {
 }
 
 #[test]
+fn the_readme_makes_every_namespace_and_applies_every_example_that_it_shows() {
+    let readme = fs::read_to_string(helm::repository().join("README.md")).unwrap();
+    for file in ["vaultcluster.yaml", "vaultrole.yaml", "pod.yaml"] {
+        let apply = format!("\nkubectl apply -f examples/{file}\n");
+        let applied = readme.find(&apply);
+        let applied = applied.unwrap_or_else(|| panic!("the README should say: {}", apply.trim()));
+        let example = fs::read_to_string(helm::repository().join("examples").join(file)).unwrap();
+        let namespaces = example
+            .lines()
+            .filter_map(|line| line.strip_prefix("  namespace: "));
+        for namespace in namespaces.filter_map(|rest| rest.split_whitespace().next()) {
+            let create = format!("\nkubectl create namespace {namespace}\n");
+            assert!(
+                readme[..applied].contains(&create),
+                "before it applies {file} the README should say: {}",
+                create.trim()
+            );
+        }
+    }
+}
+
+#[test]
 fn links_of_the_documentation_lead_somewhere() {
     for document in [
         "README.md",
