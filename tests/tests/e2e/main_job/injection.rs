@@ -1,6 +1,9 @@
 //! What an annotated pod gets.
 
-use super::installation::{SHOP, installation, reason, step};
+use anyhow::ensure;
+use vaultkeeper_tests::wait;
+
+use super::installation::{DEADLINE, Installation, MAIN, SHOP, VAULT, installation, reason, step};
 
 const FILE: &str = "/vault/secrets/config";
 
@@ -107,13 +110,38 @@ fn a_running_app_keeps_its_file_while_vault_is_away() {
     installed
         .until_file("deployment/app", FILE, "greeting=kept")
         .unwrap();
-    step("taking all members away");
-    installed
-        .kubectl(&["scale", "statefulset", "-n", "vault", "main", "--replicas=0"])
-        .unwrap();
-    installed
-        .until_file("deployment/app", FILE, "greeting=kept")
-        .unwrap();
+    let said = failures(&installed).unwrap();
+    // Nobody brings them back at once.
+    let kept = installed.without_operator(|| {
+        step("taking all members away");
+        installed.kubectl(&["scale", "statefulset", "-n", VAULT, MAIN, "--replicas=0"])?;
+        wait::until("the members to be gone", DEADLINE, || {
+            let left = installed.kubectl(&["get", "pods", "-n", VAULT, "-o", "name"])?;
+            ensure!(left.is_empty(), "there are {left}");
+            Ok(())
+        })?;
+        wait::until("the agent to notice", DEADLINE, || {
+            let says = failures(&installed)?;
+            ensure!(says > said, "it failed {said} times before and {says} times now");
+            Ok(())
+        })?;
+        installed.kubectl(&[
+            "exec",
+            "-n",
+            SHOP,
+            "deployment/app",
+            "-c",
+            "app",
+            "--",
+            "cat",
+            FILE,
+        ])
+    });
+    assert_eq!(
+        kept.unwrap().trim(),
+        "greeting=kept",
+        "the file stays as it was while no member runs"
+    );
     installed
         .until("the operator to bring the members back", |c| {
             reason(c, "Available") != "AllMembersServe"
@@ -125,4 +153,10 @@ fn a_running_app_keeps_its_file_while_vault_is_away() {
     installed
         .until_file("deployment/app", FILE, "greeting=back")
         .unwrap();
+}
+
+/// How often the app's agent has asked Vault in vain.
+fn failures(installed: &Installation) -> anyhow::Result<usize> {
+    let log = installed.kubectl(&["logs", "-n", SHOP, "deployment/app", "-c", "vault-agent"])?;
+    Ok(log.lines().filter(|line| line.contains("no answer")).count())
 }

@@ -386,14 +386,3 @@ pub(crate) fn reason(cluster: &VaultCluster, type_: &str) -> String {
 pub(crate) fn step(text: &str) {
     say(&format!("e2e: {text}"));
 }
-
-impl Installation {
-    /// Waits until a member's pod runs.
-    pub(crate) fn wait_for_running(&self, pod: &str) -> anyhow::Result<()> {
-        wait::until("the pod to run", DEADLINE, || {
-            let phase = self.get(VAULT, &format!("pod/{pod}"))?["status"]["phase"].clone();
-            ensure!(phase == "Running", "the pod is {phase}");
-            Ok(())
-        })
-    }
-}

@@ -1,7 +1,8 @@
 //! The members: one Raft cluster that heals by itself and respects a deliberate seal.
 
+use anyhow::ensure;
 use serde_json::Value;
-use vaultkeeper_crds::annotations;
+use vaultkeeper_crds::{VaultCluster, annotations};
 use vaultkeeper_tests::wait;
 
 use super::installation::{DEADLINE, MAIN, VAULT, installation, reason, step};
@@ -55,17 +56,34 @@ fn a_deleted_member_comes_back_as_a_voter_with_nobodys_help() {
     installed
         .kubectl(&["delete", "pod", "-n", VAULT, "main-2", "--wait=false"])
         .unwrap();
-    wait::until("a new pod main-2", DEADLINE, || {
+    // Asked itself: what the status says may still be about the old one.
+    wait::until("the new main-2 to serve", DEADLINE, || {
         let new = installed.get(VAULT, "pod/main-2")?["metadata"]["uid"].clone();
-        if new == old {
-            Err(anyhow::anyhow!("the old pod is still there"))
-        } else {
-            Ok(())
-        }
+        ensure!(new != old, "the old pod is still there");
+        let (health, leader) = installed.at_member(2, |vault| async move {
+            let node = vault.on_this_node();
+            Ok((node.health().await?, node.leader().await?))
+        })?;
+        ensure!(health.is_unsealed(), "the new pod is not unsealed: {health:?}");
+        ensure!(
+            leader.is_self || !leader.leader_address.is_empty(),
+            "it neither leads nor follows: {leader:?}"
+        );
+        Ok(())
     })
     .unwrap();
     installed.until_available().unwrap();
     installed.until_voters(3).unwrap();
+    let configuration = installed
+        .as_root(|vault| async move { Ok(vault.raft_configuration().await?) })
+        .unwrap();
+    assert!(
+        configuration
+            .servers
+            .iter()
+            .any(|s| s.node_id == "main-2" && s.voter),
+        "main-2 votes: {configuration:?}"
+    );
 }
 
 #[test]
@@ -90,28 +108,29 @@ fn a_member_sealed_through_the_api_stays_sealed_until_it_is_released() {
     );
     let restarts = restarts(&installed.get(VAULT, &format!("pod/{name}")).unwrap());
     step(&format!("{name} must stay sealed, also in a new pod"));
-    installed.kubectl(&["delete", "pod", "-n", VAULT, &name]).unwrap();
-    installed.wait_for_running(&name).unwrap();
-    let status = wait::until("the new process to answer", DEADLINE, || {
-        installed.at_member(sealed, |vault| async move { Ok(vault.seal_status().await?) })
-    })
-    .unwrap();
-    assert!(
-        status.sealed && status.progress == 0,
-        "nobody sends shares to it: {status:?}"
-    );
-    // The operator has looked at the new process when it has written it down as sealed.
     installed
-        .until("the operator to see the new process", |c| {
-            c.status
-                .as_ref()
-                .is_some_and(|s| s.members.iter().any(|m| m.name == name && m.state == "Sealed"))
-        })
+        .kubectl(&["delete", "pod", "-n", VAULT, &name, "--wait=false"])
         .unwrap();
+    let is_sealed = |c: &VaultCluster| {
+        c.status
+            .as_ref()
+            .is_some_and(|s| s.members.iter().any(|m| m.name == name && m.state == "Sealed"))
+    };
+    installed
+        .until("the operator to see the old process end", |c| !is_sealed(c))
+        .unwrap();
+    installed
+        .until("the operator to see the new process", is_sealed)
+        .unwrap();
+    // And when it has seen it, it has had the occasion to unseal it.
+    installed.two_more_passes().unwrap();
     let status = installed
         .at_member(sealed, |vault| async move { Ok(vault.seal_status().await?) })
         .unwrap();
-    assert!(status.sealed && status.progress == 0, "still sealed: {status:?}");
+    assert!(
+        status.initialized && status.sealed && status.progress == 0,
+        "nobody sends shares to it: {status:?}"
+    );
     assert_eq!(restarts, 0, "no probe killed the sealed member");
 
     step("releasing the seal");

@@ -6,4 +6,5 @@ mod identities;
 mod injection;
 mod installation;
 mod members;
+mod operator;
 mod root;

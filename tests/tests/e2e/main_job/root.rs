@@ -20,11 +20,13 @@ fn the_first_root_token_is_refused_and_no_other_is_alive() {
         "the first root token must be refused, got {answer:?}"
     );
 
-    let alive = installed
+    let (own_is_listed, alive) = installed
         .as_root(|vault| async move {
             let own = vault.lookup_self().await?.accessor;
+            let accessors = vault.list_accessors().await?;
+            let own_is_listed = accessors.contains(&own);
             let mut roots = Vec::new();
-            for accessor in vault.list_accessors().await? {
+            for accessor in accessors {
                 match vault.lookup_accessor(&accessor).await {
                     Ok(info) if info.is_root() && info.accessor != own => roots.push(accessor),
                     // It expired between the two calls.
@@ -33,9 +35,13 @@ fn the_first_root_token_is_refused_and_no_other_is_alive() {
                     Err(error) => return Err(error.into()),
                 }
             }
-            Ok(roots)
+            Ok((own_is_listed, roots))
         })
         .unwrap();
+    assert!(
+        own_is_listed,
+        "the list of accessors should hold that of the asking root token: else it would miss others, too"
+    );
     assert!(
         alive.is_empty(),
         "accessors of root tokens that are alive: {alive:?}"
