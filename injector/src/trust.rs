@@ -28,6 +28,8 @@ enum Error {
     Registration(#[from] registration::Error),
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    #[error("the certificate is not there yet")]
+    NotYet,
 }
 
 /// The loop and what it keeps.
@@ -50,6 +52,19 @@ pub struct Trust {
 struct Kept {
     authority: Option<Authority>,
     leaf: Option<Leaf>,
+    /// Whether all was in order with this CA when last looked at.
+    proven: bool,
+}
+
+/// Whether trust that was there is still there when the API server was not heard: what it knows of us, nobody else
+/// changes, and an outage of its own must not take the webhook out of service.
+fn still_trusted(error: &Error, proven: bool, leaf_ends: Option<Timestamp>, now: Timestamp) -> bool {
+    let is_harmless = match error {
+        Error::Ca(_) | Error::Certificate(_) | Error::Registration(registration::Error::Read { .. }) => true,
+        // caBundle is another, and stays so.
+        Error::Registration(registration::Error::Patch { .. }) | Error::Tls(_) | Error::NotYet => false,
+    };
+    is_harmless && proven && leaf_ends.is_some_and(|end| now < end)
 }
 
 impl Trust {
@@ -59,26 +74,46 @@ impl Trust {
         let interval = Duration::from_secs(self.settings.check_seconds.max(1));
         let mut retry = FIRST_RETRY;
         loop {
-            let wait = match self.check(&mut kept).await {
-                Ok(()) => {
-                    retry = FIRST_RETRY;
-                    self.trusted.set(Ok(()));
-                    interval
-                }
+            let failure = match self.agree(&mut kept).await {
+                Ok(()) => self.dial(&kept).await.err().map(|error| (error, false)),
                 Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "the API server may not trust this webhook; trying again");
-                    self.trusted.set(Err(chain(error)));
-                    let wait = retry.min(interval);
-                    retry = (retry * 2).min(interval);
-                    wait
+                    let ends = kept.leaf.as_ref().map(|leaf| leaf.expires);
+                    if still_trusted(&error, kept.proven, ends, Timestamp::now()) {
+                        Some(
+                            self.dial(&kept)
+                                .await
+                                .map_or_else(|lost| (lost, false), |()| (error, true)),
+                        )
+                    } else {
+                        Some((error, false))
+                    }
                 }
             };
-            tokio::time::sleep(wait).await;
+            let Some((error, trusted)) = failure else {
+                retry = FIRST_RETRY;
+                kept.proven = true;
+                self.trusted.set(Ok(()));
+                tokio::time::sleep(interval).await;
+                continue;
+            };
+            let error: &dyn std::error::Error = &error;
+            if trusted {
+                tracing::warn!(
+                    error,
+                    "failed to check that the API server trusts this webhook; trying again"
+                );
+            } else {
+                tracing::warn!(error, "the API server may not trust this webhook; trying again");
+                kept.proven = false;
+                self.trusted.set(Err(chain(error)));
+            }
+            tokio::time::sleep(retry.min(interval)).await;
+            retry = (retry * 2).min(interval);
         }
     }
 
-    async fn check(&self, kept: &mut Kept) -> Result<(), Error> {
+    /// Makes the CA of the cluster, the certificate we show and caBundle agree.
+    async fn agree(&self, kept: &mut Kept) -> Result<(), Error> {
         let Settings {
             namespace,
             tls_secret,
@@ -99,6 +134,7 @@ impl Trust {
             self.injector.metrics.expires("leaf", leaf.expires);
             tracing::info!(expires = %leaf.expires, "issued a certificate");
             kept.leaf = Some(leaf);
+            kept.proven &= !is_new;
         }
         if is_new {
             self.injector.metrics.expires("ca", authority.expires());
@@ -111,9 +147,15 @@ impl Trust {
         if registration::keep_trusted(&self.client, webhook_configuration, authority.certificate()).await? {
             tracing::info!(configuration = %webhook_configuration, "set caBundle");
         }
-        let name = names.first().map_or("localhost", String::as_str);
-        tls::dial(self.listening, authority.certificate(), name).await?;
         Ok(())
+    }
+
+    /// Connects to ourselves as the API server would.
+    async fn dial(&self, kept: &Kept) -> Result<(), Error> {
+        let authority = kept.authority.as_ref().ok_or(Error::NotYet)?;
+        let names = self.settings.tls_names();
+        let name = names.first().map_or("localhost", String::as_str);
+        Ok(tls::dial(self.listening, authority.certificate(), name).await?)
     }
 }
 
@@ -126,4 +168,50 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silent() -> kube::Error {
+        kube::Error::Service("no answer".into())
+    }
+
+    #[test]
+    fn an_api_server_that_does_not_answer_takes_no_proven_trust_away() {
+        let now = Timestamp::now();
+        let later = now.checked_add(SignedDuration::from_hours(1)).expect("a time");
+        let name = "injector".to_owned();
+        let read = || {
+            Error::Registration(registration::Error::Read {
+                name: name.clone(),
+                source: Box::new(silent()),
+            })
+        };
+        let ca = Error::Ca(stored_ca::Error::Read {
+            name: name.clone(),
+            source: Box::new(silent()),
+        });
+        assert!(
+            still_trusted(&read(), true, Some(later), now) && still_trusted(&ca, true, Some(later), now),
+            "nothing is known to have changed"
+        );
+        assert!(
+            !still_trusted(&read(), false, Some(later), now),
+            "before the first success nothing is known"
+        );
+        assert!(
+            !still_trusted(&read(), true, Some(now), now) && !still_trusted(&read(), true, None, now),
+            "without a valid certificate nobody can connect"
+        );
+        let differs = Error::Registration(registration::Error::Patch {
+            name: name.clone(),
+            source: Box::new(silent()),
+        });
+        assert!(
+            !still_trusted(&differs, true, Some(later), now),
+            "caBundle is known to be another"
+        );
+    }
 }
