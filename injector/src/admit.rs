@@ -5,7 +5,7 @@ use json_patch::Patch;
 use crate::annotations::{self, Annotations};
 use crate::denial::Denial;
 use crate::patch::patch;
-use crate::plan::plan;
+use crate::plan::{CONTAINER, plan};
 use crate::pod::Pod;
 use crate::review::Request;
 use crate::roles::{Binding, Identity, identify};
@@ -83,8 +83,18 @@ pub fn read(request: &Request<'_>) -> Result<Wanted, Verdict> {
         .map_err(|error| Denial::Invalid(format!("the pod cannot be read: {error}")))?;
 
     let all = &pod.metadata.annotations;
-    if annotations::is_injected(all) {
-        return Err(Verdict::skipped(Vec::new()));
+    if let Some(key) = annotations::injected_by(all) {
+        // An injector is asked again about pods that it changed; then its container is there.
+        let is_there = pod.has_agent() || !annotations::wants_injection(all).unwrap_or(true);
+        let warning = format!(
+            "not injected because of {key}: {:?}, although no container {CONTAINER} is there; remove the annotation",
+            annotations::INJECTED
+        );
+        return Err(Verdict::skipped(if is_there {
+            Vec::new()
+        } else {
+            vec![warning]
+        }));
     }
     if !annotations::wants_injection(all)? {
         return Err(Verdict::skipped(annotations::without_injection(all)));

@@ -36,9 +36,9 @@ pub struct Annotations {
     /// A folder, in the agent's container, of such CAs.
     pub ca_path: Option<String>,
     /// The path, in the agent's container, of its own certificate.
-    pub client_cert: Option<String>,
+    pub client_cert: Option<Given>,
     /// The path, in the agent's container, of the key of that.
-    pub client_key: Option<String>,
+    pub client_key: Option<Given>,
     /// The name that Vault's certificate must hold.
     pub tls_server_name: Option<String>,
     /// A Secret that is mounted into the agent's container at `/vault/tls`.
@@ -179,12 +179,12 @@ pub fn wants_injection(all: &BTreeMap<String, String>) -> Result<bool, Denial> {
     Ok(wanted)
 }
 
-/// Whether an injector marked the pod as done.
-pub fn is_injected(all: &BTreeMap<String, String>) -> bool {
-    [COMPATIBLE_PREFIX, PREFIX].iter().any(|prefix| {
-        all.get(&format!("{prefix}{}", table::STATUS))
-            .is_some_and(|status| status == INJECTED)
-    })
+/// The key of the annotation that marks the pod as done, if one does.
+pub fn injected_by(all: &BTreeMap<String, String>) -> Option<String> {
+    [COMPATIBLE_PREFIX, PREFIX]
+        .iter()
+        .map(|prefix| format!("{prefix}{}", table::STATUS))
+        .find(|key| all.get(key).is_some_and(|status| status == INJECTED))
 }
 
 /// The status of a pod that went through an injector.

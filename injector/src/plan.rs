@@ -1,6 +1,7 @@
 //! From a pod, its annotations and its identity to what is to be injected. Pure.
 
 mod collisions;
+mod size;
 mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use vaultkeeper_template::defaults;
 use crate::agent_config::{
     AgentConfig, AutoAuth, Method, MethodConfig, Sink, SinkConfig, TemplateConfig, Vault,
 };
-use crate::annotations::{Annotations, Resources};
+use crate::annotations::{Annotations, Given, Resources};
 use crate::denial::Denial;
 use crate::pod::Pod;
 use crate::roles::Identity;
@@ -86,7 +87,8 @@ pub struct SecretsVolume {
 /// Plans the injection, and says what is odd but no reason to refuse.
 ///
 /// # Errors
-/// A template that does not parse, a name or path that is taken, a user that cannot be found out.
+/// A template that does not parse, a name or path that is taken, a user that cannot be found out, a certificate without
+/// its key, a configuration that is too large.
 pub fn plan(
     pod: &Pod,
     annotations: Annotations,
@@ -131,6 +133,7 @@ pub fn plan(
         ca_config_map,
     } = identity;
     let mut warnings = Vec::new();
+    are_both_given(client_cert.as_ref(), client_key.as_ref())?;
 
     let volume_path = volume_path.unwrap_or_else(|| DEFAULT_VOLUME_PATH.to_owned());
     let common = templates::Common {
@@ -197,8 +200,8 @@ pub fn plan(
                 address,
                 ca_cert,
                 ca_path,
-                client_cert,
-                client_key,
+                client_cert: client_cert.map(|given| given.value),
+                client_key: client_key.map(|given| given.value),
                 tls_server_name,
             },
             auto_auth: AutoAuth {
@@ -232,7 +235,22 @@ pub fn plan(
         limits,
     };
     collisions::refuse(pod, &plan)?;
+    size::refuse(&plan.config, &secrets)?;
     Ok((plan, warnings))
+}
+
+fn are_both_given(certificate: Option<&Given>, key: Option<&Given>) -> Result<(), Denial> {
+    match (certificate, key) {
+        (Some(_), Some(_)) | (None, None) => Ok(()),
+        (Some(given), None) => Err(Denial::annotation(
+            &given.key,
+            "a certificate needs its key: set client-key too",
+        )),
+        (None, Some(given)) => Err(Denial::annotation(
+            &given.key,
+            "a key needs its certificate: set client-cert too",
+        )),
+    }
 }
 
 fn sink(path: String) -> Sink {

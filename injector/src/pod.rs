@@ -107,6 +107,13 @@ impl Pod {
         self.spec.init_containers.as_deref().unwrap_or_default()
     }
 
+    /// Whether an injector put its agent in: ours, or the existing one, whose agent may be an init container alone.
+    pub fn has_agent(&self) -> bool {
+        let all = self.spec.containers.iter().chain(self.init_containers());
+        all.into_iter()
+            .any(|container| ["vault-agent", "vault-agent-init"].contains(&container.name.as_str()))
+    }
+
     /// The volumes, if there are any.
     pub fn volumes(&self) -> &[Volume] {
         self.spec.volumes.as_deref().unwrap_or_default()

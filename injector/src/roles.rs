@@ -20,6 +20,8 @@ pub struct Binding {
     pub cluster_name: String,
     /// The ServiceAccounts whose pods may log in with it.
     pub service_accounts: Vec<String>,
+    /// Why the operator does not accept it as it is now, and what to do; `None` also while it has not looked yet.
+    pub refusal: Option<String>,
 }
 
 impl Binding {
@@ -34,12 +36,28 @@ impl Binding {
             cluster_namespace: role.spec.cluster.namespace.clone(),
             cluster_name: role.spec.cluster.name.clone(),
             service_accounts: login.service_accounts.clone(),
+            refusal: refusal(role),
         })
     }
 
     fn binds(&self, service_account: &str) -> bool {
         self.service_accounts.iter().any(|bound| bound == service_account)
     }
+}
+
+/// The message of the condition Accepted when it is False and speaks of the spec as it is now.
+fn refusal(role: &VaultRole) -> Option<String> {
+    let condition = role
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Accepted" && condition.status == "False")?;
+    let is_of_old_spec = matches!(
+        (condition.observed_generation, role.metadata.generation),
+        (Some(observed), Some(now)) if observed < now
+    );
+    (!is_of_old_spec).then(|| condition.message.clone())
 }
 
 /// All bindings of the cluster by namespace and name. Cheap to read, as every review does.
@@ -125,7 +143,8 @@ pub struct Identity {
 /// `default_address` is the address for pods whose role is annotated and bound by no VaultRole.
 ///
 /// # Errors
-/// None or several VaultRoles bind the ServiceAccount and the annotations do not settle it.
+/// None or several VaultRoles bind the ServiceAccount and the annotations do not settle it, or the operator refused the
+/// one that does: its role and CA are not there, and the pod would wait for them for ever.
 pub fn identify(
     namespace: &str,
     service_account: &str,
@@ -179,6 +198,12 @@ pub fn identify(
             )));
         }
     };
+    if let Some(refusal) = &chosen.refusal {
+        return Err(Denial::Invalid(format!(
+            "VaultRole {} in namespace {namespace}, which binds ServiceAccount {service_account}, is not accepted: {refusal}",
+            chosen.name
+        )));
+    }
     Ok(Identity {
         role: names::vault_name(namespace, &chosen.name),
         address: address.map_or_else(

@@ -125,6 +125,9 @@ const NOT_KUBERNETES: &str =
     "only the login by Kubernetes ServiceAccount is supported: write \"kubernetes\" or remove it";
 const NO_SKIP: &str =
     "a server that is not verified could be anybody: name its CA in ca-cert, or leave it out";
+/// What the agent knows; the existing injector's `err` among them.
+const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "warning", "error", "err", "off"];
+const FORMATS: &[&str] = &["standard", "json"];
 const OWN_TOKEN: &str = "the agent logs in with a token of its own";
 const ONE_PROCESS: &str = "one native sidecar does the work of both containers, and Jobs complete with it";
 
@@ -278,9 +281,9 @@ pub static ROWS: &[Row] = &[
         "The CA, in the agent's container, that signed Vault's certificate."),
     row("ca-key", "path", Effect::Read(|a, e| { a.ca_path = Some(values::text(e.value)?); Ok(()) }),
         "A folder of CAs in the agent's container. The key is called so for compatibility."),
-    row("client-cert", "path", Effect::Read(|a, e| { a.client_cert = Some(values::text(e.value)?); Ok(()) }),
+    row("client-cert", "path", Effect::Read(|a, e| { a.client_cert = Some(e.given()?); Ok(()) }),
         "The agent's own certificate, in its container."),
-    row("client-key", "path", Effect::Read(|a, e| { a.client_key = Some(values::text(e.value)?); Ok(()) }),
+    row("client-key", "path", Effect::Read(|a, e| { a.client_key = Some(e.given()?); Ok(()) }),
         "The key of the agent's own certificate, in its container."),
     row("tls-secret", "name", Effect::Read(|a, e| { a.tls_secret = Some(values::text(e.value)?); Ok(()) }),
         "A Secret that is mounted into the agent's container at `/vault/tls`."),
@@ -295,7 +298,7 @@ pub static ROWS: &[Row] = &[
     row("client-timeout", "duration", Effect::NotYet, "How long a request may take."),
     // The agent.
     row("template-static-secret-render-interval", "duration", Effect::Read(|a, e| {
-            a.render_interval = Some(values::duration(e.value)?);
+            a.render_interval = Some(values::interval(e.value)?);
             Ok(())
         }),
         "How often secrets without a lease are read again, by default 5m."),
@@ -307,9 +310,9 @@ pub static ROWS: &[Row] = &[
             Ok(())
         }),
         "The part of a lease after which a secret that cannot be renewed is read again, by default 0.9."),
-    row("log-level", "text", Effect::Read(|a, e| { a.log_level = Some(values::text(e.value)?); Ok(()) }),
+    row("log-level", "text", Effect::Read(|a, e| { a.log_level = Some(values::one_of(e.value, LEVELS)?); Ok(()) }),
         "How much the agent logs, by default `info`."),
-    row("log-format", "standard|json", Effect::Read(|a, e| { a.log_format = Some(values::text(e.value)?); Ok(()) }),
+    row("log-format", "standard|json", Effect::Read(|a, e| { a.log_format = Some(values::one_of(e.value, FORMATS)?); Ok(()) }),
         "How the agent logs."),
     row("go-max-procs", "number", Effect::Pointless("the agent is not written in Go"), "Threads of the agent."),
     row("agent-cache-enable", "bool", Effect::NotYet, "A cache of Vault in the pod."),

@@ -48,9 +48,9 @@ const VALUES: &[(&str, &str, Option<&str>)] = &[
     ("ca-cert", "/vault/tls/ca.crt", Some("")),
     ("tls-secret", "vault-tls", Some("")),
     ("tls-server-name", "vault", Some("")),
-    ("template-static-secret-render-interval", "30s", Some("often")),
-    ("log-level", "debug", Some("")),
-    ("log-format", "json", Some("")),
+    ("template-static-secret-render-interval", "30s", Some("999ms")),
+    ("log-level", "debug", Some("loud")),
+    ("log-format", "json", Some("xml")),
     ("agent-requests-cpu", "10m", Some("10 m")),
     ("agent-requests-mem", "", Some("much")),
     ("agent-requests-ephemeral", "1Mi", Some("1MB")),
@@ -208,14 +208,14 @@ fn the_switch_works_under_both_prefixes() {
 #[test]
 fn only_the_status_injected_marks_a_pod_as_done() {
     assert!(
-        is_injected(&map(&[("vault.hashicorp.com/agent-inject-status", "injected")])),
+        injected_by(&map(&[("vault.hashicorp.com/agent-inject-status", "injected")])).is_some(),
         "injected is done"
     );
     assert!(
-        !is_injected(&map(&[("vault.hashicorp.com/agent-inject-status", "update")])),
+        injected_by(&map(&[("vault.hashicorp.com/agent-inject-status", "update")])).is_none(),
         "update asks again"
     );
-    assert!(!is_injected(&map(&[])), "nothing is not done");
+    assert!(injected_by(&map(&[])).is_none(), "nothing is not done");
 }
 
 #[test]

@@ -52,36 +52,69 @@ pub fn permissions(value: &str) -> Result<String, String> {
 
 /// Reads a duration as Go's `time.ParseDuration` does, or a number of seconds; it must be longer than nothing.
 pub fn duration(value: &str) -> Result<String, String> {
-    let wrong = || {
-        Err(format!(
+    match measured(value) {
+        Some((text, seconds)) if seconds > 0.0 => Ok(text),
+        _ => Err(format!(
             "{} is not a duration: write one such as \"30s\" or \"5m\"",
             shown(value)
-        ))
-    };
-    if value.parse::<u32>().is_ok_and(|seconds| seconds > 0) {
-        return Ok(format!("{value}s"));
+        )),
+    }
+}
+
+/// Reads a duration of at least a second.
+pub fn interval(value: &str) -> Result<String, String> {
+    match measured(value) {
+        Some((_, seconds)) if seconds < 1.0 => {
+            Err(format!("{} is too short: write at least \"1s\"", shown(value)))
+        }
+        _ => duration(value),
+    }
+}
+
+/// The units of a duration, in seconds.
+const UNITS: [(&str, f64); 7] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+];
+
+/// A duration with its unit, and how many seconds it is.
+fn measured(value: &str) -> Option<(String, f64)> {
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some((format!("{value}s"), f64::from(seconds)));
     }
     let mut rest = value;
-    let mut positive = false;
+    let mut seconds = 0.0;
     while !rest.is_empty() {
         let digits = rest.len()
             - rest
                 .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
                 .len();
         let (number, tail) = rest.split_at(digits);
-        let Ok(number) = number.parse::<f64>() else {
-            return wrong();
-        };
-        let Some(tail) = ["ns", "us", "µs", "ms", "s", "m", "h"]
+        let number = number.parse::<f64>().ok()?;
+        let (tail, unit) = UNITS
             .iter()
-            .find_map(|unit| tail.strip_prefix(unit).filter(|t| unit_ends(t)))
-        else {
-            return wrong();
-        };
-        positive |= number > 0.0;
+            .find_map(|(unit, length)| Some((tail.strip_prefix(unit).filter(|t| unit_ends(t))?, length)))?;
+        seconds += number * unit;
         rest = tail;
     }
-    if positive { Ok(value.to_owned()) } else { wrong() }
+    Some((value.to_owned(), seconds))
+}
+
+/// Reads one of a few words, in whatever case.
+pub fn one_of(value: &str, words: &[&str]) -> Result<String, String> {
+    if words.iter().any(|word| word.eq_ignore_ascii_case(value)) {
+        return Ok(value.to_owned());
+    }
+    Err(format!(
+        "{} is not known: write one of {}",
+        shown(value),
+        words.join(", ")
+    ))
 }
 
 /// Whether a unit is followed by the next number or by nothing, so that `m` is not found in `ms`.

@@ -7,6 +7,7 @@ fn binding(name: &str, accounts: &[&str]) -> Binding {
         cluster_namespace: "vault".to_owned(),
         cluster_name: "main".to_owned(),
         service_accounts: accounts.iter().map(|account| (*account).to_owned()).collect(),
+        refusal: None,
     }
 }
 
@@ -168,4 +169,32 @@ fn the_index_follows_what_the_watch_tells() {
     assert!(names(&index).is_empty(), "a deleted one goes");
     index.reset(&[]);
     assert!(index.namespace("b").is_empty(), "a new list replaces the old one");
+}
+
+#[test]
+fn a_role_that_the_operator_refused_denies_with_its_words() {
+    let judged = |status: &str, observed: i64| {
+        let mut role = vault_role("shop", "app", Some(&["app"]));
+        role.metadata.generation = Some(2);
+        role.status = serde_json::from_value(serde_json::json!({ "conditions": [{
+            "type": "Accepted", "status": status, "reason": "NotAllowed", "observedGeneration": observed,
+            "message": "VaultCluster main does not allow namespace shop: add it", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }] }))
+        .expect("a status");
+        choose(&[], &[Binding::of(&role).expect("it binds")])
+    };
+    let denial = judged("False", 2).expect_err("its role is not in Vault");
+    assert!(
+        denial.contains("VaultRole app") && denial.contains("does not allow namespace shop: add it"),
+        "the role and what to do are named: {denial}"
+    );
+    for (status, observed) in [("True", 2), ("Unknown", 2), ("False", 1)] {
+        judged(status, observed)
+            .unwrap_or_else(|denial| panic!("{status} of generation {observed}: {denial}"));
+    }
+    choose(
+        &[],
+        &[Binding::of(&vault_role("shop", "app", Some(&["app"]))).expect("it binds")],
+    )
+    .expect("the operator has not looked yet");
 }

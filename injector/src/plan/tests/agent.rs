@@ -273,3 +273,46 @@ fn login_and_tls_settings_reach_the_agent() {
         "the threshold"
     );
 }
+
+#[test]
+fn a_configuration_too_large_for_a_variable_is_denied_by_its_largest_template() {
+    let (fits, large) = ("x".repeat(80 << 10), "x".repeat(60 << 10));
+    injected(&annotated_pod(&[("agent-inject-template-a", &fits)]));
+    let denial = denied(&annotated_pod(&[
+        ("agent-inject-template-a", &large),
+        ("agent-inject-template-b", &large[..40 << 10]),
+    ]));
+    assert!(
+        denial.starts_with("vault.hashicorp.com/agent-inject-template-a: ") && denial.contains("120 KiB"),
+        "annotation and limit are named: {denial}"
+    );
+    let many: Vec<String> = (0..2000)
+        .map(|n| format!("agent-inject-secret-{n:040}"))
+        .collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), "secret/data/x")).collect();
+    assert!(
+        denied(&annotated_pod(&many)).contains("fewer secrets"),
+        "without templates the number is what is wrong"
+    );
+}
+
+#[test]
+fn a_template_that_would_overflow_the_stack_is_denied() {
+    let text = format!("{{{{if 1}}}}a{}{{{{end}}}}", "{{else if 1}}".repeat(4000));
+    let denial = denied(&annotated_pod(&[("agent-inject-template-a", &text)]));
+    assert!(
+        denial.contains("agent-inject-template-a: ") && denial.contains("else if"),
+        "annotation and reason: {denial}"
+    );
+}
+
+#[test]
+fn a_client_certificate_and_its_key_come_together() {
+    for (one, other) in [("client-cert", "client-key"), ("client-key", "client-cert")] {
+        let denial = denied(&annotated_pod(&[SECRET, (one, "/vault/tls/x")]));
+        assert!(
+            denial.starts_with(&format!("vault.hashicorp.com/{one}: ")) && denial.contains(other),
+            "both halves are named: {denial}"
+        );
+    }
+}

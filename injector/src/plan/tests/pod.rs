@@ -258,3 +258,26 @@ fn every_planned_field_comes_from_an_annotation_or_a_setting() {
     );
     assert_eq!(plan.containers, [0, 1], "all containers");
 }
+
+#[test]
+fn a_pod_marked_as_injected_is_left_alone_and_told_so_unless_the_agent_is_there() {
+    let marked = annotated_pod(&[SECRET, ("agent-inject-status", "injected")]);
+    let answer = verdict(&marked);
+    assert!(
+        matches!(answer.outcome, Outcome::Skipped),
+        "the mark is honoured: {:?}",
+        answer.outcome
+    );
+    assert!(
+        answer.warnings.len() == 1
+            && answer.warnings[0].contains("vault.hashicorp.com/agent-inject-status")
+            && answer.warnings[0].contains("remove the annotation"),
+        "the reason and the remedy: {:?}",
+        answer.warnings
+    );
+    let again = verdict(&injected(&annotated_pod(&[SECRET])));
+    assert!(
+        matches!(again.outcome, Outcome::Skipped) && again.warnings.is_empty(),
+        "a second invocation is no news: {again:?}"
+    );
+}
