@@ -1,5 +1,7 @@
 //! The accept loop: TLS with a deadline for handshakes, HTTP/1.1, and an end that lets requests under way finish.
 
+mod sources;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +14,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use sources::{Place, Sources};
+
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Also how long a connection may idle: longer than the API server keeps one, so that it is never closed under a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(150);
 const MOST_CONNECTIONS: usize = 1024;
+/// Far more than an API server opens, even behind a proxy for all of them.
+const MOST_OF_ONE_SOURCE: usize = 256;
 /// After running out of descriptors, accepting at once would only fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -29,18 +35,19 @@ pub async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let sources = Sources::default();
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, &sources) => accepted,
             () = &mut stop => break,
         };
-        let Some((stream, permit)) = accepted else {
+        let Some((stream, permit, place)) = accepted else {
             continue;
         };
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let _permit = permit;
+            let (_permit, _place) = (permit, place);
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let connection = http1::Builder::new()
@@ -66,14 +73,19 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    sources: &Sources,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit, Place)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, from)) => {
+            let Some(place) = sources.enter(from.ip(), MOST_OF_ONE_SOURCE) else {
+                tracing::debug!(%from, "closed a connection: its source has too many");
+                return None;
+            };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection broke");
             }
-            Some((stream, permit))
+            Some((stream, permit, place))
         }
         Err(error) => {
             tracing::warn!(%error, "failed to accept a connection");
