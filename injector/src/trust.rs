@@ -96,19 +96,23 @@ impl Trust {
                 tokio::time::sleep(interval).await;
                 continue;
             };
-            let error: &dyn std::error::Error = &error;
-            if trusted {
-                tracing::warn!(
-                    error,
-                    "failed to check that the API server trusts this webhook; trying again"
-                );
-            } else {
-                tracing::warn!(error, "the API server may not trust this webhook; trying again");
-                kept.proven = false;
-                self.trusted.set(Err(chain(error)));
-            }
+            kept.proven &= trusted;
+            self.note(&error, trusted);
             tokio::time::sleep(retry.min(interval)).await;
             retry = (retry * 2).min(interval);
+        }
+    }
+
+    fn note(&self, error: &Error, trusted: bool) {
+        let error: &dyn std::error::Error = error;
+        if trusted {
+            tracing::warn!(
+                error,
+                "failed to check that the API server trusts this webhook; trying again"
+            );
+        } else {
+            tracing::warn!(error, "the API server may not trust this webhook; trying again");
+            self.trusted.set(Err(chain(error)));
         }
     }
 
@@ -171,47 +175,4 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn silent() -> kube::Error {
-        kube::Error::Service("no answer".into())
-    }
-
-    #[test]
-    fn an_api_server_that_does_not_answer_takes_no_proven_trust_away() {
-        let now = Timestamp::now();
-        let later = now.checked_add(SignedDuration::from_hours(1)).expect("a time");
-        let name = "injector".to_owned();
-        let read = || {
-            Error::Registration(registration::Error::Read {
-                name: name.clone(),
-                source: Box::new(silent()),
-            })
-        };
-        let ca = Error::Ca(stored_ca::Error::Read {
-            name: name.clone(),
-            source: Box::new(silent()),
-        });
-        assert!(
-            still_trusted(&read(), true, Some(later), now) && still_trusted(&ca, true, Some(later), now),
-            "nothing is known to have changed"
-        );
-        assert!(
-            !still_trusted(&read(), false, Some(later), now),
-            "before the first success nothing is known"
-        );
-        assert!(
-            !still_trusted(&read(), true, Some(now), now) && !still_trusted(&read(), true, None, now),
-            "without a valid certificate nobody can connect"
-        );
-        let differs = Error::Registration(registration::Error::Patch {
-            name: name.clone(),
-            source: Box::new(silent()),
-        });
-        assert!(
-            !still_trusted(&differs, true, Some(later), now),
-            "caBundle is known to be another"
-        );
-    }
-}
+mod tests;
