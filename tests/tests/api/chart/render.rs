@@ -71,6 +71,11 @@ fn a_value_that_is_misspelt_or_out_of_range_is_refused_by_its_name() {
             r#"injector.agent.resources.limits={"memory":"0.5Gi","cpu":null}"#,
         ),
         (
+            "injector.agent.resources=null",
+            "resources",
+            "injector.agent.resources.limits.cpu=null",
+        ),
+        (
             r#"injector.vaultAddress="vault:8200""#,
             "vaultAddress",
             r#"injector.vaultAddress="https://vault:8200""#,
