@@ -310,7 +310,7 @@ pub static ROWS: &[Row] = &[
             Ok(())
         }),
         "The part of a lease after which a secret that cannot be renewed is read again, by default 0.9."),
-    row("log-level", "text", Effect::Read(|a, e| { a.log_level = Some(values::one_of(e.value, LEVELS)?); Ok(()) }),
+    row("log-level", "trace|debug|info|warn|error|off", Effect::Read(|a, e| { a.log_level = Some(values::one_of(e.value, LEVELS)?); Ok(()) }),
         "How much the agent logs, by default `info`."),
     row("log-format", "standard|json", Effect::Read(|a, e| { a.log_format = Some(values::one_of(e.value, FORMATS)?); Ok(()) }),
         "How the agent logs."),
