@@ -397,9 +397,8 @@ pub(crate) async fn assert_keys_and_no_root(stage: &Stage) -> anyhow::Result<()>
             Ok(info) if info.is_root() && info.accessor != own => {
                 bail!("another root token is alive: {accessor}")
             }
-            Ok(_) => {}
-            // It expired between the two calls.
-            Err(Error::BadRequest { .. } | Error::NotFound { .. }) => {}
+            // Another kind of token, or one that expired between the two calls.
+            Ok(_) | Err(Error::BadRequest { .. } | Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
