@@ -188,17 +188,7 @@ impl Error {
 
     /// The whole chain in one line, for a condition.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let part = error.to_string();
-            if !text.contains(&part) {
-                text.push_str(": ");
-                text.push_str(&part);
-            }
-            cause = error.source();
-        }
-        text
+        crate::controllers::chain(self)
     }
 }
 
