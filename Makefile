@@ -6,7 +6,7 @@
 target  := $(or $(CARGO_TARGET_DIR),target)
 testbed := $(target)/debug/testbed
 
-.PHONY: help prepare testbed build test test-unit test-api test-vault test-e2e test-long lint fmt servers images \
+.PHONY: help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
 	crds up down demo demo-down clean
 
 help: ## Show this list
@@ -38,6 +38,9 @@ test-e2e: testbed ## Tests on a whole cluster with real pods (root)
 
 test-long: testbed ## What the tiers leave out because it takes long (root)
 	@$(testbed) test long
+
+test-fresh: ## make test in a freshly bootstrapped Debian with nothing cached (root, debootstrap)
+	@tests/fresh-debian make test
 
 lint: testbed ## Format check, Clippy, rules of dependency
 	@$(testbed) test fmt lint

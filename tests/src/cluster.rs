@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::control_plane;
+use crate::helm;
 use crate::images::{Archive, Image};
 use crate::netns::Netns;
 use crate::node::{self, containerd};
@@ -223,13 +224,8 @@ impl Cluster {
     /// `helm` with the administrator's kubeconfig, inside the cluster's network.
     pub fn helm(&self) -> anyhow::Result<Command> {
         let mut command = self.tool(Server::Helm)?;
-        for (variable, folder) in [
-            ("HELM_CACHE_HOME", "helm/cache"),
-            ("HELM_CONFIG_HOME", "helm/config"),
-            ("HELM_DATA_HOME", "helm/data"),
-        ] {
-            command.env(variable, self.run.join(folder));
-        }
+        helm::isolate(&mut command, &self.run.join("helm"));
+        command.env("KUBECONFIG", self.kubeconfig());
         Ok(command)
     }
 

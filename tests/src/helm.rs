@@ -24,15 +24,19 @@ pub fn command(home: &Path) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Points Helm's folders into `home` and takes the user's cluster out of its sight.
+/// Points Helm's folders into `home` and takes the user's cluster and settings out of its sight.
 pub fn isolate(command: &mut Command, home: &Path) {
+    // HELM_KUBECONTEXT, HELM_KUBEAPISERVER, HELM_NAMESPACE and others would each lead elsewhere.
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("HELM_") {
+            command.env_remove(variable);
+        }
+    }
     command
         .env("HELM_CONFIG_HOME", home.join("config"))
         .env("HELM_CACHE_HOME", home.join("cache"))
         .env("HELM_DATA_HOME", home.join("data"))
-        .env_remove("KUBECONFIG")
-        .env_remove("HELM_KUBECONTEXT")
-        .env_remove("HELM_NAMESPACE");
+        .env_remove("KUBECONFIG");
 }
 
 /// Runs a command to its end and gives what it printed; its complaint is the error.

@@ -37,18 +37,28 @@ pub enum Side {
     After,
 }
 
-/// Records points, and stops the program for ever at one of them.
+/// What happens at the chosen point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Dies(Side),
+    /// The call is made, and its answer is held back until it is let go.
+    Waits,
+}
+
+/// Records points, and stops the program at one of them, for ever or for a while.
 #[derive(Default)]
 pub struct Points {
     state: Mutex<State>,
-    died: Notify,
+    reached: Notify,
+    released: Notify,
 }
 
 #[derive(Default)]
 struct State {
     seen: Vec<Point>,
     count: BTreeMap<String, usize>,
-    deadly: Option<(Point, Side)>,
+    chosen: Option<(Point, Fate)>,
+    reached: bool,
     dead: bool,
 }
 
@@ -60,8 +70,17 @@ impl Points {
 
     /// Dies at this point.
     pub fn dying_at(point: Point, side: Side) -> Arc<Self> {
+        Self::choosing(point, Fate::Dies(side))
+    }
+
+    /// Makes this call and holds its answer back until [`Points::release`].
+    pub fn waiting_at(point: Point) -> Arc<Self> {
+        Self::choosing(point, Fate::Waits)
+    }
+
+    fn choosing(point: Point, fate: Fate) -> Arc<Self> {
         let points = Self::default();
-        points.lock().deadly = Some((point, side));
+        points.lock().chosen = Some((point, fate));
         Arc::new(points)
     }
 
@@ -74,20 +93,25 @@ impl Points {
         self.lock().seen.clone()
     }
 
-    /// Waits until the deadly point was reached.
-    pub async fn death(&self) {
-        let notified = self.died.notified();
-        if !self.lock().dead {
+    /// Waits until the chosen point was reached.
+    pub async fn reached(&self) {
+        let notified = self.reached.notified();
+        if !self.lock().reached {
             notified.await;
         }
     }
 
+    /// Lets the answer go that is held back.
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
+
     /// Makes one call between its two points. A program that has died makes no further call at all.
     async fn pass<T>(&self, call: String, exchange: impl Future<Output = T>) -> T {
-        let (dies_before, dies_after) = {
+        let fate = {
             let mut state = self.lock();
             if state.dead {
-                (true, false)
+                Some(Fate::Dies(Side::Before))
             } else {
                 let count = state.count.entry(call.clone()).or_default();
                 *count += 1;
@@ -95,29 +119,41 @@ impl Points {
                     call,
                     occurrence: *count,
                 };
-                let deadly = state
-                    .deadly
+                let fate = state
+                    .chosen
                     .as_ref()
                     .filter(|(p, _)| *p == point)
-                    .map(|(_, side)| *side);
+                    .map(|(_, fate)| *fate);
                 state.seen.push(point);
-                (deadly == Some(Side::Before), deadly == Some(Side::After))
+                fate
             }
         };
-        if dies_before {
+        if fate == Some(Fate::Dies(Side::Before)) {
             return self.die().await;
         }
         let answer = exchange.await;
-        if dies_after {
-            drop(answer);
-            return self.die().await;
+        match fate {
+            None | Some(Fate::Dies(Side::Before)) => {}
+            Some(Fate::Dies(Side::After)) => {
+                drop(answer);
+                return self.die().await;
+            }
+            Some(Fate::Waits) => {
+                self.reach();
+                self.released.notified().await;
+            }
         }
         answer
     }
 
+    fn reach(&self) {
+        self.lock().reached = true;
+        self.reached.notify_waiters();
+    }
+
     async fn die<T>(&self) -> T {
         self.lock().dead = true;
-        self.died.notify_waiters();
+        self.reach();
         std::future::pending().await
     }
 
@@ -333,7 +369,7 @@ mod tests {
         );
         let dying = Arc::clone(&points);
         let task = tokio::spawn(async move { dying.pass("a".to_owned(), async { 2 }).await });
-        points.death().await;
+        points.reached().await;
         let later = Arc::clone(&points);
         let late = tokio::spawn(async move { later.pass("b".to_owned(), async { 3 }).await });
         tokio::task::yield_now().await;

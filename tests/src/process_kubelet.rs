@@ -14,6 +14,7 @@ use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -96,6 +97,25 @@ impl ProcessKubelet {
             Some(container) => container.process.kill(),
             None => Ok(()),
         }
+    }
+
+    /// Stops a member's process where it stands: its connections stay open, and nobody answers on them.
+    pub async fn freeze(&self, pod: &str) -> anyhow::Result<()> {
+        self.signal(pod, Signal::STOP).await
+    }
+
+    /// Lets a frozen member go on.
+    pub async fn thaw(&self, pod: &str) -> anyhow::Result<()> {
+        self.signal(pod, Signal::CONT).await
+    }
+
+    async fn signal(&self, pod: &str, signal: Signal) -> anyhow::Result<()> {
+        let state = self.node.state.lock().await;
+        let container = state.running.values().find(|c| c.pod == pod);
+        container
+            .ok_or_else(|| anyhow!("{pod} does not run"))?
+            .process
+            .signal(signal)
     }
 
     /// Address of a member.

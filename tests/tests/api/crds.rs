@@ -1,5 +1,6 @@
 //! The CRDs on a real API server: what it refuses, with which words, and what just passes.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -10,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use vaultkeeper_crds::{VaultCluster, VaultRole, generate};
+use vaultkeeper_tests::servers::{self, Server};
 use vaultkeeper_tests::wait;
 
 use crate::shared::control_plane;
@@ -399,4 +401,79 @@ async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
         ),
     ];
     check_updates(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
+}
+
+/// What kubectl prints, with the words on one line each: it wraps and pads them.
+async fn kubectl(args: &[&str]) -> String {
+    client().await;
+    let kubeconfig = &control_plane().await.files().admin_kubeconfig;
+    let output = Command::new(servers::path(Server::Kubectl).unwrap())
+        .args(args)
+        .env("KUBECONFIG", kubeconfig)
+        // A discovery cache of its own: the user's may know another server at this port.
+        .env("KUBECACHEDIR", kubeconfig.with_file_name("kubectl-cache"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "kubectl {args:?} should succeed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn kubectl_explain_says_what_a_seal_is_by_the_short_names() {
+    let seal = kubectl(&["explain", "vc.spec.seal"]).await.replace('\n', " ");
+    for wanted in [
+        "VaultCluster",
+        "shamir",
+        "How Vault is sealed: exactly one kind",
+        "The operator keeps them in a Secret in its own namespace",
+    ] {
+        assert!(
+            seal.contains(wanted),
+            "kubectl explain vc.spec.seal should say {wanted:?}, it says:\n{seal}"
+        );
+    }
+    for (field, wanted) in [
+        ("vc.spec.seal.shamir.threshold", "<integer>"),
+        ("vr.spec.policy.rules.capabilities", "<[]string>"),
+    ] {
+        let said = kubectl(&["explain", field]).await;
+        let description = said.split("DESCRIPTION:").nth(1).unwrap_or_default();
+        assert!(
+            said.contains(wanted) && description.trim().len() > 30 && !description.contains("<empty>"),
+            "kubectl explain {field} should give {wanted} and a description, it says:\n{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn kubectl_get_shows_what_one_wants_to_know_at_a_glance() {
+    let namespace = control_plane().await.create_namespace("columns").await.unwrap();
+    for (kind, object) in [("vaultclusters", cluster()), ("vaultroles", role())] {
+        let resource = match kind {
+            "vaultclusters" => ApiResource::erase::<VaultCluster>(&()),
+            _ => ApiResource::erase::<VaultRole>(&()),
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(client().await, &namespace, &resource);
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        api.create(&PostParams::default(), &object).await.unwrap();
+    }
+    for (short, columns) in [
+        ("vc", "NAME AVAILABLE MEMBERS VOTERS LEADER VERSION REASON AGE"),
+        ("vr", "NAME CLUSTER READY SECRET REASON AGE"),
+    ] {
+        let table = kubectl(&["get", short, "--namespace", &namespace]).await;
+        assert_eq!(
+            table.lines().next(),
+            Some(columns),
+            "columns of kubectl get {short}:\n{table}"
+        );
+    }
 }

@@ -16,4 +16,6 @@ mod injector;
 mod leader;
 mod reaper;
 mod role;
+mod setup;
 mod shared;
+mod unprivileged;

@@ -1,10 +1,12 @@
 //! Whatever ends the owner of a run, its processes end, too.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use vaultkeeper_tests::proc_table::ProcessId;
 use vaultkeeper_tests::process::{Process, ProcessSpec};
 use vaultkeeper_tests::reaper::Reaper;
@@ -41,6 +43,8 @@ fn nothing_is_left_after(how: &str) {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        // As a shell does: what a Ctrl-C interrupts is a whole group.
+        .process_group(0)
         .spawn()
         .unwrap();
     let stderr = BufReader::new(owner.stderr.take().unwrap());
@@ -59,6 +63,10 @@ fn nothing_is_left_after(how: &str) {
             "the owner's process should run before the owner is killed"
         );
         owner.kill().unwrap();
+    }
+    if how == "interrupt" {
+        let group = Pid::from_child(&owner);
+        kill_process_group(group, Signal::INT).unwrap();
     }
     owner.wait().unwrap();
     wait::until(
@@ -82,6 +90,11 @@ fn nothing_is_left_after(how: &str) {
 #[test]
 fn nothing_is_left_after_a_sigkill() {
     nothing_is_left_after("kill");
+}
+
+#[test]
+fn nothing_is_left_after_a_ctrl_c() {
+    nothing_is_left_after("interrupt");
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use vaultkeeper_tests::cluster::{Cluster, Options};
 use vaultkeeper_tests::images::Image;
 use vaultkeeper_tests::run_dir::CGROUP_PREFIX;
@@ -237,14 +239,27 @@ fn a_cluster_whose_owner_is_killed_leaves_the_machine_as_it_was() {
 
 #[test]
 fn a_start_that_is_killed_half_way_leaves_the_machine_as_it_was() {
+    a_start_leaves_nothing_when("killed", |up| up.kill().unwrap());
+}
+
+#[test]
+fn a_start_that_is_interrupted_by_ctrl_c_leaves_the_machine_as_it_was() {
+    a_start_leaves_nothing_when("interrupted", |up| {
+        kill_process_group(Pid::from_child(up), Signal::INT).unwrap();
+    });
+}
+
+fn a_start_leaves_nothing_when(what: &str, happens: impl FnOnce(&mut Child)) {
     if !can_run() {
         return;
     }
     let before = Machine::now();
-    let name = format!("half-{}", std::process::id());
+    let name = format!("{what}-{}", std::process::id());
     let mut up = Command::new(TESTBED)
         .args(["up", "--name", &name])
         .stderr(Stdio::null())
+        // As a shell does: what a Ctrl-C interrupts is a whole group.
+        .process_group(0)
         .spawn()
         .unwrap();
     let traces = wait::until(
@@ -261,7 +276,7 @@ fn a_start_that_is_killed_half_way_leaves_the_machine_as_it_was() {
         },
     )
     .unwrap();
-    up.kill().unwrap();
+    happens(&mut up);
     up.wait().unwrap();
     wait::until("the reaper's work", Duration::from_secs(30), || {
         let found = traces.found();

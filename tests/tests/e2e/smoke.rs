@@ -1,5 +1,6 @@
 //! What everything else of this tier stands on: pods, sidecars, volumes, Services, DNS, exec and logs.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -7,7 +8,7 @@ use vaultkeeper_tests::images::Image;
 use vaultkeeper_tests::node::containerd;
 use vaultkeeper_tests::wait;
 
-use crate::shared::{Namespace, POD_DEADLINE, cluster};
+use crate::shared::{Namespace, POD_DEADLINE, TESTBED, cluster};
 
 const WEB: &str = include_str!("web.yaml");
 
@@ -132,4 +133,33 @@ fn a_test_reaches_the_cluster_with_a_client_of_its_own() {
         .unwrap();
     let version = node.status.unwrap().node_info.unwrap().kubelet_version;
     assert_eq!(version, "v1.36.3", "the kubelet's version");
+}
+
+#[test]
+fn tools_of_the_testbed_use_its_cluster_whatever_kubeconfig_the_environment_names() {
+    let Some(cluster) = cluster() else { return };
+    let ours = cluster
+        .kubectl_text(
+            &["get", "namespace", "kube-system", "-o=jsonpath={.metadata.uid}"],
+            "",
+        )
+        .unwrap();
+    // The environment of a user who works with another cluster.
+    let testbed = |args: &[&str]| {
+        let output = Command::new(TESTBED)
+            .args(args)
+            .env("KUBECONFIG", "/nowhere/another-cluster")
+            .env("HELM_KUBECONTEXT", "another-cluster")
+            .env("HELM_KUBEAPISERVER", "https://192.0.2.1:6443")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "testbed {args:?} should succeed: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let name = cluster.name();
+    let uid = "-o=jsonpath={.metadata.uid}";
+    let seen = testbed(&["kubectl", "--name", &name, "get", "namespace", "kube-system", uid]);
+    assert_eq!(seen, ours, "kubectl should reach the testbed's cluster");
+    testbed(&["helm", "--name", &name, "list", "--all-namespaces"]);
 }

@@ -1,10 +1,46 @@
 //! A cluster comes up, and what its status and its Secrets say then.
 
+use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use vaultkeeper_tests::points::Points;
+use vaultkeeper_tests::points::{Point, Points};
+use vaultkeeper_tests::wait;
+use vaultkeeper_vault::ExposeSecret as _;
 
-use super::stage::{Stage, assert_keys_and_no_root, reason};
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, reason};
+
+#[tokio::test]
+async fn an_operator_asked_to_stop_during_the_initialisation_stores_the_keys_first() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let points = Points::waiting_at(Point {
+        call: "Vault PUT sys/init".to_owned(),
+        occurrence: 1,
+    });
+    let operator = stage.start_operator(&points);
+    tokio::time::timeout(DEADLINE, points.reached())
+        .await
+        .expect("the operator should initialise the first member");
+    assert!(
+        stage.shares().await.is_err(),
+        "the answer with the shares has not come yet"
+    );
+    operator.ask_to_stop();
+    points.release();
+    operator.stop().await;
+    assert_eq!(
+        stage.shares().await.unwrap().len(),
+        3,
+        "the shares are stored before the operator ends"
+    );
+
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    assert_keys_and_no_root(&stage).await.unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
 
 #[tokio::test]
 async fn three_members_become_voters_of_one_raft_cluster() {
@@ -29,8 +65,50 @@ async fn three_members_become_voters_of_one_raft_cluster() {
     );
     assert_keys_and_no_root(&stage).await.unwrap();
     no_secret_of_the_cluster_holds_a_share(&stage).await;
+    requests_are_audited_on_standard_output(&stage).await;
+    events_tell_what_was_done(&stage).await;
     operator.stop().await;
     stage.end().await.unwrap();
+}
+
+async fn requests_are_audited_on_standard_output(stage: &Stage) {
+    let root = stage.root(0).await.unwrap();
+    let devices = root.audit_devices().await.unwrap();
+    let to_stdout = devices
+        .values()
+        .filter(|d| d.kind == "file" && d.options.get("file_path").is_some_and(|p| p == "stdout"));
+    assert_eq!(
+        to_stdout.count(),
+        1,
+        "one audit device writes to standard output: {devices:?}"
+    );
+    root.revoke_self().await.unwrap();
+}
+
+async fn events_tell_what_was_done(stage: &Stage) {
+    let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let shares: Vec<_> = stage.shares().await.unwrap();
+    // Events are written beside the work.
+    wait::until_async("the events of the bootstrap", DEADLINE, async || {
+        let events = events.list(&kube::api::ListParams::default()).await?;
+        for wanted in ["Initialized", "RootTokenRevoked"] {
+            let event = events.iter().find(|e| e.reason.as_deref() == Some(wanted));
+            let about = event
+                .and_then(|e| e.regarding.clone())
+                .with_context(|| format!("no event {wanted}"))?;
+            ensure!(
+                about.kind.as_deref() == Some("VaultCluster") && about.name.as_deref() == Some("main"),
+                "{wanted} is about {about:?}"
+            );
+        }
+        for share in &shares {
+            let leaks = |e: &Event| e.note.as_ref().is_some_and(|n| n.contains(share.expose_secret()));
+            assert!(!events.iter().any(leaks), "no event may hold a share");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 /// Keys live in the operator's namespace, not beside the applications.

@@ -98,7 +98,7 @@ async fn die_at(members: i32, point: Point, side: Side) -> anyhow::Result<()> {
     stage.create_cluster(members).await?;
     let points = Points::dying_at(point, side);
     let operator = stage.start_operator(&points);
-    let died = tokio::time::timeout(DEADLINE, points.death()).await;
+    let died = tokio::time::timeout(DEADLINE, points.reached()).await;
     operator.kill().await;
     if died.is_err() {
         bail!("the point was never reached");

@@ -1,4 +1,4 @@
-//! What must not take a running cluster down: a bad spec, a lost CA, somebody else's share.
+//! What must not take a running cluster down: a bad spec, a lost CA, somebody else's share, a member that hangs.
 
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -8,7 +8,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::SecretString;
 
-use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, reason};
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason};
 
 #[tokio::test]
 async fn an_engine_that_vault_does_not_know_is_named_and_leaves_no_root_token() {
@@ -133,6 +133,39 @@ async fn a_wrong_share_of_somebody_else_does_not_spoil_the_unsealing() {
     })
     .await
     .unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_that_hangs_is_named_in_the_status_and_the_others_serve_on() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(3).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    let leads = |c: &vaultkeeper_crds::VaultCluster| c.status.as_ref().and_then(|s| s.leader.clone());
+    stage
+        .until("three voters", |c| {
+            c.status.as_ref().and_then(|s| s.voters) == Some(3)
+        })
+        .await
+        .unwrap();
+
+    stage.kubelet.freeze("main-0").await.unwrap();
+    let cluster = stage
+        .until("another leader, and the frozen member missed", |c| {
+            reason(c, "Available") == "Degraded" && leads(c).is_some_and(|leader| leader != "main-0")
+        })
+        .await
+        .unwrap();
+    let said = condition(&cluster, "Available").unwrap();
+    assert_eq!(said.status, "True", "two of three members serve: {said:?}");
+    assert!(
+        said.message.contains("main-0"),
+        "the message should name the member that hangs: {said:?}"
+    );
+
+    stage.kubelet.thaw("main-0").await.unwrap();
+    stage.until_available().await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
 }

@@ -316,7 +316,7 @@ async fn die_at(stage: &Stage, root: &Client, point: &Point, side: Side) -> anyh
     let points = Points::dying_at(point.clone(), side);
     let operator = stage.start_operator(&points);
     create_role(stage).await?;
-    let died = tokio::time::timeout(DEADLINE, points.death()).await;
+    let died = tokio::time::timeout(DEADLINE, points.reached()).await;
     operator.kill().await;
     ensure!(died.is_ok(), "the point was never reached");
     let operator = stage.start_operator(&Points::record());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -135,8 +136,13 @@ impl Operator {
 
     /// As SIGTERM would: what runs is finished.
     pub(crate) async fn stop(self) {
-        self.shutdown.cancel();
+        self.ask_to_stop();
         let _ = self.task.await;
+    }
+
+    /// As SIGTERM would, without waiting.
+    pub(crate) fn ask_to_stop(&self) {
+        self.shutdown.cancel();
     }
 }
 
@@ -365,16 +371,17 @@ impl Stage {
 
 /// Reason of a condition.
 pub(crate) fn reason(cluster: &VaultCluster, type_: &str) -> String {
+    condition(cluster, type_).map(|c| c.reason).unwrap_or_default()
+}
+
+/// A condition.
+pub(crate) fn condition(cluster: &VaultCluster, type_: &str) -> Option<Condition> {
     let conditions = cluster
         .status
         .as_ref()
         .map(|s| s.conditions.as_slice())
         .unwrap_or_default();
-    conditions
-        .iter()
-        .find(|c| c.type_ == type_)
-        .map(|c| c.reason.clone())
-        .unwrap_or_default()
+    conditions.iter().find(|c| c.type_ == type_).cloned()
 }
 
 /// Whether the two things that no run may miss hold: the keys open this Vault, and no root token is left.
