@@ -1,0 +1,29 @@
+//! Which namespaces may create VaultRoles, and what those may ask for.
+
+// KubeSchema repeats each struct inside a private scope, where `pub` looks unreachable.
+#![allow(unreachable_pub)]
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What some namespaces may ask for.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessGrant {
+    /// Names of Kubernetes namespaces whose VaultRoles this grant covers.
+    #[schemars(length(min = 1, max = 200), inner(length(min = 1, max = 253)))]
+    pub namespaces: Vec<String>,
+
+    /// Prefixes of the Vault paths that their policies may name, each ending in a slash.
+    /// `{{namespace}}` stands for the namespace of the VaultRole.
+    #[serde(default)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(p, p.endsWith('/') && !p.startsWith('/') && !p.contains('*') && !p.contains('+') && !p.contains('..'))").message("each of pathPrefixes must end in a slash, must not start with one, and must not hold *, + or .."))]
+    pub path_prefixes: Vec<String>,
+
+    /// Names of existing Vault policies that their VaultRoles may use.
+    #[serde(default)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new("!self.exists(p, p == 'root' || p.startsWith('vaultkeeper'))").message("policies must not hold root or a policy of the operator"))]
+    pub policies: Vec<String>,
+}

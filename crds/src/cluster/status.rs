@@ -1,0 +1,74 @@
+//! What was observed of a VaultCluster.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What was observed of a VaultCluster.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultClusterStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, and SealLatched while a deliberate seal is kept.
+    #[serde(default)]
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+
+    /// Address of the API for clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+
+    /// Identity of the Vault cluster, given by Vault at its initialisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+
+    /// Pod that is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+
+    /// Members that serve, of those wanted, for example 3/3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members_ready: Option<String>,
+
+    /// Members with a vote in the Raft configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voters: Option<i32>,
+
+    /// How many members may fail without losing quorum, as autopilot says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_tolerance: Option<i32>,
+
+    /// One row per member.
+    #[serde(default)]
+    pub members: Vec<MemberStatus>,
+}
+
+/// What was observed of one member.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Name of the pod.
+    pub name: String,
+    /// Active, Standby, Sealed, Uninitialized, Unreachable, Pending or Removed.
+    pub state: String,
+    /// Whether the member has a vote in the Raft configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voter: Option<bool>,
+    /// Version that the server reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The list of conditions as the API conventions want it: a map keyed by type.
+pub(crate) fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let items = generator.subschema_for::<Condition>();
+    schemars::json_schema!({
+        "type": "array",
+        "items": items,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    })
+}
