@@ -189,8 +189,9 @@ async fn record_seals(scope: &Scope<'_>, record: &KeyRecord, seals: &SealRecord)
     key_store::record_seals(scope.ctx, scope.cluster, record, seals).await?;
     for member in seals.latched.difference(&record.seals.latched) {
         let note = format!(
-            "{member} was sealed on purpose and stays sealed, also after a restart. To release it: kubectl annotate vc {} {}=\"<reason>\"",
+            "{member} was sealed on purpose and stays sealed, also after a restart. To release it: kubectl annotate vc {} -n {} {}=\"<reason>\"",
             scope.cluster.name,
+            scope.cluster.namespace,
             vaultkeeper_crds::annotations::RELEASE_SEAL
         );
         scope.event(Reason::SealLatched, member, &note).await;
