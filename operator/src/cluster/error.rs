@@ -1,5 +1,7 @@
 //! Why a reconcile of a VaultCluster failed.
 
+use std::time::Duration;
+
 use super::keys::Unreadable;
 use super::tls;
 use crate::sessions::SessionError;
@@ -93,6 +95,9 @@ pub enum Error {
     /// The root token answers after it was revoked.
     #[error("the first root token still answers after its revocation: it is revoked again")]
     RootTokenAlive,
+    /// One try to store the shares did not end.
+    #[error("the API server did not answer within {} s when the unseal shares were stored", .0.as_secs())]
+    StoreTimedOut(Duration),
     /// The shares of an initialisation were not stored, because another operator had given that attempt up.
     #[error(
         "this initialisation was given up by another operator: its empty store is thrown away and made anew"
@@ -166,7 +171,7 @@ impl Error {
     /// A word for metrics and conditions, from a bounded set.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Kubernetes { .. } => "KubernetesError",
+            Self::Kubernetes { .. } | Self::StoreTimedOut(_) => "KubernetesError",
             Self::Outdated { .. } => "Outdated",
             Self::NotOurs { .. } => "NameTaken",
             Self::Keys(_) | Self::Incomplete { .. } => "KeySecretUnreadable",

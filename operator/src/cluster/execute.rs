@@ -6,7 +6,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use vaultkeeper_crds::names;
 use vaultkeeper_vault::Client;
 use vaultkeeper_vault::sys::init::{InitRequest, Split};
@@ -30,6 +30,8 @@ const UNSEAL_TIMEOUT: Duration = Duration::from_secs(60);
 const UNSEAL_SETTLES: Duration = Duration::from_secs(10);
 /// How long storing the shares is tried: they exist nowhere else.
 const STORE_DEADLINE: Duration = Duration::from_secs(600);
+/// How long one try may take: a connection that died silently must not hold them.
+const STORE_TRY: Duration = Duration::from_secs(20);
 
 /// What the steps work on.
 pub(crate) struct Scope<'a> {
@@ -140,7 +142,11 @@ async fn initialize(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> 
     let deadline = Instant::now() + STORE_DEADLINE;
     let mut pause = Duration::from_millis(100);
     loop {
-        match key_store::store_initialized(scope.ctx, scope.cluster, &record.attempt, &data).await {
+        let storing = key_store::store_initialized(scope.ctx, scope.cluster, &record.attempt, &data);
+        let tried = timeout(STORE_TRY, storing)
+            .await
+            .unwrap_or(Err(Error::StoreTimedOut(STORE_TRY)));
+        match tried {
             Ok(Stored::Yes) => break,
             Ok(Stored::Abandoned) => return Err(Error::Abandoned),
             Err(error) if Instant::now() + pause > deadline => return Err(error),

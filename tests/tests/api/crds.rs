@@ -139,6 +139,7 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
     let shamir = |shares: i32, threshold: i32| json!({ "spec": { "seal": { "shamir": { "shares": shares, "threshold": threshold } } } });
     let engine = |path: &str| json!({ "spec": { "configuration": { "secretsEngines": [{ "path": path, "type": "kv" }] } } });
     let method = |path: &str| json!({ "spec": { "configuration": { "authMethods": [{ "path": path, "type": "jwt" }] } } });
+    let extra_dns = |name: &str| json!({ "spec": { "tls": { "managed": { "extraDnsNames": [name] } } } });
     let prefix = |prefix: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "pathPrefixes": [prefix] }] } });
     let policy =
         |policy: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "policies": [policy] }] } });
@@ -166,7 +167,26 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
             Refused("spec.replicas must be at least 3 in profile Hardened"),
         ),
         (spec(json!({ "replicas": 1, "profile": "Development" })), Taken),
-        (spec(json!({ "version": "1.21.1+ent" })), Taken),
+        (spec(json!({ "version": "1.21.1-ent" })), Taken),
+        (
+            spec(json!({ "version": "1.21.1+ent" })),
+            Refused("spec.version with + needs spec.image"),
+        ),
+        (
+            spec(json!({ "version": "1.21.1+ent", "image": "mirror/vault:1.21.1-ent" })),
+            Taken,
+        ),
+        (extra_dns("vault.example.com"), Taken),
+        (extra_dns("*.example.com"), Taken),
+        (
+            extra_dns("vault_example"),
+            Refused("spec.tls.managed.extraDnsNames must be DNS names"),
+        ),
+        (
+            extra_dns("10.0.0.1"),
+            Refused("spec.tls.managed.extraDnsNames must not hold IP addresses"),
+        ),
+        (extra_dns("10.0.0.1a"), Taken),
         (
             spec(json!({ "version": "latest" })),
             Refused("spec.version must be a version such as 1.21.1"),
@@ -234,6 +254,22 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
         (prefix("secret/*/"), Refused("must not hold *, + or ..")),
         (prefix("secret/+/"), Refused("must not hold *, + or ..")),
         (prefix("secret/../"), Refused("must not hold *, + or ..")),
+        (
+            prefix("secret/data/{{ namespace }}/"),
+            Refused("of placeholders only {{namespace}}, written without spaces"),
+        ),
+        (
+            prefix("secret/data/{{ns}}/"),
+            Refused("of placeholders only {{namespace}}"),
+        ),
+        (prefix("secret//shop/"), Refused("with one slash between steps")),
+        (prefix("secret/./shop/"), Refused("with one slash between steps")),
+        (prefix("secret/.shop/"), Taken),
+        (prefix("secret/my data/"), Taken),
+        (
+            spec(json!({ "access": [{ "namespaces": ["*"] }] })),
+            Refused("each of namespaces must be the name of a namespace; there are no wildcards"),
+        ),
         (policy("app"), Taken),
         (
             policy("root"),
@@ -282,6 +318,10 @@ async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_
             spec(json!({ "policy": { "rules": [], "names": ["shared"] } })),
             Taken,
         ),
+        (
+            spec(json!({ "policy": { "rules": [], "names": ["read shared"] } })),
+            Refused("each of spec.policy.names must be the name of a policy"),
+        ),
         (cluster("main-2", "vault-2"), Taken),
         (
             cluster("Main", "vault"),
@@ -292,6 +332,12 @@ async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_
             Refused("spec.cluster.namespace must be the name of a namespace"),
         ),
         (path("secret/data/+/app"), Taken),
+        (
+            path("secret/data/a+b"),
+            Refused("path may hold + only as a whole step between slashes"),
+        ),
+        (path("secret/data/.app"), Taken),
+        (path("secret/./app"), Refused("path must not hold . as a step")),
         (path("/secret/data"), Refused("path must not start with a slash")),
         (
             path("secret/../sys"),
@@ -379,6 +425,18 @@ async fn check_updates(resource: &ApiResource, base: &Value, cases: Vec<(Value, 
 async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
     let cases = vec![
         (json!({ "spec": { "replicas": 5 } }), Taken),
+        (
+            json!({ "spec": { "replicas": 1, "profile": "Development" } }),
+            Refused("spec.replicas cannot be lowered yet"),
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "10Gi" } } } }),
+            Taken,
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "20Gi" } } } }),
+            Refused("spec.storage.raft cannot be changed yet"),
+        ),
         (
             json!({ "spec": { "distribution": "OpenBao" } }),
             Refused("spec.distribution cannot be changed"),
