@@ -95,8 +95,8 @@ pub struct PolicyRule {
     #[x_kube(
         validation = Rule::new("!self.startsWith('/') && !self.contains('..') && !self.contains('//') && self.matches('^[-_.@ a-zA-Z0-9/+*]+$')").message("path must not start with a slash nor hold .., // or characters other than letters, digits and - _ . @ / + *"),
         validation = Rule::new("!self.contains('*') || self.indexOf('*') == size(self) - 1").message("path may hold * only as its last character"),
-        validation = Rule::new("self.split('/').all(s, !s.contains('+') || s == '+')").message("path may hold + only as a whole step between slashes"),
-        validation = Rule::new("self.split('/').all(s, s != '.')").message("path must not hold . as a step"),
+        validation = Rule::new("self.matches('^([^+/]*|[+])(/([^+/]*|[+]))*$')").message("path may hold + only as a whole step between slashes"),
+        validation = Rule::new("!self.matches('(^|/)[.](/|$)')").message("path must not hold . as a step"),
     )]
     pub path: String,
 
