@@ -11,11 +11,13 @@ pub mod key_store;
 pub mod keys;
 mod mounts;
 pub mod plan;
+pub mod seals;
 mod status;
 pub mod tls;
 pub mod tls_store;
 pub mod validate;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use tokio::time::Instant;
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
@@ -33,12 +36,13 @@ pub use execute::INIT_TIMEOUT;
 
 use crate::conditions;
 use crate::context::Context;
+use crate::controllers::hash;
 use crate::members::{self, Member, Probe};
 use crate::metrics::ClusterNumbers;
 use crate::report::Reason;
 use crate::sessions::{self, Target};
 use execute::Scope;
-use keys::{KeyRecord, State};
+use keys::{KeyRecord, SealRecord, State};
 use plan::{Observed, Plan};
 use status::Facts;
 use validate::Validated;
@@ -163,10 +167,15 @@ async fn run(
         .annotations()
         .get(annotations::RELEASE_SEAL)
         .map(String::as_str);
+    let confirmed = match &pass.record {
+        Some(record) => sealed_on_purpose(ctx, validated, &pass.members, &record.seals).await,
+        None => BTreeSet::new(),
+    };
     pass.plan = plan::plan(&Observed {
         members: &pass.members,
         record: pass.record.as_ref(),
         first_volume: first_volume.as_deref(),
+        confirmed: &confirmed,
         release,
     });
     pass.observed = true;
@@ -193,6 +202,45 @@ async fn run(
         drop_release(ctx, cluster).await?;
     }
     applied.map(|()| again)
+}
+
+/// Members found sealed, pass after pass, in the container that was seen unsealed. Their pods are read again after
+/// they have answered: what was read before may be of a process that had ended by then.
+async fn sealed_on_purpose(
+    ctx: &Context,
+    cluster: &Validated,
+    members: &[Member],
+    seals: &SealRecord,
+) -> BTreeSet<String> {
+    let suspects = seals::suspects(members, seals);
+    let key = |member: &str| format!("{}/sealed/{member}/", cluster.uid);
+    for member in members {
+        if !suspects.contains_key(member.name.as_str()) {
+            ctx.recent.forget(&key(&member.name));
+        }
+    }
+    if suspects.is_empty() {
+        return BTreeSet::new();
+    }
+    let containers = match members::containers(ctx, &cluster.namespace, &cluster.name).await {
+        Ok(containers) => containers,
+        Err(error) => {
+            tracing::debug!(%error, "the pods of sealed members could not be read again");
+            return BTreeSet::new();
+        }
+    };
+    let is_confirmed = |member: &str, container: &str| {
+        if containers.get(member).is_none_or(|now| now != container) {
+            ctx.recent.forget(&key(member));
+            return false;
+        }
+        seals::is_deliberate(ctx.recent.look(&key(member), hash(&container), Instant::now()))
+    };
+    suspects
+        .into_iter()
+        .filter(|(member, container)| is_confirmed(member, container))
+        .map(|(member, _)| member.to_owned())
+        .collect()
 }
 
 async fn build_and_apply(ctx: &Context, cluster: &Validated, ca: &tls::Issued) -> Result<(), Error> {
@@ -246,12 +294,12 @@ fn requeue(pass: &Pass, cluster: &Validated, again: bool) -> Duration {
     let held = pass
         .record
         .as_ref()
-        .map(|r| r.seals.latched.clone())
+        .map(|r| seals::held(&pass.members, &r.seals))
         .unwrap_or_default();
     let waits = |m: &Member| match m.probe {
         // A pod that cannot start makes an event when it does.
         Probe::Active | Probe::Standby | Probe::Removed | Probe::Pending => false,
-        Probe::Sealed { .. } => !held.contains(&m.name) && !plan::holds_all(&held, pass.members.len()),
+        Probe::Sealed { .. } => !held.contains(&m.name) && !seals::holds_all(&held, pass.members.len()),
         Probe::Uninitialized | Probe::Unreachable(_) => true,
     };
     let voters = pass

@@ -211,7 +211,8 @@ pub(crate) fn wish<K: Resource>(object: &K) -> Option<u64> {
     )))
 }
 
-fn hash(value: &impl Hash) -> u64 {
+/// A fingerprint of a value, good within this process.
+pub(crate) fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

@@ -1,5 +1,6 @@
 //! What the members of a cluster answer right now.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -96,13 +97,10 @@ pub async fn observe(
     replicas: u32,
     ca: &str,
 ) -> Result<Vec<Member>, kube::Error> {
-    let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
-    let pods = Api::<Pod>::namespaced(ctx.client.clone(), namespace)
-        .list(&selector)
-        .await?;
+    let pods = pods(ctx, namespace, name).await?;
     let asked = (0..replicas).map(|ordinal| {
         let pod_name = names::member(name, ordinal);
-        let pod = pods.items.iter().find(|p| p.name_any() == pod_name);
+        let pod = pods.iter().find(|p| p.name_any() == pod_name);
         let host = names::member_host(namespace, name, ordinal);
         let running = pod.and_then(running);
         async move {
@@ -132,6 +130,28 @@ pub async fn observe(
         }
     });
     Ok(join_all(asked).await)
+}
+
+/// The running container of each member's pod, right now.
+///
+/// # Errors
+/// When the pods cannot be listed.
+pub async fn containers(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<BTreeMap<String, String>, kube::Error> {
+    let pods = pods(ctx, namespace, name).await?;
+    Ok(pods
+        .iter()
+        .filter_map(|pod| Some((pod.name_any(), running(pod)?.1)))
+        .collect())
+}
+
+async fn pods(ctx: &Context, namespace: &str, name: &str) -> Result<Vec<Pod>, kube::Error> {
+    let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
+    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+    Ok(pods.list(&selector).await?.items)
 }
 
 /// Address and container of a pod whose server runs.
