@@ -3,6 +3,7 @@
 mod bootstrap;
 mod crash;
 mod faults;
+mod ownership;
 mod roles;
 mod seals;
-mod stage;
+pub(crate) mod stage;
