@@ -1,6 +1,7 @@
 //! The injector behind a real API server, with the chart's own webhook, match condition and RBAC.
 
 mod fixture;
+mod origin;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
