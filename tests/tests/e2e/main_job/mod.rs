@@ -8,3 +8,4 @@ mod installation;
 mod members;
 mod operator;
 mod root;
+mod shell;
