@@ -98,9 +98,7 @@ fn describe_one(object: &Value, condition: &str) -> String {
 
 /// Shows what a person would look at first after a failure. Errors of kubectl are shown, too.
 pub(super) fn show(place: &Place) {
-    say(&report(|question| {
-        helm::run(place.kubectl()?.args(question))
-    }));
+    say(&report(|question| helm::run(place.kubectl()?.args(question))));
 }
 
 /// The states of all objects, and the last lines of every program that the demo waits for.
@@ -116,8 +114,14 @@ fn report(ask: impl Fn(&[&str]) -> anyhow::Result<String>) -> String {
             "--all-namespaces",
             "--field-selector=type=Warning",
         ],
-        with(&[SYSTEM_NAMESPACE, "--selector=app.kubernetes.io/component=operator"]),
-        with(&[SYSTEM_NAMESPACE, "--selector=app.kubernetes.io/component=injector"]),
+        with(&[
+            SYSTEM_NAMESPACE,
+            "--selector=app.kubernetes.io/component=operator",
+        ]),
+        with(&[
+            SYSTEM_NAMESPACE,
+            "--selector=app.kubernetes.io/component=injector",
+        ]),
         with(&[VAULT_NAMESPACE, "statefulset/main", "--all-pods"]),
         with(&[SHOP_NAMESPACE, "deployment/app", "--container=vault-agent"]),
     ];
@@ -163,7 +167,10 @@ mod tests {
     fn a_failure_shows_the_end_of_every_log_even_if_one_cannot_be_read() {
         let report = report(|question| {
             anyhow::ensure!(!question.contains(&SHOP_NAMESPACE), "no pod of the app yet");
-            Ok(format!("the answer to {}", question.last().copied().unwrap_or_default()))
+            Ok(format!(
+                "the answer to {}",
+                question.last().copied().unwrap_or_default()
+            ))
         });
         for wanted in [
             "$ kubectl get vaultclusters,vaultroles,pods --all-namespaces\nthe answer to",
