@@ -3,6 +3,7 @@
 mod apply;
 mod bootstrap;
 pub mod build;
+pub mod claim;
 mod configure;
 mod error;
 mod execute;
@@ -10,6 +11,7 @@ mod finalize;
 pub mod key_store;
 pub mod keys;
 mod mounts;
+mod pace;
 pub mod plan;
 pub mod seals;
 mod status;
@@ -28,12 +30,13 @@ use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
-use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations};
+use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
 pub use error::Error;
 pub use execute::INIT_TIMEOUT;
 
+use crate::backoff;
 use crate::conditions;
 use crate::context::Context;
 use crate::controllers::hash;
@@ -41,18 +44,12 @@ use crate::members::{self, Member, Probe};
 use crate::metrics::ClusterNumbers;
 use crate::report::Reason;
 use crate::sessions::{self, Target};
+use claim::Claim;
 use execute::Scope;
 use keys::{KeyRecord, SealRecord, State};
 use plan::{Observed, Plan};
 use status::Facts;
 use validate::Validated;
-
-/// While something is under way: a restarted member is to be unsealed within a second.
-const SOON: Duration = Duration::from_millis(250);
-/// While new members wait for their vote.
-const SETTLING: Duration = Duration::from_secs(2);
-/// At rest: a seal through the API makes no Kubernetes event.
-const AT_REST: Duration = Duration::from_secs(5);
 
 /// Parameters of every write.
 fn patch_params() -> PatchParams {
@@ -64,11 +61,18 @@ fn patch_params() -> PatchParams {
 
 /// One pass over a VaultCluster.
 pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if cluster.metadata.deletion_timestamp.is_some() {
-        finalize::finalize(&ctx, &cluster).await?;
+    let claim = claim::read(&cluster, &ctx.namespace);
+    if let Claim::Anothers(owner) = &claim {
+        claim::tell(&ctx, &cluster, owner).await;
         return Ok(Action::await_change());
     }
     if cluster.spec.paused {
+        let paused = status::paused(&cluster, Timestamp::now());
+        status::write(&ctx, &cluster, &paused).await?;
+        return Ok(Action::await_change());
+    }
+    if cluster.metadata.deletion_timestamp.is_some() {
+        finalize::finalize(&ctx, &cluster).await?;
         return Ok(Action::await_change());
     }
     let validated = match validate::validate(&cluster) {
@@ -80,6 +84,13 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
             return Ok(Action::await_change());
         }
     };
+    if claim == Claim::Nobodys {
+        // The write wakes whoever has won.
+        return match claim::claim(&ctx, &cluster).await? {
+            Some(_) => Ok(Action::requeue(pace::SOON)),
+            None => Ok(Action::requeue(pace::SETTLING)),
+        };
+    }
     finalize::ensure_finalizer(&ctx, &cluster).await?;
     let mut pass = Pass::default();
     let result = Box::pin(run(&ctx, &cluster, &validated, &mut pass)).await;
@@ -95,8 +106,8 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
     measure(&ctx, &validated, &pass, &computed);
-    let again = result?;
-    let next = requeue(&pass, &validated, again);
+    let next = requeue(&ctx, &pass, &validated, *result.as_ref().unwrap_or(&false));
+    result?;
     tracing::debug!(cluster = %format!("{}/{}", validated.namespace, validated.name), available = %status::reason_of(&computed, "Available"), ?next, "pass");
     Ok(Action::requeue(next))
 }
@@ -144,6 +155,13 @@ async fn run(
                 certificate,
             }),
         ),
+        // Its key may be kept elsewhere: members are reached with the certificate alone.
+        Err(error @ Error::Incomplete { .. }) => {
+            match tls_store::ca_certificate(ctx, namespace, name).await? {
+                Some(certificate) => (certificate, Err(error)),
+                None => return Err(error),
+            }
+        }
         Err(error) => return Err(error),
     };
     pass.record = key_store::get(ctx, namespace, name).await?;
@@ -188,6 +206,11 @@ async fn run(
         record: pass.record.as_ref(),
     };
     let executed = execute::execute_all(&scope, &pass.plan.steps).await;
+    if executed.is_ok() && initialized && pass.record.as_ref().is_some_and(|r| r.seals.damaged) {
+        scope
+            .event(Reason::SealLatched, keys::SEAL_RECORD, &damaged_note(validated))
+            .await;
+    }
     if pass.plan.steps.contains(&plan::Step::Configure) {
         pass.configured = executed.is_ok();
         pass.raft = observe_raft(ctx, validated).await;
@@ -243,6 +266,16 @@ async fn sealed_on_purpose(
         .collect()
 }
 
+fn damaged_note(cluster: &Validated) -> String {
+    let Validated { namespace, name, .. } = cluster;
+    format!(
+        "the annotation {} of Secret {} could not be read, so that nobody knows which members were sealed on purpose: it is written anew, and members that did not serve are held. To release them: kubectl annotate vc {name} -n {namespace} {}=\"<reason>\"",
+        keys::SEAL_RECORD,
+        names::key_secret(namespace, name),
+        annotations::RELEASE_SEAL,
+    )
+}
+
 async fn build_and_apply(ctx: &Context, cluster: &Validated, ca: &tls::Issued) -> Result<(), Error> {
     let leaf = tls_store::current_or_new_leaf(ctx, cluster, ca).await?;
     let objects = Box::new(build::build(cluster, &ca.certificate, &leaf));
@@ -290,34 +323,18 @@ async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfigu
 }
 
 /// When to look again.
-fn requeue(pass: &Pass, cluster: &Validated, again: bool) -> Duration {
-    let held = pass
-        .record
-        .as_ref()
-        .map(|r| seals::held(&pass.members, &r.seals))
-        .unwrap_or_default();
-    let waits = |m: &Member| match m.probe {
-        // A pod that cannot start makes an event when it does.
-        Probe::Active | Probe::Standby | Probe::Removed | Probe::Pending => false,
-        Probe::Sealed { .. } => !held.contains(&m.name) && !seals::holds_all(&held, pass.members.len()),
-        Probe::Uninitialized | Probe::Unreachable(_) => true,
-    };
-    let voters = pass
-        .raft
-        .as_ref()
-        .map(|(c, _)| c.servers.iter().filter(|s| s.voter).count());
-    if pass.plan.blocked.is_some() {
-        AT_REST
-    } else if again
-        || pass.members.iter().any(waits)
-        || !pass.configured && pass.members.iter().any(|m| m.node.is_some())
-    {
-        SOON
-    } else if voters.is_some_and(|v| v < usize::try_from(cluster.replicas).unwrap_or_default()) {
-        SETTLING
+fn requeue(ctx: &Context, pass: &Pass, cluster: &Validated, again: bool) -> Duration {
+    let seen = pace::see(pass, cluster.replicas, again);
+    let now = Instant::now();
+    let print = pace::fingerprint(pass, cluster.generation, seen);
+    let unchanged = ctx.recent.look(&format!("{}/pace", cluster.uid), print, now).span;
+    let starting = format!("{}/starting", cluster.uid);
+    if pace::is_starting(pass.members.iter().any(pace::is_awaited), unchanged) {
+        ctx.recent.mark(starting, 0, now);
     } else {
-        AT_REST
+        ctx.recent.forget(&starting);
     }
+    pace::next(seen, unchanged)
 }
 
 fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultClusterStatus) {
@@ -340,9 +357,15 @@ fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultCluste
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// When to try again after an error. `pause` grows with each failure in a row.
-pub fn error_policy(error: &Error, pause: Duration) -> Action {
-    match error {
-        Error::Outdated { .. } | Error::Abandoned => Action::requeue(SOON),
-        _ => Action::requeue(pause.min(LONGEST_PAUSE)),
-    }
+pub fn error_policy(cluster: &VaultCluster, error: &Error, ctx: &Context, pause: Duration) -> Action {
+    let starting = format!("{}/starting", cluster.uid().unwrap_or_default());
+    let is_starting = ctx
+        .recent
+        .is_fresh(&starting, 0, LONGEST_PAUSE * 2, Instant::now());
+    Action::requeue(match error {
+        Error::Outdated { .. } | Error::Abandoned => (pause / 4).min(LONGEST_PAUSE),
+        // An error of one part does not make a restarted member wait.
+        _ if is_starting => pause.min(backoff::FIRST),
+        _ => pause.min(LONGEST_PAUSE),
+    })
 }

@@ -32,8 +32,22 @@ pub struct Member {
     pub version: Option<String>,
     /// Identity of the Vault cluster that it belongs to, known once it is unsealed.
     pub cluster_id: Option<String>,
+    /// Why its server does not run, in the words of Kubernetes.
+    pub obstacle: Option<String>,
     /// What it answered.
     pub probe: Probe,
+}
+
+impl Member {
+    /// Its state for a person, for example `main-0 is Sealed`.
+    pub fn says(&self) -> String {
+        let Self { name, obstacle, .. } = self;
+        let word = self.probe.word();
+        match obstacle {
+            Some(obstacle) if self.probe == Probe::Pending => format!("{name} is {word} ({obstacle})"),
+            _ => format!("{name} is {word}"),
+        }
+    }
 }
 
 /// What a member answered.
@@ -102,6 +116,7 @@ pub async fn observe(
         let pod_name = names::member(name, ordinal);
         let pod = pods.iter().find(|p| p.name_any() == pod_name);
         let host = names::member_host(namespace, name, ordinal);
+        let obstacle = obstacle(pod);
         let running = pod.and_then(running);
         async move {
             let mut member = Member {
@@ -111,6 +126,7 @@ pub async fn observe(
                 container: None,
                 version: None,
                 cluster_id: None,
+                obstacle,
                 probe: Probe::Pending,
             };
             let Some((ip, container)) = running else {
@@ -172,6 +188,44 @@ fn running(pod: &Pod) -> Option<(IpAddr, String)> {
     ))
 }
 
+/// The longest words of Kubernetes that are repeated.
+const OBSTACLE_LENGTH: usize = 300;
+
+/// Why a pod's server does not run. None: nothing is known, or it runs.
+fn obstacle(pod: Option<&Pod>) -> Option<String> {
+    let Some(pod) = pod else {
+        return Some("there is no pod: see the events of the StatefulSet".to_owned());
+    };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some("its pod is being deleted".to_owned());
+    }
+    let status = pod.status.as_ref()?;
+    let waiting = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find(|c| c.name == crate::cluster::build::CONTAINER)
+        .and_then(|c| c.state.as_ref()?.waiting.as_ref());
+    let (reason, message) = match waiting {
+        Some(waiting) => (&waiting.reason, &waiting.message),
+        None => {
+            let scheduled = status.conditions.iter().flatten();
+            let refused = scheduled
+                .filter(|c| c.type_ == "PodScheduled" && c.status == "False")
+                .map(|c| (&c.reason, &c.message));
+            refused.last()?
+        }
+    };
+    let words: Vec<&str> = [reason, message]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
+        .collect();
+    let text: String = words.join(": ").chars().take(OBSTACLE_LENGTH).collect();
+    Some(text).filter(|text| !text.is_empty())
+}
+
 async fn ask(client: &Client, member: &mut Member) {
     let status = match client.seal_status().await {
         Ok(status) => status,
@@ -197,4 +251,60 @@ async fn ask(client: &Client, member: &mut Member) {
             _ => Probe::Standby,
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(status: &Value) -> Option<String> {
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "main-0"}, "status": status})).unwrap();
+        obstacle(Some(&pod))
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_says_why_in_the_words_of_kubernetes() {
+        let waiting = |reason: &str, message: &str| {
+            let state = json!({"waiting": {"reason": reason, "message": message}});
+            json!({"containerStatuses": [{
+                "name": "vault", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+            }]})
+        };
+        assert_eq!(
+            told(&waiting("ImagePullBackOff", "Back-off pulling image \"x\"")).as_deref(),
+            Some("ImagePullBackOff: Back-off pulling image \"x\"")
+        );
+        let long = told(&waiting("CrashLoopBackOff", &"é".repeat(2000))).unwrap();
+        assert_eq!(long.chars().count(), OBSTACLE_LENGTH, "not a whole page");
+        let unscheduled = json!({"conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "pod has unbound immediate PersistentVolumeClaims",
+        }]});
+        assert_eq!(
+            told(&unscheduled).as_deref(),
+            Some("Unschedulable: pod has unbound immediate PersistentVolumeClaims")
+        );
+        assert_eq!(told(&json!({"phase": "Pending"})), None, "nothing is known");
+        assert!(obstacle(None).is_some_and(|words| words.contains("no pod")));
+    }
+
+    #[test]
+    fn the_obstacle_is_told_while_the_member_is_pending_only() {
+        let mut member = Member {
+            name: "main-0".to_owned(),
+            ordinal: 0,
+            node: None,
+            container: None,
+            version: None,
+            cluster_id: None,
+            obstacle: Some("ImagePullBackOff".to_owned()),
+            probe: Probe::Pending,
+        };
+        assert_eq!(member.says(), "main-0 is Pending (ImagePullBackOff)");
+        member.probe = Probe::Active;
+        assert_eq!(member.says(), "main-0 is Active");
+    }
 }

@@ -17,6 +17,7 @@ use super::execute::Scope;
 use super::mounts;
 use super::validate::Validated;
 use crate::context::KubernetesAuthEnvironment;
+use crate::role::desired::same_kubernetes;
 use crate::sessions::{self, OPERATOR_ROLE, Target};
 
 /// How often the configuration is read back.
@@ -77,13 +78,48 @@ pub(crate) async fn as_root(
 ) -> Result<(), Error> {
     audit(scope.cluster, root, member).await?;
     mounts::own(root, member).await?;
-    let step = |e| Error::vault("configure the Kubernetes auth method", member, e);
-    let auth = root.kubernetes(names::KUBERNETES_AUTH_PATH);
-    let (config, reviewer) = auth_config(&scope.ctx.auth_environment);
-    auth.write_config(&config, reviewer).await.map_err(step)?;
     own_policy(root, member).await?;
+    own_login(scope, root, member, identity).await
+}
+
+/// How Vault checks ServiceAccounts, and to which one the operator's login is bound.
+async fn own_login(scope: &Scope<'_>, client: &Client, member: &str, identity: &str) -> Result<(), Error> {
+    let step = |e| Error::vault("configure the Kubernetes auth method", member, e);
+    let auth = client.kubernetes(names::KUBERNETES_AUTH_PATH);
+    let (config, reviewer) = auth_config(&scope.ctx.auth_environment);
+    let found = there(auth.read_config().await).map_err(step)?;
+    if !found.is_some_and(|found| same_config(&found, &config)) {
+        auth.write_config(&config, reviewer).await.map_err(step)?;
+    }
     let role = operator_role(&scope.ctx.service_account, &scope.ctx.namespace, identity);
-    auth.write_role(OPERATOR_ROLE, &role).await.map_err(step)
+    let found = there(auth.read_role(OPERATOR_ROLE).await).map_err(step)?;
+    if !found.is_some_and(|found| same_kubernetes(&found, &role)) {
+        auth.write_role(OPERATOR_ROLE, &role).await.map_err(step)?;
+    }
+    Ok(())
+}
+
+/// None where there is nothing.
+fn there<T>(result: Result<T, vaultkeeper_vault::Error>) -> Result<Option<T>, vaultkeeper_vault::Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The reviewer's token cannot be read back; it changes with none of ours.
+fn same_config(found: &kubernetes::Config, wanted: &kubernetes::Config) -> bool {
+    let kubernetes::Config {
+        kubernetes_host,
+        kubernetes_ca_cert,
+        disable_local_ca_jwt,
+        pem_keys,
+    } = wanted;
+    found.kubernetes_host == *kubernetes_host
+        && found.kubernetes_ca_cert.trim() == kubernetes_ca_cert.trim()
+        && found.disable_local_ca_jwt == *disable_local_ca_jwt
+        && found.pem_keys == *pem_keys
 }
 
 /// Keeps the declared configuration with the operator's own login, at most once a minute and after each change.
@@ -109,6 +145,9 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
         own_policy(&client, client.node()).await?;
         audit(scope.cluster, &client, client.node()).await?;
         mounts::own(&client, client.node()).await?;
+        if let Some(record) = scope.record {
+            own_login(scope, &client, client.node(), &record.identity).await?;
+        }
         mounts::declared(&scope.cluster.configuration, &client, client.node()).await
     }
     .await;
@@ -124,11 +163,7 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
 
 async fn own_policy(client: &Client, member: &str) -> Result<(), Error> {
     let step = |e| Error::vault("write the operator's policy", member, e);
-    let found = match client.read_policy(OPERATOR_ROLE).await {
-        Ok(text) => Some(text),
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(step(error)),
-    };
+    let found = there(client.read_policy(OPERATOR_ROLE).await).map_err(step)?;
     if found.as_deref().map(str::trim) != Some(OPERATOR_POLICY.trim()) {
         client
             .write_policy(OPERATOR_ROLE, OPERATOR_POLICY)
@@ -208,6 +243,25 @@ mod tests {
         assert_eq!(role.bound_service_account_names, ["operator"]);
         assert_eq!(role.token.policies, [OPERATOR_ROLE]);
         assert!(role.token.no_default_policy);
+    }
+
+    #[test]
+    fn the_auth_configuration_is_written_again_only_when_it_differs() {
+        let wanted = kubernetes::Config {
+            kubernetes_host: "https://kubernetes.default.svc".to_owned(),
+            kubernetes_ca_cert: "ca\n".to_owned(),
+            ..kubernetes::Config::default()
+        };
+        let found = kubernetes::Config {
+            kubernetes_ca_cert: "ca".to_owned(),
+            ..wanted.clone()
+        };
+        assert!(same_config(&found, &wanted), "Vault trims what it stores");
+        let other = kubernetes::Config {
+            kubernetes_host: "https://other".to_owned(),
+            ..wanted.clone()
+        };
+        assert!(!same_config(&other, &wanted));
     }
 
     #[test]

@@ -97,6 +97,7 @@ mod tests {
             container: Some(container.to_owned()),
             version: None,
             cluster_id: None,
+            obstacle: None,
             probe,
         }
     }
