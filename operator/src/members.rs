@@ -206,15 +206,15 @@ fn obstacle(pod: Option<&Pod>) -> Option<String> {
         .flatten()
         .find(|c| c.name == crate::cluster::build::CONTAINER)
         .and_then(|c| c.state.as_ref()?.waiting.as_ref());
-    let (reason, message) = match waiting {
-        Some(waiting) => (&waiting.reason, &waiting.message),
-        None => {
-            let scheduled = status.conditions.iter().flatten();
-            let refused = scheduled
-                .filter(|c| c.type_ == "PodScheduled" && c.status == "False")
-                .map(|c| (&c.reason, &c.message));
-            refused.last()?
-        }
+    let (reason, message) = if let Some(waiting) = waiting {
+        (&waiting.reason, &waiting.message)
+    } else {
+        let unscheduled = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+        (&unscheduled.reason, &unscheduled.message)
     };
     let words: Vec<&str> = [reason, message]
         .into_iter()

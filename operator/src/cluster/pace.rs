@@ -1,5 +1,6 @@
 //! When to look at a cluster again. Pure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::keys::KeyRecord;
@@ -23,10 +24,8 @@ pub(super) struct Seen {
     pub(super) waits_for_a_person: bool,
     /// A step asks for another look, a member is awaited, or the configuration is not in place.
     pub(super) under_way: bool,
-    /// A member may have been sealed on purpose.
-    pub(super) suspected: bool,
-    /// Members have no vote yet.
-    pub(super) voters_missing: bool,
+    /// A member may have been sealed on purpose, or has no vote yet.
+    pub(super) settling: bool,
 }
 
 /// A member whose server is to answer, or to join, without anybody's help.
@@ -54,8 +53,8 @@ pub(super) fn see(pass: &Pass, replicas: u32, again: bool) -> Seen {
         under_way: again
             || pass.members.iter().any(|m| is_awaited(m) || to_unseal(m))
             || !pass.configured && pass.members.iter().any(|m| m.node.is_some()),
-        suspected: held.len() > latched.map_or(0, |latched| latched.len()),
-        voters_missing: voters.is_some_and(|v| v < usize::try_from(replicas).unwrap_or_default()),
+        settling: held.len() > latched.map_or(0, BTreeSet::len)
+            || voters.is_some_and(|v| v < usize::try_from(replicas).unwrap_or_default()),
     }
 }
 
@@ -91,15 +90,8 @@ pub(super) fn fingerprint(pass: &Pass, generation: i64, seen: Seen) -> u64 {
         )
     });
     let blocked = pass.plan.blocked.as_ref().map(|b| b.reason);
-    let Seen { voters_missing, .. } = seen;
-    hash(&(
-        members,
-        record,
-        blocked,
-        pass.configured,
-        voters_missing,
-        generation,
-    ))
+    let Seen { settling, .. } = seen;
+    hash(&(members, record, blocked, pass.configured, settling, generation))
 }
 
 /// When to look again, after `unchanged` without a change of what was seen. Changes of pods wake the operator anyway.
@@ -107,8 +99,7 @@ pub(super) fn next(seen: Seen, unchanged: Duration) -> Duration {
     let Seen {
         waits_for_a_person,
         under_way,
-        suspected,
-        voters_missing,
+        settling,
     } = seen;
     let pace = if unchanged < LIVELY {
         SOON
@@ -120,7 +111,7 @@ pub(super) fn next(seen: Seen, unchanged: Duration) -> Duration {
         AT_REST
     } else if under_way {
         pace
-    } else if suspected || voters_missing {
+    } else if settling {
         pace.max(SETTLING)
     } else {
         AT_REST
@@ -139,8 +130,7 @@ mod tests {
     const UNDER_WAY: Seen = Seen {
         waits_for_a_person: false,
         under_way: true,
-        suspected: false,
-        voters_missing: false,
+        settling: false,
     };
 
     fn after(seen: Seen, seconds: u64) -> Duration {
@@ -203,6 +193,20 @@ mod tests {
     }
 
     #[test]
+    fn a_seal_that_may_have_been_meant_is_looked_at_again_within_seconds() {
+        let mut one = pass(
+            &[Probe::Sealed { progress: 0 }, Probe::Active, Probe::Standby],
+            &[],
+        );
+        one.configured = true;
+        if let Some(record) = &mut one.record {
+            record.seals.unsealed.insert("main-0".to_owned(), "c".to_owned());
+        }
+        let seen = see(&one, 3, false);
+        assert_eq!(after(seen, 0), SETTLING, "{seen:?}");
+    }
+
+    #[test]
     fn a_member_that_never_answers_and_a_lost_quorum_are_looked_at_less_and_less() {
         let away = Probe::Unreachable("refused".to_owned());
         for probes in [
@@ -238,19 +242,12 @@ mod tests {
 
     #[test]
     fn missing_votes_and_suspected_seals_are_looked_at_every_two_seconds_at_first() {
-        for seen in [
-            Seen {
-                voters_missing: true,
-                ..Seen::default()
-            },
-            Seen {
-                suspected: true,
-                ..Seen::default()
-            },
-        ] {
-            assert_eq!(after(seen, 0), SETTLING);
-            assert_eq!(after(seen, 3600), AT_REST, "a member that never votes");
-        }
+        let seen = Seen {
+            settling: true,
+            ..Seen::default()
+        };
+        assert_eq!(after(seen, 0), SETTLING);
+        assert_eq!(after(seen, 3600), AT_REST, "a member that never votes");
         assert_eq!(after(Seen::default(), 0), AT_REST);
     }
 
