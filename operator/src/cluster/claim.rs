@@ -5,6 +5,7 @@ use kube::api::Patch;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
+use vaultkeeper_crds::annotations::OPERATOR;
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 
 use super::error::Error;
@@ -12,8 +13,6 @@ use super::patch_params;
 use crate::context::Context;
 use crate::report::Reason;
 
-/// On a VaultCluster: the namespace of the operator that it belongs to.
-pub const OPERATOR: &str = "vaultkeeper.dev/operator";
 /// How often a cluster of another operator is mentioned.
 const REMIND: std::time::Duration = std::time::Duration::from_secs(600);
 

@@ -18,9 +18,6 @@ use super::keys::{self, KeyRecord, SealRecord, State};
 use super::validate::Validated;
 use crate::context::Context;
 
-/// Annotation with `<namespace>.<name>` of the VaultCluster.
-const SEAL_RECORD_POINTER: &str = "/metadata/annotations/vaultkeeper.dev~1seal-record";
-
 fn api(ctx: &Context) -> Api<Secret> {
     Api::namespaced(ctx.client.clone(), &ctx.namespace)
 }
@@ -182,11 +179,18 @@ pub async fn record_seals(
     seals: &SealRecord,
 ) -> Result<(), Error> {
     let text = serde_json::to_string(seals).map_err(Error::Encode)?;
-    let operations = vec![
-        json!({"op": "test", "path": "/metadata/resourceVersion", "value": record.resource_version}),
-        json!({"op": "add", "path": SEAL_RECORD_POINTER, "value": text}),
-    ];
-    patch(ctx, cluster, operations, "record which members are unsealed").await
+    // A merge, not a JSON patch: a Secret restored from a backup may have no annotations at all.
+    let body = json!({"metadata": {
+        "resourceVersion": record.resource_version,
+        "annotations": {keys::SEAL_RECORD: text},
+    }});
+    send(
+        ctx,
+        cluster,
+        &Patch::Merge(body),
+        "record which members are unsealed",
+    )
+    .await
 }
 
 /// Removes the root token, which is dead by now.
@@ -235,13 +239,18 @@ async fn patch(
     operations: Vec<Value>,
     step: &'static str,
 ) -> Result<(), Error> {
-    let operations: json_patch::Patch =
-        serde_json::from_value(Value::Array(operations)).map_err(Error::Encode)?;
+    let operations = serde_json::from_value(Value::Array(operations)).map_err(Error::Encode)?;
+    send(ctx, cluster, &Patch::<Value>::Json(operations), step).await
+}
+
+async fn send(
+    ctx: &Context,
+    cluster: &Validated,
+    change: &Patch<Value>,
+    step: &'static str,
+) -> Result<(), Error> {
     let name = names::key_secret(&cluster.namespace, &cluster.name);
-    match api(ctx)
-        .patch(&name, &super::patch_params(), &Patch::<Secret>::Json(operations))
-        .await
-    {
+    match api(ctx).patch(&name, &super::patch_params(), change).await {
         Ok(_) => Ok(()),
         // 422: a test of the patch failed; 409: somebody wrote at the same moment; 404: it was deleted.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {

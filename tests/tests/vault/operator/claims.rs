@@ -7,7 +7,6 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use vaultkeeper_crds::annotations;
-use vaultkeeper_operator::cluster::claim;
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
@@ -36,7 +35,7 @@ async fn of_two_operators_on_one_kubernetes_cluster_one_works_and_the_other_leav
     let (mut winner, mut loser) = ((0, start(0)), (1, start(1)));
     stage.create_cluster(1).await.unwrap();
     let cluster = stage.until_available().await.unwrap();
-    let owner = cluster.annotations().get(claim::OPERATOR).cloned().unwrap();
+    let owner = cluster.annotations().get(annotations::OPERATOR).cloned().unwrap();
     assert!(spaces.contains(&owner), "claimed by one of both: {owner}");
     if owner != spaces[winner.0] {
         std::mem::swap(&mut winner, &mut loser);

@@ -65,7 +65,9 @@ async fn a_cluster_whose_name_is_taken_makes_nothing_and_its_deletion_spares_the
     set_deletion_policy(&stage, "Delete").await;
     let operator = stage.start_operator(&Points::record());
     let cluster = stage
-        .until("the name to be refused", |c| reason(c, "Available") == "NameTaken")
+        .until("the name to be refused", |c| {
+            reason(c, "Available") == "NameTaken"
+        })
         .await
         .unwrap();
     let said = condition(&cluster, "Available").unwrap().message;
@@ -114,7 +116,9 @@ async fn a_certificate_secret_of_somebody_else_is_not_taken_for_a_lost_ca() {
     stage.create_cluster(1).await.unwrap();
     let operator = stage.start_operator(&Points::record());
     let cluster = stage
-        .until("the name to be refused", |c| reason(c, "Available") == "NameTaken")
+        .until("the name to be refused", |c| {
+            reason(c, "Available") == "NameTaken"
+        })
         .await
         .unwrap();
     let said = condition(&cluster, "Available").unwrap().message;
