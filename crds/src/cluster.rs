@@ -28,7 +28,7 @@ pub use seal::{
 };
 pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
-pub use status::{MemberStatus, VaultClusterStatus};
+pub use status::{ConfigurationStatus, MemberStatus, VaultClusterStatus};
 pub use storage::{ConsulStorage, ConsulTls, EphemeralStorage, RaftStorage, ServiceRegistration, Storage};
 pub use tls::{ManagedTls, Tls};
 
@@ -77,6 +77,10 @@ pub use tls::{ManagedTls, Tls};
         .message("spec.seal.pkcs11 needs distribution OpenBao or an HSM build of Vault Enterprise (a version such as 1.21.1+ent.hsm): Vault's community edition has no such seal"),
     validation = Rule::new("!self.standbyReads || self.distribution == 'OpenBao'")
         .message("spec.standbyReads needs distribution OpenBao: standbys of Vault forward reads to the active member"),
+    validation = Rule::new("size(self.configuration.namespaces) == 0 || self.distribution == 'OpenBao' || self.version.contains('+ent')")
+        .message("spec.configuration.namespaces needs distribution OpenBao or Vault Enterprise: Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
+    validation = Rule::new("self.distribution != 'OpenBao' || !has(self.configuration.audit) || !has(oldSelf.configuration.audit) || self.configuration.audit.all(d, oldSelf.configuration.audit.all(o, o.path != d.path || o == d))")
+        .message("a device in spec.configuration.audit cannot be changed on OpenBao, which does not become active after a restart with one: declare the new device under another path"),
     validation = Rule::new("oldSelf.distribution == self.distribution").message("spec.distribution cannot be changed: Vault and OpenBao do not read each other's storage reliably"),
 )]
 pub struct VaultClusterSpec {

@@ -21,6 +21,10 @@ pub use transit::TransitSeal;
 #[x_kube(
     validation = Rule::new("[has(self.shamir), has(self.transit), has(self.awskms), has(self.gcpckms), has(self.azurekeyvault), has(self.ocikms), has(self.static), has(self.pkcs11)].filter(b, b).size() == 1")
         .message("spec.seal must name exactly one known kind: shamir, transit, awskms, gcpckms, azurekeyvault, ocikms, static or pkcs11"),
+    validation = Rule::new("!(has(self.shamir) && has(self.recovery))")
+        .message("spec.seal.recovery does not go with shamir, whose shares are the keys: set spec.seal.shamir.shares and threshold"),
+    validation = Rule::new("has(self.recovery) == has(oldSelf.recovery)")
+        .message("spec.seal.recovery cannot be changed after creation: that takes a rekey of the recovery keys"),
     validation = Rule::new("has(self.shamir) == has(oldSelf.shamir) && has(self.transit) == has(oldSelf.transit) && has(self.awskms) == has(oldSelf.awskms) && has(self.gcpckms) == has(oldSelf.gcpckms) && has(self.azurekeyvault) == has(oldSelf.azurekeyvault) && has(self.ocikms) == has(oldSelf.ocikms) && has(self.static) == has(oldSelf.static)")
         .message("spec.seal cannot be changed to another kind yet: that takes a seal migration"),
 )]
@@ -56,6 +60,11 @@ pub struct Seal {
     /// A hardware security module unseals the members. OpenBao, or an HSM build of Vault Enterprise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs11: Option<Pkcs11Seal>,
+
+    /// The recovery keys of a cluster whose members unseal themselves: every kind but shamir. Default: 5 keys, 3 of which
+    /// are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryKeys>,
 }
 
 impl Default for Seal {
@@ -69,6 +78,7 @@ impl Default for Seal {
             ocikms: None,
             static_: None,
             pkcs11: None,
+            recovery: None,
         }
     }
 }
@@ -110,10 +120,10 @@ impl Default for ShamirSeal {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.threshold <= self.shares")
-        .message("recovery.threshold must not be larger than recovery.shares: nobody could use them"),
+        .message("spec.seal.recovery.threshold must not be larger than spec.seal.recovery.shares: nobody could use them"),
     validation = Rule::new("self.shares == 1 || self.threshold >= 2")
-        .message("recovery.threshold must be at least 2 when there are several shares: Vault refuses 1"),
-    validation = Rule::new("oldSelf == self").message("recovery cannot be changed after creation: that takes a rekey of the recovery keys"),
+        .message("spec.seal.recovery.threshold must be at least 2 when there are several shares: Vault refuses 1"),
+    validation = Rule::new("oldSelf == self").message("spec.seal.recovery cannot be changed after creation: that takes a rekey of the recovery keys"),
 )]
 pub struct RecoveryKeys {
     /// Number of recovery keys, 1 to 255.

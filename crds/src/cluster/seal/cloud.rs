@@ -8,7 +8,6 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RecoveryKeys;
 use crate::cluster::secret::SecretKey;
 
 /// Unsealed by a key in AWS KMS.
@@ -37,10 +36,6 @@ pub struct AwsKmsSeal {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.awskms.credentialsSecret must be the name of a Secret"))]
     pub credentials_secret: Option<String>,
-
-    /// Recovery keys.
-    #[serde(default)]
-    pub recovery: RecoveryKeys,
 }
 
 /// Unsealed by a key in Google Cloud KMS.
@@ -75,10 +70,6 @@ pub struct GcpCkmsSeal {
     /// of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret: Option<SecretKey>,
-
-    /// Recovery keys.
-    #[serde(default)]
-    pub recovery: RecoveryKeys,
 }
 
 /// Unsealed by a key in Azure Key Vault.
@@ -122,10 +113,6 @@ pub struct AzureKeyVaultSeal {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z]+$')").message("spec.seal.azurekeyvault.environment must be the name of a cloud such as AZUREPUBLICCLOUD"))]
     pub environment: Option<String>,
-
-    /// Recovery keys.
-    #[serde(default)]
-    pub recovery: RecoveryKeys,
 }
 
 /// Unsealed by a key in OCI KMS.
@@ -157,8 +144,4 @@ pub struct OciKmsSeal {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.ocikms.credentialsSecret must be the name of a Secret"))]
     pub credentials_secret: Option<String>,
-
-    /// Recovery keys.
-    #[serde(default)]
-    pub recovery: RecoveryKeys,
 }

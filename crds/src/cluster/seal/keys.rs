@@ -6,7 +6,6 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RecoveryKeys;
 use crate::cluster::secret::SecretKey;
 
 /// Unsealed by a key in a Secret. OpenBao only.
@@ -25,10 +24,6 @@ pub struct StaticSeal {
     /// The key before it, while a rotation is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<StaticKey>,
-
-    /// Recovery keys. A rotation of the static key needs them.
-    #[serde(default)]
-    pub recovery: RecoveryKeys,
 }
 
 /// A key of 32 bytes and its name.
@@ -88,8 +83,4 @@ pub struct Pkcs11Seal {
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(validation = Rule::new("self.matches('^[-_. a-zA-Z0-9]+$')").message("spec.seal.pkcs11.hmacKeyLabel may hold letters, digits, spaces, - _ and . only"))]
     pub hmac_key_label: Option<String>,
-
-    /// Recovery keys.
-    #[serde(default)]
-    pub recovery: RecoveryKeys,
 }

@@ -6,7 +6,6 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RecoveryKeys;
 use crate::cluster::secret::SecretKey;
 
 /// Unsealed by the transit secrets engine of another Vault or OpenBao. While that one is away the members go on
@@ -63,10 +62,6 @@ pub struct TransitSeal {
     /// True keeps the members from renewing the token: for one that somebody else renews.
     #[serde(default)]
     pub disable_renewal: bool,
-
-    /// Recovery keys.
-    #[serde(default)]
-    pub recovery: RecoveryKeys,
 }
 
 fn default_mount() -> String {
