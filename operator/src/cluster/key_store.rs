@@ -136,6 +136,25 @@ pub async fn end_wipe(ctx: &Context, cluster: &Validated, attempt: &str) -> Resu
     patch(ctx, cluster, operations, "start a new attempt to initialise").await
 }
 
+/// Back to the marker after the memory that held the data is gone: those keys open nothing any more.
+pub async fn start_over(ctx: &Context, cluster: &Validated, record: &KeyRecord) -> Result<(), Error> {
+    let mut operations = vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": record.resource_version}),
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initialized.as_str())}),
+        json!({"op": "replace", "path": "/data/state", "value": encoded(State::Initializing.as_str())}),
+        json!({"op": "replace", "path": "/data/attempt", "value": encoded(&random_id()?)}),
+        json!({"op": "add", "path": SEAL_RECORD_POINTER, "value": "{}"}),
+    ];
+    let remove = |key: String| json!({"op": "remove", "path": format!("/data/{key}")});
+    operations.push(remove(keys::THRESHOLD.to_owned()));
+    if record.root_token.is_some() {
+        operations.push(remove(keys::ROOT_TOKEN.to_owned()));
+    }
+    let prefix = record.kind.prefix();
+    operations.extend((1..=record.shares.len()).map(|n| remove(format!("{prefix}{n}"))));
+    patch(ctx, cluster, operations, "forget the keys of a lost memory").await
+}
+
 /// Writes the memory of unsealed containers and latched members.
 pub async fn record_seals(
     ctx: &Context,

@@ -584,7 +584,11 @@ mod tests {
         assert!(plan.steps.is_empty());
         let blocked = plan.blocked.unwrap();
         assert_eq!(blocked.reason, "InitializationLost");
-        assert!(blocked.message.contains("consul kv delete -recurse vault/"), "{}", blocked.message);
+        assert!(
+            blocked.message.contains("consul kv delete -recurse vault/"),
+            "{}",
+            blocked.message
+        );
     }
 
     #[test]

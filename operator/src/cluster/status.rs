@@ -154,7 +154,13 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         None => {
             let (reason, message) = stuck
                 .or(failed)
-                .or_else(|| outages.iter().flatten().next().map(|o| (o.reason, others.clone())))
+                .or_else(|| {
+                    outages
+                        .iter()
+                        .flatten()
+                        .next()
+                        .map(|o| (o.reason, others.clone()))
+                })
                 .unwrap_or_else(|| waiting(initialized, active.is_some(), &others));
             set("Available", false, reason, &message);
         }
@@ -255,7 +261,15 @@ fn drifted(list: &mut Vec<Condition>, findings: &Findings, generation: Option<i6
                 "changed in Vault by somebody else: {}. Put it right there, or set spec.configuration.drift to Enforce",
                 left.join("; ")
             );
-            conditions::set(list, "Drifted", Status::True, "DiffersFromSpec", &message, generation, now);
+            conditions::set(
+                list,
+                "Drifted",
+                Status::True,
+                "DiffersFromSpec",
+                &message,
+                generation,
+                now,
+            );
         }
     }
 }
@@ -458,7 +472,11 @@ mod tests {
         assert_eq!(of(&status, "Available"), ("False", "SealUnreachable"));
         let message = &conditions::get(&status.conditions, "Available").unwrap().message;
         let named = "the transit seal at https://kms.test:8200 cannot be reached";
-        assert_eq!(message.matches(named).count(), 1, "once for all members: {message}");
+        assert_eq!(
+            message.matches(named).count(),
+            1,
+            "once for all members: {message}"
+        );
         assert!(
             status
                 .members

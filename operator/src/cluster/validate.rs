@@ -138,7 +138,11 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         configuration: spec.configuration.clone(),
         pod: spec.pod.clone(),
         network_policy: spec.network_policy.clone(),
-        client_namespaces: spec.access.iter().flat_map(|a| a.namespaces.iter().cloned()).collect(),
+        client_namespaces: spec
+            .access
+            .iter()
+            .flat_map(|a| a.namespaces.iter().cloned())
+            .collect(),
         standby_reads: spec.standby_reads,
         server_config: spec.server_config.clone(),
     })

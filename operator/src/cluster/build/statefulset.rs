@@ -6,9 +6,10 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource,
-    SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -173,10 +174,7 @@ fn container(cluster: &Validated) -> Container {
         }),
         volume_mounts: Some(volume_mounts(cluster)),
         // What a server says as it exits because its seal is away is all that tells why it does not start.
-        termination_message_policy: cluster
-            .seal
-            .auto()
-            .map(|_| "FallbackToLogsOnError".to_owned()),
+        termination_message_policy: cluster.seal.auto().map(|_| "FallbackToLogsOnError".to_owned()),
         // sys/init blocks health for up to 9 s, the restore of a snapshot for 6 s and longer with much data. What
         // hangs for good is killed all the same, only later.
         liveness_probe: Some(probe(LIVENESS, 10, 10, 30)),
@@ -231,7 +229,10 @@ fn environment(cluster: &Validated) -> Vec<EnvVar> {
     ]);
     if !seal::forbids_cli_variables(&cluster.seal) {
         // For people who run the command line in the pod.
-        variables.push(value("VAULT_ADDR", format!("https://localhost:{}", names::API_PORT)));
+        variables.push(value(
+            "VAULT_ADDR",
+            format!("https://localhost:{}", names::API_PORT),
+        ));
         variables.push(value(
             "VAULT_CACERT",
             format!("{}/{}", config::TLS, names::CA_KEY),
@@ -320,12 +321,16 @@ mod tests {
         let container = &pod.containers[0];
         let names: Vec<&str> = container.env.iter().flatten().map(|v| v.name.as_str()).collect();
         assert!(
-            names.contains(&"VAULT_TOKEN") && !names.contains(&"VAULT_CACERT") && !names.contains(&"VAULT_ADDR"),
+            names.contains(&"VAULT_TOKEN")
+                && !names.contains(&"VAULT_CACERT")
+                && !names.contains(&"VAULT_ADDR"),
             "{names:?}"
         );
         let mounts = container.volume_mounts.as_ref().unwrap();
         assert!(
-            mounts.iter().any(|m| m.mount_path == "/vault/credentials" && m.read_only == Some(true)),
+            mounts
+                .iter()
+                .any(|m| m.mount_path == "/vault/credentials" && m.read_only == Some(true)),
             "{mounts:?}"
         );
         assert!(pod.volumes.unwrap().iter().any(|v| v.projected.is_some()));
@@ -349,7 +354,13 @@ mod tests {
                 .flatten()
                 .any(|m| m.name == DATA_VOLUME)
         );
-        assert!(!container.env.iter().flatten().any(|v| v.name == "VAULT_RAFT_NODE_ID"));
+        assert!(
+            !container
+                .env
+                .iter()
+                .flatten()
+                .any(|v| v.name == "VAULT_RAFT_NODE_ID")
+        );
     }
 
     #[test]
@@ -366,7 +377,13 @@ mod tests {
             assert!(path.contains(code), "{code} is missing in {path}");
         }
         let budget = probe.period_seconds.unwrap() * probe.failure_threshold.unwrap();
-        assert!(budget >= 300, "the pod would be killed during a restore: {budget} s");
-        assert!(probe.timeout_seconds.unwrap() > 9, "sys/init blocks health for 9 s");
+        assert!(
+            budget >= 300,
+            "the pod would be killed during a restore: {budget} s"
+        );
+        assert!(
+            probe.timeout_seconds.unwrap() > 9,
+            "sys/init blocks health for 9 s"
+        );
     }
 }

@@ -1,8 +1,14 @@
 //! The operator in this process, against a real API server and real Vault servers.
 
+mod auto_unseal;
 mod bootstrap;
 mod crash;
 mod faults;
+mod kubelet_stand_in;
+mod names;
+mod pods;
+mod rendered;
 mod roles;
 mod seals;
 mod stage;
+mod storage;
