@@ -55,6 +55,7 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
     let key = format!("{}/configure", scope.cluster.uid);
     let mut hasher = DefaultHasher::new();
     format!("{:?}", scope.cluster.configuration).hash(&mut hasher);
+    store_of(scope).hash(&mut hasher);
     let (recent, now) = (&scope.ctx.recent, Instant::now());
     if recent.is_fresh(&key, hasher.finish(), REPEAT, now) {
         return Ok(());
@@ -74,6 +75,11 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tells one initialisation of this cluster from the next: a Vault in memory is made anew with each restart.
+fn store_of<'a>(scope: &Scope<'a>) -> &'a str {
+    scope.record.map(|record| record.attempt.as_str()).unwrap_or_default()
+}
+
 /// The operator's own needs in any case, then what the spec declares as `drift` says.
 async fn keep(scope: &Scope<'_>, client: &Client) -> Result<Findings, Error> {
     let member = client.node();
@@ -83,7 +89,7 @@ async fn keep(scope: &Scope<'_>, client: &Client) -> Result<Findings, Error> {
     devices::standard(cluster, client, member).await?;
     own::auth_methods(client, member).await?;
     let secrets = secrets::read(scope.ctx, cluster).await?;
-    let fingerprint = mode::fingerprint(configuration, &secrets.versions());
+    let fingerprint = mode::fingerprint(configuration, &secrets.versions(), store_of(scope));
     let mode = Mode::of(configuration.drift, scope.applied, &fingerprint);
     let mut work = Work::new(client, mode);
     let result = declared(&mut work, scope, &secrets).await;

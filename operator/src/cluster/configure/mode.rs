@@ -43,13 +43,18 @@ impl Mode {
 }
 
 /// Identifies a declared configuration with the Secrets that it refers to: by their versions, since a hash of their
-/// values in a status could be guessed from. How drift is treated is not part of it.
-pub(crate) fn fingerprint(configuration: &Configuration, secrets: &BTreeMap<String, String>) -> String {
+/// values in a status could be guessed from. `store` tells one initialisation from the next: a Vault that was made anew
+/// holds nothing of it. How drift is treated is not part of it.
+pub(crate) fn fingerprint(
+    configuration: &Configuration,
+    secrets: &BTreeMap<String, String>,
+    store: &str,
+) -> String {
     let declared = Configuration {
         drift: Drift::default(),
         ..configuration.clone()
     };
-    let text = serde_json::to_vec(&(declared, secrets)).unwrap_or_default();
+    let text = serde_json::to_vec(&(declared, secrets, store)).unwrap_or_default();
     let hash = digest::digest(&digest::SHA256, &text);
     hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -79,9 +84,14 @@ mod tests {
     fn another_secret_is_another_configuration_and_another_treatment_of_drift_is_not() {
         let mut configuration = Configuration::default();
         let secrets = |version: &str| BTreeMap::from([("oidc".to_owned(), version.to_owned())]);
-        let first = fingerprint(&configuration, &secrets("1"));
-        assert_ne!(first, fingerprint(&configuration, &secrets("2")), "the Secret was changed");
+        let first = fingerprint(&configuration, &secrets("1"), "s");
+        assert_ne!(first, fingerprint(&configuration, &secrets("2"), "s"), "the Secret was changed");
+        assert_ne!(
+            first,
+            fingerprint(&configuration, &secrets("1"), "t"),
+            "another Vault, which is empty"
+        );
         configuration.drift = Drift::Off;
-        assert_eq!(first, fingerprint(&configuration, &secrets("1")), "only drift differs");
+        assert_eq!(first, fingerprint(&configuration, &secrets("1"), "s"), "only drift differs");
     }
 }
