@@ -1,5 +1,6 @@
 //! The CRDs on a real API server: what it refuses, with which words, and what just passes.
 
+mod configuration;
 mod seals;
 
 use std::process::Command;
