@@ -282,9 +282,9 @@ impl Node {
 
     /// The folder of the member's volume, if it has one.
     async fn data(&self, pod: &Pod) -> anyhow::Result<Option<PathBuf>> {
-        let volumes = pod.spec.iter().filter_map(|s| s.volumes.as_ref()).flatten();
-        let mut claimed = volumes.filter_map(|v| v.persistent_volume_claim.as_ref());
-        let Some(claim) = claimed.next() else {
+        let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref());
+        let mut volumes = volumes.unwrap_or_default().iter();
+        let Some(claim) = volumes.find_map(|v| v.persistent_volume_claim.as_ref()) else {
             return Ok(None);
         };
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.namespace);

@@ -53,14 +53,12 @@ impl Node {
 
     /// The files of projected volumes.
     async fn project(&self, pod: &Pod, folder: &Path) -> anyhow::Result<()> {
-        let volumes = pod.spec.iter().filter_map(|s| s.volumes.as_ref()).flatten();
-        for volume in volumes {
-            let sources = volume
-                .projected
-                .iter()
-                .filter_map(|p| p.sources.as_ref())
-                .flatten();
-            for source in sources.filter_map(|s| s.secret.as_ref()) {
+        // Loops over slices: closures that live across an await leave the future without a provable Send.
+        let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref());
+        for volume in volumes.unwrap_or_default() {
+            let sources = volume.projected.as_ref().and_then(|p| p.sources.as_deref());
+            for source in sources.unwrap_or_default() {
+                let Some(source) = &source.secret else { continue };
                 let data = self.secrets().get(&source.name).await?.data.unwrap_or_default();
                 let target = folder.join(&volume.name);
                 std::fs::create_dir_all(&target)?;
@@ -81,10 +79,13 @@ impl Node {
         pod: &Pod,
         folder: &Path,
     ) -> anyhow::Result<Result<Vec<(String, String)>, String>> {
-        let containers = pod.spec.iter().flat_map(|s| &s.containers);
-        let variables = containers.filter_map(|c| c.env.as_ref()).flatten();
+        let container = pod.spec.as_ref().and_then(|s| s.containers.first());
+        let variables = container.and_then(|c| c.env.as_deref());
         let mut found = Vec::new();
-        for variable in variables.filter(|v| !OWN.contains(&v.name.as_str())) {
+        for variable in variables.unwrap_or_default() {
+            if OWN.contains(&variable.name.as_str()) {
+                continue;
+            }
             if let Some(value) = &variable.value {
                 found.push((variable.name.clone(), on_this_machine(value, folder)));
             }
