@@ -52,7 +52,7 @@ fn start(example: &str, change: &Value, secrets: &[(&str, &str)]) -> Rendered {
         certificate: String::new(),
         key: String::new().into(),
     };
-    let objects = build::build(&validated, "", &leaf);
+    let objects = build::build(&validated, "", &leaf, "vaultkeeper-system").unwrap();
     let text = objects.config.data.unwrap()["vault.hcl"].clone();
     let pod = objects.stateful_set.spec.unwrap().template.spec.unwrap();
     let secrets: BTreeMap<&str, &str> = secrets.iter().copied().collect();
