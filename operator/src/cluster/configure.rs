@@ -77,7 +77,10 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
 
 /// Tells one initialisation of this cluster from the next: a Vault in memory is made anew with each restart.
 fn store_of<'a>(scope: &Scope<'a>) -> &'a str {
-    scope.record.map(|record| record.attempt.as_str()).unwrap_or_default()
+    scope
+        .record
+        .map(|record| record.attempt.as_str())
+        .unwrap_or_default()
 }
 
 /// The operator's own needs in any case, then what the spec declares as `drift` says.

@@ -91,7 +91,10 @@ pub struct JwtAuth {
 #[serde(rename_all = "camelCase")]
 pub struct JwtRole {
     /// Name of the role.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// How one logs in: with a token in hand, or with a browser.
@@ -186,7 +189,10 @@ pub struct CertAuth {
 #[serde(rename_all = "camelCase")]
 pub struct CertRole {
     /// Name of the role.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// The CA that issued them, or the certificate itself, in PEM. No private key.
@@ -235,7 +241,10 @@ pub struct UserpassAuth {
 #[serde(rename_all = "camelCase")]
 pub struct UserpassUser {
     /// Name to log in with.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-z0-9]([-_.@a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[a-z0-9]([-_.@a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// The password. It is written when the user is new and whenever this Secret or this spec changes: a password

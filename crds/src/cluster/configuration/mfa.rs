@@ -27,7 +27,10 @@ pub struct Mfa {
 #[serde(rename_all = "camelCase")]
 pub struct TotpMethod {
     /// Name of the method.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// Name of this Vault in the app.
@@ -94,7 +97,10 @@ impl TotpAlgorithm {
 #[serde(rename_all = "camelCase")]
 pub struct MfaEnforcement {
     /// Name of the rule.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// Names of methods in totp, one of which is to be shown.

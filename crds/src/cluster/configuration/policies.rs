@@ -43,7 +43,10 @@ pub enum Persona {
 #[serde(rename_all = "camelCase")]
 pub struct PasswordPolicy {
     /// Name.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// Text of the policy: a length and rules for characters.

@@ -67,7 +67,11 @@ const KEEP_MODE: &str = "0000";
 
 /// The devices of a spec.
 pub(crate) fn declared(devices: &[AuditDevice]) -> Vec<Declared> {
-    devices.iter().enumerate().map(|(n, device)| one(n, device)).collect()
+    devices
+        .iter()
+        .enumerate()
+        .map(|(n, device)| one(n, device))
+        .collect()
 }
 
 fn one(index: usize, declared: &AuditDevice) -> Declared {
@@ -132,7 +136,10 @@ fn one(index: usize, declared: &AuditDevice) -> Declared {
 
 /// Compares one device with those that are there.
 pub(crate) fn plan(declared: &Declared, found: &BTreeMap<String, Device>) -> AuditChange {
-    let Some((_, there)) = found.iter().find(|(path, _)| path.trim_end_matches('/') == declared.path) else {
+    let Some((_, there)) = found
+        .iter()
+        .find(|(path, _)| path.trim_end_matches('/') == declared.path)
+    else {
         return AuditChange::Enable;
     };
     match difference(declared, there) {
@@ -146,7 +153,13 @@ pub(crate) fn plan(declared: &Declared, found: &BTreeMap<String, Device>) -> Aud
 fn difference(declared: &Declared, there: &Device) -> Option<Difference> {
     let wanted = &declared.device;
     let differs = |part: &str, found: &str, wanted: &str| {
-        let empty = |text: &str| if text.is_empty() { "nothing".to_owned() } else { format!("{text:?}") };
+        let empty = |text: &str| {
+            if text.is_empty() {
+                "nothing".to_owned()
+            } else {
+                format!("{text:?}")
+            }
+        };
         (found != wanted).then(|| Difference {
             field: format!("{}.{part}", declared.field),
             what: what(declared),
@@ -157,10 +170,12 @@ fn difference(declared: &Declared, there: &Device) -> Option<Difference> {
     differs("kind", &there.kind, &wanted.kind)
         .or_else(|| {
             let keys = wanted.options.keys().chain(there.options.keys());
-            keys.filter(|key| !is_default(key, &there.options)).find_map(|key| {
-                let value = |options: &BTreeMap<String, String>| options.get(key).cloned().unwrap_or_default();
-                differs(key, &value(&there.options), &value(&wanted.options))
-            })
+            keys.filter(|key| !is_default(key, &there.options))
+                .find_map(|key| {
+                    let value =
+                        |options: &BTreeMap<String, String>| options.get(key).cloned().unwrap_or_default();
+                    differs(key, &value(&there.options), &value(&wanted.options))
+                })
         })
         .or_else(|| differs("description", &there.description, &wanted.description))
 }
@@ -170,7 +185,9 @@ fn is_default(key: &str, options: &BTreeMap<String, String>) -> bool {
     let value = options.get(key).map(String::as_str);
     matches!(
         (key, value),
-        ("format", Some("json")) | ("log_raw" | "elide_list_responses", Some("false")) | ("hmac_accessor", Some("true"))
+        ("format", Some("json"))
+            | ("log_raw" | "elide_list_responses", Some("false"))
+            | ("hmac_accessor", Some("true"))
     )
 }
 
@@ -192,7 +209,12 @@ pub(crate) fn of_openbao(configuration: &Configuration) -> String {
 /// that no value holds what HCL would read as more than text.
 fn stanzas(devices: &[Declared]) -> String {
     let mut text = String::new();
-    for Declared { field: _, path, device } in devices {
+    for Declared {
+        field: _,
+        path,
+        device,
+    } in devices
+    {
         let Device {
             kind,
             description,
@@ -214,7 +236,9 @@ fn stanzas(devices: &[Declared]) -> String {
 
 /// A CRD of another version may have let more in.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\' | '$')).collect()
+    text.chars()
+        .filter(|c| !c.is_control() && !matches!(c, '"' | '\\' | '$'))
+        .collect()
 }
 
 #[cfg(test)]
@@ -226,7 +250,10 @@ mod tests {
     }
 
     fn there(devices: &[Declared]) -> BTreeMap<String, Device> {
-        devices.iter().map(|d| (format!("{}/", d.path), d.device.clone())).collect()
+        devices
+            .iter()
+            .map(|d| (format!("{}/", d.path), d.device.clone()))
+            .collect()
     }
 
     #[test]
@@ -238,7 +265,8 @@ mod tests {
         );
     }
 
-    const TWO: &str = "[{path: out, stdout: {}}, {path: siem, socket: {address: '127.0.0.1:9090', type: Udp}, prefix: v}]";
+    const TWO: &str =
+        "[{path: out, stdout: {}}, {path: siem, socket: {address: '127.0.0.1:9090', type: Udp}, prefix: v}]";
 
     #[test]
     fn what_is_there_as_declared_is_left_and_what_is_absent_is_enabled() {
@@ -249,7 +277,11 @@ mod tests {
         for device in by_hand.values_mut() {
             device.options.insert("format".to_owned(), "json".to_owned());
         }
-        assert_eq!(plan(&two[1], &by_hand), AuditChange::None, "json is what Vault does anyway");
+        assert_eq!(
+            plan(&two[1], &by_hand),
+            AuditChange::None,
+            "json is what Vault does anyway"
+        );
     }
 
     #[test]
@@ -264,7 +296,10 @@ mod tests {
         };
         assert_eq!(difference.field, "spec.configuration.audit[1].log_raw");
         found.remove("out/");
-        assert!(matches!(plan(&two[1], &found), AuditChange::Alone(_)), "it is the only one");
+        assert!(
+            matches!(plan(&two[1], &found), AuditChange::Alone(_)),
+            "it is the only one"
+        );
     }
 
     #[test]

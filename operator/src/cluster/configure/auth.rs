@@ -40,9 +40,11 @@ pub(crate) fn below(index: usize, method: &AuthMethod, secrets: &Secrets) -> Vec
     }
     if let Some(settings) = userpass {
         let users = settings.users.iter().enumerate();
-        all.extend(users.map(|(n, user)| {
-            userpass_user(&format!("{object}.userpass.users[{n}]"), path, user, secrets)
-        }));
+        all.extend(
+            users.map(|(n, user)| {
+                userpass_user(&format!("{object}.userpass.users[{n}]"), path, user, secrets)
+            }),
+        );
     }
     all
 }
@@ -61,13 +63,20 @@ fn kubernetes_config(
     let object = format!("{object}.kubernetes");
     let fields = vec![
         field("kubernetes_host", "host", host.as_str()),
-        field("kubernetes_ca_cert", "caCert", ca_cert.as_deref().unwrap_or_default()),
+        field(
+            "kubernetes_ca_cert",
+            "caCert",
+            ca_cert.as_deref().unwrap_or_default(),
+        ),
         // The token and CA of Vault's own pod belong to another cluster.
         field("disable_local_ca_jwt", "disable_local_ca_jwt", true),
     ];
     let mut values = Vec::new();
     if let Some(at) = token_reviewer {
-        values.push(("token_reviewer_jwt", secrets.value(&format!("{object}.tokenReviewer"), at)?));
+        values.push((
+            "token_reviewer_jwt",
+            secrets.value(&format!("{object}.tokenReviewer"), at)?,
+        ));
     }
     Ok(Wanted {
         field: object,
@@ -107,14 +116,19 @@ fn jwt_config(object: &str, mount: &str, settings: &JwtAuth, secrets: &Secrets) 
     optional(&mut fields, "bound_issuer", "boundIssuer", bound_issuer.clone());
     optional(&mut fields, "default_role", "defaultRole", default_role.clone());
     let secret = client_secret.as_ref();
-    let secret = secret.map(|at| secrets.value(&format!("{object}.clientSecret"), at)).transpose()?;
+    let secret = secret
+        .map(|at| secrets.value(&format!("{object}.clientSecret"), at))
+        .transpose()?;
     Ok(Wanted {
         field: object,
         what: format!("settings of auth method {mount}"),
         path: format!("auth/{mount}/config"),
         fields,
         always: Vec::new(),
-        secrets: secret.map(|value| ("oidc_client_secret", value)).into_iter().collect(),
+        secrets: secret
+            .map(|value| ("oidc_client_secret", value))
+            .into_iter()
+            .collect(),
         whole: true,
     })
 }
@@ -147,12 +161,24 @@ fn jwt_role(object: &str, mount: &str, role: &JwtRole) -> Wanted {
         field("role_type", "roleType", type_),
         field("user_claim", "userClaim", user_claim.as_str()),
         field("bound_audiences", "boundAudiences", json!(bound_audiences)),
-        field("bound_subject", "boundSubject", bound_subject.as_deref().unwrap_or_default()),
+        field(
+            "bound_subject",
+            "boundSubject",
+            bound_subject.as_deref().unwrap_or_default(),
+        ),
         field("bound_claims", "boundClaims", json!(bound_claims)),
         field("bound_claims_type", "boundClaimsType", claims_type),
-        field("groups_claim", "groupsClaim", groups_claim.as_deref().unwrap_or_default()),
+        field(
+            "groups_claim",
+            "groupsClaim",
+            groups_claim.as_deref().unwrap_or_default(),
+        ),
         field("claim_mappings", "claimMappings", json!(claim_mappings)),
-        field("allowed_redirect_uris", "allowedRedirectUris", json!(allowed_redirect_uris)),
+        field(
+            "allowed_redirect_uris",
+            "allowedRedirectUris",
+            json!(allowed_redirect_uris),
+        ),
         field("oidc_scopes", "oidcScopes", json!(oidc_scopes)),
     ];
     fields.extend(login_token(token));
@@ -204,7 +230,11 @@ fn cert_role(object: &str, mount: &str, role: &CertRole) -> Wanted {
     } = role;
     let mut fields = vec![
         field("certificate", "certificate", certificate.as_str()),
-        field("allowed_common_names", "allowedCommonNames", json!(allowed_common_names)),
+        field(
+            "allowed_common_names",
+            "allowedCommonNames",
+            json!(allowed_common_names),
+        ),
         field("allowed_dns_sans", "allowedDnsSans", json!(allowed_dns_sans)),
         field("allowed_uri_sans", "allowedUriSans", json!(allowed_uri_sans)),
         field(
@@ -225,12 +255,7 @@ fn cert_role(object: &str, mount: &str, role: &CertRole) -> Wanted {
     }
 }
 
-fn userpass_user(
-    object: &str,
-    mount: &str,
-    user: &UserpassUser,
-    secrets: &Secrets,
-) -> Result<Wanted, Error> {
+fn userpass_user(object: &str, mount: &str, user: &UserpassUser, secrets: &Secrets) -> Result<Wanted, Error> {
     let UserpassUser {
         name,
         password,
@@ -242,7 +267,10 @@ fn userpass_user(
         path: format!("auth/{mount}/users/{name}"),
         fields: login_token(token),
         always: Vec::new(),
-        secrets: vec![("password", secrets.value(&format!("{object}.password"), password)?)],
+        secrets: vec![(
+            "password",
+            secrets.value(&format!("{object}.password"), password)?,
+        )],
         whole: false,
     })
 }
@@ -259,13 +287,19 @@ fn login_token(token: &LoginToken) -> Vec<Field> {
     policies.dedup();
     let mut fields = vec![field("token_policies", "token.policies", json!(policies))];
     optional(&mut fields, "token_ttl", "token.ttl", seconds(ttl.as_deref()));
-    optional(&mut fields, "token_max_ttl", "token.maxTtl", seconds(max_ttl.as_deref()));
+    optional(
+        &mut fields,
+        "token_max_ttl",
+        "token.maxTtl",
+        seconds(max_ttl.as_deref()),
+    );
     fields
 }
 
 /// Whole seconds. The API server has checked the form.
 pub(crate) fn seconds(text: Option<&str>) -> Option<u64> {
-    text.and_then(|text| duration::parse(text).ok()).map(|d| d.as_secs())
+    text.and_then(|text| duration::parse(text).ok())
+        .map(|d| d.as_secs())
 }
 
 fn optional(
@@ -299,11 +333,21 @@ mod tests {
         };
         assert_eq!(config.path, "auth/ci/config");
         assert!(config.whole, "a write of this endpoint resets what it leaves out");
-        assert!(config.fields.contains(&field("oidc_discovery_url", "discoveryUrl", "")));
+        assert!(
+            config
+                .fields
+                .contains(&field("oidc_discovery_url", "discoveryUrl", ""))
+        );
         assert_eq!(role.field, "spec.configuration.authMethods[3].jwt.roles[0]");
         assert!(role.fields.contains(&field("bound_subject", "boundSubject", "")));
-        assert!(role.fields.contains(&field("token_policies", "token.policies", json!(["a", "b"]))));
-        assert!(!role.fields.iter().any(|f| f.vault == "token_ttl"), "not declared: {role:?}");
+        assert!(
+            role.fields
+                .contains(&field("token_policies", "token.policies", json!(["a", "b"])))
+        );
+        assert!(
+            !role.fields.iter().any(|f| f.vault == "token_ttl"),
+            "not declared: {role:?}"
+        );
     }
 
     #[test]

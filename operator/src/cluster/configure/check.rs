@@ -33,19 +33,35 @@ pub(crate) fn check(
     for (n, method) in configuration.auth_methods.iter().enumerate() {
         let path = method.path.as_str();
         // The paths are written into the operator's policy.
-        if path.is_empty() || !path.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
-            return Err(format!("authMethods[{n}].path: must be a mount path such as userpass"));
+        if path.is_empty()
+            || !path
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+        {
+            return Err(format!(
+                "authMethods[{n}].path: must be a mount path such as userpass"
+            ));
         }
-        let settings = method.kubernetes.is_some() || method.jwt.is_some() || method.cert.is_some() || method.userpass.is_some();
+        let settings = method.kubernetes.is_some()
+            || method.jwt.is_some()
+            || method.cert.is_some()
+            || method.userpass.is_some();
         if settings && (path == names::KUBERNETES_AUTH_PATH || path == names::APPROLE_AUTH_PATH) {
             return Err(format!(
                 "authMethods[{n}]: the operator and VaultRoles log in at {path}, whose settings are not to be changed: choose another path"
             ));
         }
         let tune = &method.tune;
-        check_ttls(&format!("authMethods[{n}]"), [&tune.default_lease_ttl, &tune.max_lease_ttl])?;
+        check_ttls(
+            &format!("authMethods[{n}]"),
+            [&tune.default_lease_ttl, &tune.max_lease_ttl],
+        )?;
         for user in method.userpass.iter().flat_map(|u| &u.users) {
-            check_token(&format!("authMethods[{n}].userpass.users"), &user.name, &user.token)?;
+            check_token(
+                &format!("authMethods[{n}].userpass.users"),
+                &user.name,
+                &user.token,
+            )?;
         }
         for role in method.jwt.iter().flat_map(|j| &j.roles) {
             check_token(&format!("authMethods[{n}].jwt.roles"), &role.name, &role.token)?;
@@ -56,18 +72,36 @@ pub(crate) fn check(
     }
     for (n, engine) in configuration.secrets_engines.iter().enumerate() {
         let tune = &engine.tune;
-        check_ttls(&format!("secretsEngines[{n}]"), [&tune.default_lease_ttl, &tune.max_lease_ttl])?;
+        check_ttls(
+            &format!("secretsEngines[{n}]"),
+            [&tune.default_lease_ttl, &tune.max_lease_ttl],
+        )?;
     }
-    let named = configuration.password_policies.iter().map(|p| ("passwordPolicies", &p.name));
-    let named = named.chain(configuration.mfa.enforcements.iter().map(|r| ("mfa.enforcements", &r.name)));
+    let named = configuration
+        .password_policies
+        .iter()
+        .map(|p| ("passwordPolicies", &p.name));
+    let named = named.chain(
+        configuration
+            .mfa
+            .enforcements
+            .iter()
+            .map(|r| ("mfa.enforcements", &r.name)),
+    );
     for (field, name) in named.chain(configuration.audit.iter().flatten().map(|d| ("audit", &d.path))) {
         if !is_name(name) {
-            return Err(format!("{field}: {name} must consist of lower-case letters, digits, -, _ and ."));
+            return Err(format!(
+                "{field}: {name} must consist of lower-case letters, digits, -, _ and ."
+            ));
         }
     }
     for rule in &configuration.mfa.enforcements {
         let own = [names::KUBERNETES_AUTH_PATH, names::APPROLE_AUTH_PATH];
-        if rule.auth_methods.iter().any(|path| own.contains(&path.trim_matches('/'))) {
+        if rule
+            .auth_methods
+            .iter()
+            .any(|path| own.contains(&path.trim_matches('/')))
+        {
             return Err(format!(
                 "mfa.enforcements: {} would lock the operator and applications out, which have no second factor: remove kubernetes and approle from authMethods",
                 rule.name
@@ -80,7 +114,9 @@ pub(crate) fn check(
 fn check_ttls(field: &str, ttls: [&Option<String>; 2]) -> Result<(), String> {
     for text in ttls.into_iter().flatten() {
         if seconds(Some(text)).is_none() {
-            return Err(format!("{field}.tune: {text} is not a duration such as 1h30m or 7d"));
+            return Err(format!(
+                "{field}.tune: {text} is not a duration such as 1h30m or 7d"
+            ));
         }
     }
     Ok(())
@@ -92,26 +128,40 @@ fn check_token(
     token: &vaultkeeper_crds::cluster::configuration::LoginToken,
 ) -> Result<(), String> {
     if !is_name(name) {
-        return Err(format!("{field}: {name} must consist of lower-case letters, digits, -, _, @ and ."));
+        return Err(format!(
+            "{field}: {name} must consist of lower-case letters, digits, -, _, @ and ."
+        ));
     }
-    let forbidden = |p: &&String| p.trim().eq_ignore_ascii_case("root") || p.trim().to_lowercase().starts_with("vaultkeeper");
+    let forbidden = |p: &&String| {
+        p.trim().eq_ignore_ascii_case("root") || p.trim().to_lowercase().starts_with("vaultkeeper")
+    };
     if let Some(policy) = token.policies.iter().find(forbidden) {
-        return Err(format!("{field}: {name} must not hold {policy}, which is root or the operator's"));
+        return Err(format!(
+            "{field}: {name} must not hold {policy}, which is root or the operator's"
+        ));
     }
     for text in [&token.ttl, &token.max_ttl].into_iter().flatten() {
         if seconds(Some(text)).is_none() {
-            return Err(format!("{field}: {text} of {name} is not a duration such as 1h30m or 7d"));
+            return Err(format!(
+                "{field}: {text} of {name} is not a duration such as 1h30m or 7d"
+            ));
         }
     }
     Ok(())
 }
 
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
 }
 
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.@".contains(c))
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.@".contains(c))
 }
 
 #[cfg(test)]
@@ -126,20 +176,38 @@ mod tests {
     #[test]
     fn what_would_break_the_operator_or_another_tenant_is_refused_and_its_neighbour_taken() {
         let user = |policy: &str, ttl: &str| {
-            format!("{{authMethods: [{{path: people, type: userpass, userpass: {{users: [{{name: ana, password: {{name: a, key: b}}, token: {{policies: ['{policy}'], ttl: '{ttl}'}}}}]}}}}]}}")
+            format!(
+                "{{authMethods: [{{path: people, type: userpass, userpass: {{users: [{{name: ana, password: {{name: a, key: b}}, token: {{policies: ['{policy}'], ttl: '{ttl}'}}}}]}}}}]}}"
+            )
         };
         for (taken, refused) in [
-            ("{policies: [{name: app, hcl: x}]}".to_owned(), "{policies: [{name: shop.app, hcl: x}]}".to_owned()),
-            ("{policies: [{name: keeper, hcl: x}]}".to_owned(), "{policies: [{name: vaultkeeper-operator, hcl: x}]}".to_owned()),
-            ("{policies: [{name: app, persona: Auditor}]}".to_owned(), "{policies: [{name: app, hcl: x, persona: Auditor}]}".to_owned()),
+            (
+                "{policies: [{name: app, hcl: x}]}".to_owned(),
+                "{policies: [{name: shop.app, hcl: x}]}".to_owned(),
+            ),
+            (
+                "{policies: [{name: keeper, hcl: x}]}".to_owned(),
+                "{policies: [{name: vaultkeeper-operator, hcl: x}]}".to_owned(),
+            ),
+            (
+                "{policies: [{name: app, persona: Auditor}]}".to_owned(),
+                "{policies: [{name: app, hcl: x, persona: Auditor}]}".to_owned(),
+            ),
             (
                 "{authMethods: [{path: other, type: kubernetes, kubernetes: {host: https://a}}]}".to_owned(),
-                "{authMethods: [{path: kubernetes, type: kubernetes, kubernetes: {host: https://a}}]}".to_owned(),
+                "{authMethods: [{path: kubernetes, type: kubernetes, kubernetes: {host: https://a}}]}"
+                    .to_owned(),
             ),
-            ("{authMethods: [{path: team/people, type: userpass}]}".to_owned(), "{authMethods: [{path: 'a\" {', type: userpass}]}".to_owned()),
+            (
+                "{authMethods: [{path: team/people, type: userpass}]}".to_owned(),
+                "{authMethods: [{path: 'a\" {', type: userpass}]}".to_owned(),
+            ),
             (user("app", "1h"), user("Root", "1h")),
             (user("app", "1h"), user("app", "1x")),
-            ("{secretsEngines: [{path: a, type: kv, tune: {maxLeaseTtl: 1h}}]}".to_owned(), "{secretsEngines: [{path: a, type: kv, tune: {maxLeaseTtl: '1'}}]}".to_owned()),
+            (
+                "{secretsEngines: [{path: a, type: kv, tune: {maxLeaseTtl: 1h}}]}".to_owned(),
+                "{secretsEngines: [{path: a, type: kv, tune: {maxLeaseTtl: '1'}}]}".to_owned(),
+            ),
             (
                 "{mfa: {enforcements: [{name: a, methods: [app], authMethods: [people]}]}}".to_owned(),
                 "{mfa: {enforcements: [{name: a, methods: [app], authMethods: [kubernetes/]}]}}".to_owned(),

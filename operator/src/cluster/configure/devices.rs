@@ -114,7 +114,13 @@ async fn write(client: &Client, declared: &Declared, replaces: bool) -> Result<(
         source: Box::new(source),
     };
     if replaces {
-        client.disable_audit_device(&declared.path).await.map_err(failed)?;
+        client
+            .disable_audit_device(&declared.path)
+            .await
+            .map_err(failed)?;
     }
-    client.enable_audit_device(&declared.path, &declared.device).await.map_err(failed)
+    client
+        .enable_audit_device(&declared.path, &declared.device)
+        .await
+        .map_err(failed)
 }

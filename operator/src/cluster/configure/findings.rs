@@ -36,14 +36,19 @@ pub(crate) async fn publish(scope: &Scope<'_>, mode: Mode, differences: &[Differ
     }
     let named = shortened(differences).join("; ");
     let (reason, note) = match mode {
-        Mode::Apply => (Reason::Configured, format!("the configuration is applied: {named}")),
+        Mode::Apply => (
+            Reason::Configured,
+            format!("the configuration is applied: {named}"),
+        ),
         Mode::Enforce => (
             Reason::ConfigurationDrift,
             format!("changed in Vault by somebody else and put right: {named}"),
         ),
         Mode::Report | Mode::Off => (
             Reason::ConfigurationDrift,
-            format!("changed in Vault by somebody else and left, since spec.configuration.drift is Report: {named}"),
+            format!(
+                "changed in Vault by somebody else and left, since spec.configuration.drift is Report: {named}"
+            ),
         ),
     };
     // Events that differ in their subject are kept apart.

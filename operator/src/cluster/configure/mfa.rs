@@ -30,7 +30,11 @@ pub(crate) fn totp(index: usize, method: &TotpMethod) -> Wanted {
             field("period", "periodSeconds", *period_seconds),
             field("digits", "digits", *digits),
             field("algorithm", "algorithm", algorithm.as_str()),
-            field("max_validation_attempts", "maxValidationAttempts", *max_validation_attempts),
+            field(
+                "max_validation_attempts",
+                "maxValidationAttempts",
+                *max_validation_attempts,
+            ),
         ],
         always: vec![("method_name", json!(name))],
         secrets: Vec::new(),
@@ -40,7 +44,9 @@ pub(crate) fn totp(index: usize, method: &TotpMethod) -> Wanted {
 
 /// The method of a name in the answer of a list: its id and its fields.
 pub(crate) fn by_name<'a>(key_info: &'a Found, name: &str) -> Option<(&'a String, &'a Found)> {
-    let methods = key_info.iter().filter_map(|(id, info)| Some((id, info.as_object()?)));
+    let methods = key_info
+        .iter()
+        .filter_map(|(id, info)| Some((id, info.as_object()?)));
     methods
         .into_iter()
         .find(|(_, info)| info.get("name").and_then(|n| n.as_str()) == Some(name))
@@ -71,10 +77,12 @@ pub(crate) fn enforcement(
     let asked: Result<Vec<&String>, Error> = auth_methods
         .iter()
         .map(|path| {
-            accessors.get(path.trim_matches('/')).ok_or_else(|| Error::UnknownAccessor {
-                field: format!("{object}.authMethods"),
-                path: path.clone(),
-            })
+            accessors
+                .get(path.trim_matches('/'))
+                .ok_or_else(|| Error::UnknownAccessor {
+                    field: format!("{object}.authMethods"),
+                    path: path.clone(),
+                })
         })
         .collect();
     Ok(Wanted {
@@ -106,7 +114,8 @@ mod tests {
     use serde_json::Value;
 
     fn listed() -> Found {
-        match json!({"id-1": {"name": "app", "issuer": "Vault", "period": 30, "skew": 1}, "id-2": {"name": ""}}) {
+        match json!({"id-1": {"name": "app", "issuer": "Vault", "period": 30, "skew": 1}, "id-2": {"name": ""}})
+        {
             Value::Object(map) => map,
             _ => Found::new(),
         }
@@ -128,11 +137,25 @@ mod tests {
         };
         let accessors = BTreeMap::from([("userpass".to_owned(), "auth_userpass_1".to_owned())]);
         let written = enforcement(0, &rule("app", "userpass"), &ids(&listed()), &accessors).unwrap();
-        assert!(written.fields.contains(&field("mfa_method_ids", "methods", json!(["id-1"]))));
-        assert!(written.fields.contains(&field("auth_method_accessors", "authMethods", json!(["auth_userpass_1"]))));
+        assert!(
+            written
+                .fields
+                .contains(&field("mfa_method_ids", "methods", json!(["id-1"])))
+        );
+        assert!(written.fields.contains(&field(
+            "auth_method_accessors",
+            "authMethods",
+            json!(["auth_userpass_1"])
+        )));
         let unknown = enforcement(0, &rule("sms", "userpass"), &ids(&listed()), &accessors);
-        assert!(matches!(unknown, Err(Error::UnknownMfaMethod { .. })), "{unknown:?}");
+        assert!(
+            matches!(unknown, Err(Error::UnknownMfaMethod { .. })),
+            "{unknown:?}"
+        );
         let unknown = enforcement(0, &rule("app", "oidc"), &ids(&listed()), &accessors);
-        assert!(matches!(unknown, Err(Error::UnknownAccessor { .. })), "{unknown:?}");
+        assert!(
+            matches!(unknown, Err(Error::UnknownAccessor { .. })),
+            "{unknown:?}"
+        );
     }
 }

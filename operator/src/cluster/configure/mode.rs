@@ -1,6 +1,7 @@
 //! Whether declared objects are written, only compared, or not looked at. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use ring::digest;
 use vaultkeeper_crds::cluster::configuration::{Configuration, Drift};
@@ -56,7 +57,13 @@ pub(crate) fn fingerprint(
     };
     let text = serde_json::to_vec(&(declared, secrets, store)).unwrap_or_default();
     let hash = digest::digest(&digest::SHA256, &text);
-    hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.as_ref()
+        .iter()
+        .take(8)
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -66,7 +73,11 @@ mod tests {
     #[test]
     fn a_new_spec_is_applied_however_drift_is_treated() {
         for drift in [Drift::Enforce, Drift::Report, Drift::Off] {
-            assert_eq!(Mode::of(drift, None, "a"), Mode::Apply, "{drift:?}, never applied");
+            assert_eq!(
+                Mode::of(drift, None, "a"),
+                Mode::Apply,
+                "{drift:?}, never applied"
+            );
             assert_eq!(Mode::of(drift, Some("b"), "a"), Mode::Apply, "{drift:?}, changed");
         }
     }
@@ -85,13 +96,21 @@ mod tests {
         let mut configuration = Configuration::default();
         let secrets = |version: &str| BTreeMap::from([("oidc".to_owned(), version.to_owned())]);
         let first = fingerprint(&configuration, &secrets("1"), "s");
-        assert_ne!(first, fingerprint(&configuration, &secrets("2"), "s"), "the Secret was changed");
+        assert_ne!(
+            first,
+            fingerprint(&configuration, &secrets("2"), "s"),
+            "the Secret was changed"
+        );
         assert_ne!(
             first,
             fingerprint(&configuration, &secrets("1"), "t"),
             "another Vault, which is empty"
         );
         configuration.drift = Drift::Off;
-        assert_eq!(first, fingerprint(&configuration, &secrets("1"), "s"), "only drift differs");
+        assert_eq!(
+            first,
+            fingerprint(&configuration, &secrets("1"), "s"),
+            "only drift differs"
+        );
     }
 }

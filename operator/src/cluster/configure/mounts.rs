@@ -51,18 +51,42 @@ pub(crate) fn engine(index: usize, engine: &SecretsEngine) -> Mount {
         passthrough_request_headers,
         allowed_response_headers,
     } = tune;
-    let mut fields = common(description, default_lease_ttl.as_deref(), max_lease_ttl.as_deref());
+    let mut fields = common(
+        description,
+        default_lease_ttl.as_deref(),
+        max_lease_ttl.as_deref(),
+    );
     if !options.is_empty() {
         fields.push(field("options", "options", json!(options)));
     }
     if let Some(shown) = listing_visibility {
-        fields.push(field("listing_visibility", "tune.listingVisibility", shown.as_str()));
+        fields.push(field(
+            "listing_visibility",
+            "tune.listingVisibility",
+            shown.as_str(),
+        ));
     }
     for (vault, spec, list) in [
-        ("audit_non_hmac_request_keys", "tune.auditNonHmacRequestKeys", audit_non_hmac_request_keys),
-        ("audit_non_hmac_response_keys", "tune.auditNonHmacResponseKeys", audit_non_hmac_response_keys),
-        ("passthrough_request_headers", "tune.passthroughRequestHeaders", passthrough_request_headers),
-        ("allowed_response_headers", "tune.allowedResponseHeaders", allowed_response_headers),
+        (
+            "audit_non_hmac_request_keys",
+            "tune.auditNonHmacRequestKeys",
+            audit_non_hmac_request_keys,
+        ),
+        (
+            "audit_non_hmac_response_keys",
+            "tune.auditNonHmacResponseKeys",
+            audit_non_hmac_response_keys,
+        ),
+        (
+            "passthrough_request_headers",
+            "tune.passthroughRequestHeaders",
+            passthrough_request_headers,
+        ),
+        (
+            "allowed_response_headers",
+            "tune.allowedResponseHeaders",
+            allowed_response_headers,
+        ),
     ] {
         fields.extend(list.as_ref().map(|list| field(vault, spec, json!(list))));
     }
@@ -95,16 +119,32 @@ pub(crate) fn method(index: usize, method: &AuthMethod) -> Mount {
         audit_non_hmac_request_keys,
         audit_non_hmac_response_keys,
     } = tune;
-    let mut fields = common(description, default_lease_ttl.as_deref(), max_lease_ttl.as_deref());
+    let mut fields = common(
+        description,
+        default_lease_ttl.as_deref(),
+        max_lease_ttl.as_deref(),
+    );
     if let Some(shown) = listing_visibility {
-        fields.push(field("listing_visibility", "tune.listingVisibility", shown.as_str()));
+        fields.push(field(
+            "listing_visibility",
+            "tune.listingVisibility",
+            shown.as_str(),
+        ));
     }
     if let Some(kind) = token_type {
         fields.push(field("token_type", "tune.tokenType", kind.as_str()));
     }
     for (vault, spec, list) in [
-        ("audit_non_hmac_request_keys", "tune.auditNonHmacRequestKeys", audit_non_hmac_request_keys),
-        ("audit_non_hmac_response_keys", "tune.auditNonHmacResponseKeys", audit_non_hmac_response_keys),
+        (
+            "audit_non_hmac_request_keys",
+            "tune.auditNonHmacRequestKeys",
+            audit_non_hmac_request_keys,
+        ),
+        (
+            "audit_non_hmac_response_keys",
+            "tune.auditNonHmacResponseKeys",
+            audit_non_hmac_response_keys,
+        ),
     ] {
         fields.extend(list.as_ref().map(|list| field(vault, spec, json!(list))));
     }
@@ -126,7 +166,9 @@ fn common(description: &str, default_ttl: Option<&str>, max_ttl: Option<&str>) -
         ("default_lease_ttl", "tune.defaultLeaseTtl", default_ttl),
         ("max_lease_ttl", "tune.maxLeaseTtl", max_ttl),
     ];
-    let ttls = ttls.into_iter().filter_map(|(vault, spec, text)| Some(field(vault, spec, seconds(text)?)));
+    let ttls = ttls
+        .into_iter()
+        .filter_map(|(vault, spec, text)| Some(field(vault, spec, seconds(text)?)));
     fields.extend(ttls);
     fields
 }
@@ -161,14 +203,22 @@ pub(crate) fn plan(mount: &Mount, listed: &Found) -> Result<MountChange, Error> 
     if differing.is_empty() {
         return Ok(MountChange::None);
     }
-    let is_differing = |field: &&Field| differing.iter().any(|d| d.field == format!("{object}.{}", field.spec));
+    let is_differing = |field: &&Field| {
+        differing
+            .iter()
+            .any(|d| d.field == format!("{object}.{}", field.spec))
+    };
     let body = fields.iter().filter(is_differing).map(written).collect();
     Ok(MountChange::Tune(body, differing))
 }
 
 /// What a person calls a mount.
 pub(crate) fn what(mount: &Mount) -> String {
-    let kind = if mount.family == "sys/auth" { "auth method" } else { "secrets engine" };
+    let kind = if mount.family == "sys/auth" {
+        "auth method"
+    } else {
+        "secrets engine"
+    };
     format!("{kind} {}", mount.path)
 }
 
@@ -179,9 +229,20 @@ pub(crate) fn absent(mount: &Mount) -> Difference {
 
 /// The description, the declared options and the tuning in one: options that the spec does not name are left alone.
 fn flattened(entry: &Found, fields: &[Field]) -> Found {
-    let mut all = entry.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
-    all.extend(entry.get("description").map(|text| ("description".to_owned(), text.clone())));
-    let declared = fields.iter().find(|f| f.vault == "options").and_then(|f| f.value.as_object());
+    let mut all = entry
+        .get("config")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    all.extend(
+        entry
+            .get("description")
+            .map(|text| ("description".to_owned(), text.clone())),
+    );
+    let declared = fields
+        .iter()
+        .find(|f| f.vault == "options")
+        .and_then(|f| f.value.as_object());
     if let (Some(declared), Some(options)) = (declared, entry.get("options").and_then(Value::as_object)) {
         let named = options.iter().filter(|(key, _)| declared.contains_key(*key));
         let named: Map<String, Value> = named.map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -191,8 +252,9 @@ fn flattened(entry: &Found, fields: &[Field]) -> Found {
 }
 
 fn mount_body(kind: &str, fields: &[Field]) -> Map<String, Value> {
-    let (beside, config): (Vec<&Field>, Vec<&Field>) =
-        fields.iter().partition(|f| matches!(f.vault, "description" | "options"));
+    let (beside, config): (Vec<&Field>, Vec<&Field>) = fields
+        .iter()
+        .partition(|f| matches!(f.vault, "description" | "options"));
     let mut body: Map<String, Value> = beside.into_iter().map(written).collect();
     body.insert("type".to_owned(), kind.into());
     let config: Map<String, Value> = config.into_iter().map(written).collect();
@@ -224,7 +286,8 @@ mod tests {
         }
     }
 
-    const KV: &str = "{path: secret, type: kv, description: apps, options: {version: '2'}, tune: {maxLeaseTtl: 1h}}";
+    const KV: &str =
+        "{path: secret, type: kv, description: apps, options: {version: '2'}, tune: {maxLeaseTtl: 1h}}";
 
     #[test]
     fn a_mount_that_is_absent_is_mounted_with_all_that_is_declared() {
@@ -250,20 +313,34 @@ mod tests {
             panic!("a difference of max_lease_ttl must be tuned")
         };
         assert_eq!(Value::Object(body), json!({"max_lease_ttl": "3600s"}));
-        assert_eq!(differing[0].field, "spec.configuration.secretsEngines[0].tune.maxLeaseTtl");
-        assert_eq!((differing[0].found.as_str(), differing[0].wanted.as_str()), ("7200", "3600"));
+        assert_eq!(
+            differing[0].field,
+            "spec.configuration.secretsEngines[0].tune.maxLeaseTtl"
+        );
+        assert_eq!(
+            (differing[0].found.as_str(), differing[0].wanted.as_str()),
+            ("7200", "3600")
+        );
     }
 
     #[test]
     fn a_mount_without_settings_is_only_there_or_not() {
         let bare = declared("{path: secret, type: kv}");
-        let there = listed(json!({"secret/": {"type": "kv", "description": "by hand", "options": {"version": "1"}}}));
-        assert_eq!(plan(&bare, &there).unwrap(), MountChange::None, "as before these fields existed");
+        let there =
+            listed(json!({"secret/": {"type": "kv", "description": "by hand", "options": {"version": "1"}}}));
+        assert_eq!(
+            plan(&bare, &there).unwrap(),
+            MountChange::None,
+            "as before these fields existed"
+        );
     }
 
     #[test]
     fn a_mount_of_another_type_is_never_replaced() {
         let there = listed(json!({"secret/": {"type": "pki"}}));
-        assert!(matches!(plan(&declared(KV), &there), Err(Error::MountDiffers { .. })));
+        assert!(matches!(
+            plan(&declared(KV), &there),
+            Err(Error::MountDiffers { .. })
+        ));
     }
 }

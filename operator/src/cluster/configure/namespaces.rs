@@ -47,9 +47,15 @@ mod tests {
         };
         let wanted = namespace(0, &declared("a"));
         assert!(matches!(plan(&wanted, None, false), Change::Create(_)));
-        assert_eq!(Value::Object(body(&wanted, None, false)), json!({"custom_metadata": {"team": "a"}}));
+        assert_eq!(
+            Value::Object(body(&wanted, None, false)),
+            json!({"custom_metadata": {"team": "a"}})
+        );
         assert_eq!(plan(&wanted, Some(&recorded()), false), Change::None);
         let changed = plan(&namespace(0, &declared("b")), Some(&recorded()), false);
-        assert_eq!(changed.differences()[0].field, "spec.configuration.namespaces[0].metadata");
+        assert_eq!(
+            changed.differences()[0].field,
+            "spec.configuration.namespaces[0].metadata"
+        );
     }
 }

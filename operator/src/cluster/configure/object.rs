@@ -132,11 +132,7 @@ pub(crate) fn differences(object: &str, what: &str, fields: &[Field], found: &Fo
 }
 
 /// The body of a write.
-pub(crate) fn body(
-    wanted: &Wanted,
-    found: Option<&Found>,
-    renew_secrets: bool,
-) -> Map<String, Value> {
+pub(crate) fn body(wanted: &Wanted, found: Option<&Found>, renew_secrets: bool) -> Map<String, Value> {
     use vaultkeeper_vault::ExposeSecret as _;
     let mut body = Map::new();
     if wanted.whole {
@@ -262,8 +258,14 @@ mod tests {
     #[test]
     fn secrets_are_written_when_the_object_is_new_or_they_have_changed_and_not_with_other_corrections() {
         let there = found(json!({"token_policies": [], "token_ttl": 3600}));
-        assert!(body(&wanted(), None, false).contains_key("password"), "a new user");
-        assert!(body(&wanted(), Some(&there), true).contains_key("password"), "another Secret");
+        assert!(
+            body(&wanted(), None, false).contains_key("password"),
+            "a new user"
+        );
+        assert!(
+            body(&wanted(), Some(&there), true).contains_key("password"),
+            "another Secret"
+        );
         let correction = body(&wanted(), Some(&there), false);
         assert!(
             !correction.contains_key("password"),
@@ -279,7 +281,11 @@ mod tests {
         whole.whole = true;
         let there = found(json!({"default_role": "kept", "token_ttl": 1, "list": null}));
         let body = body(&whole, Some(&there), false);
-        assert_eq!(body.get("default_role"), Some(&json!("kept")), "set by somebody else");
+        assert_eq!(
+            body.get("default_role"),
+            Some(&json!("kept")),
+            "set by somebody else"
+        );
         assert_eq!(body.get("token_ttl"), Some(&json!(3600)), "declared");
         assert!(!body.contains_key("list"), "an empty value is not sent");
         assert!(body.contains_key("password"), "or the secret would be lost");

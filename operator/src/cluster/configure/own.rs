@@ -261,7 +261,11 @@ mod tests {
 
     #[test]
     fn the_policy_grows_by_exactly_the_declared_objects() {
-        assert_eq!(policy(&Configuration::default()), OPERATOR_POLICY, "nothing declared");
+        assert_eq!(
+            policy(&Configuration::default()),
+            OPERATOR_POLICY,
+            "nothing declared"
+        );
         let text = "{authMethods: [{path: oidc, type: oidc, jwt: {discoveryUrl: https://idp, roles: [{name: staff, roleType: Oidc, userClaim: email}]}}, {path: team/people, type: userpass, userpass: {users: [{name: ana, password: {name: a, key: b}}]}}], passwordPolicies: [{name: long, hcl: x}], audit: [{path: out, stdout: {}}], mfa: {enforcements: [{name: people, methods: [app], authMethods: [team/people]}]}, namespaces: [{path: team}]}";
         let configuration: Configuration = serde_yaml::from_str(text).unwrap();
         let policy = policy(&configuration);

@@ -72,8 +72,12 @@ fn with_accessors(text: &str, accessors: &BTreeMap<String, String>) -> Result<St
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(ACCESSOR) {
-        let (path, after) = after.split_once('>').ok_or_else(|| after.chars().take(40).collect::<String>())?;
-        let accessor = accessors.get(path.trim_matches('/')).ok_or_else(|| path.to_owned())?;
+        let (path, after) = after
+            .split_once('>')
+            .ok_or_else(|| after.chars().take(40).collect::<String>())?;
+        let accessor = accessors
+            .get(path.trim_matches('/'))
+            .ok_or_else(|| path.to_owned())?;
         filled.push_str(before);
         filled.push_str(accessor);
         rest = after;
@@ -104,17 +108,37 @@ mod tests {
 
     #[test]
     fn an_auth_method_that_is_not_there_is_named() {
-        assert_eq!(with_accessors("a <accessor:oidc> b", &accessors()), Err("oidc".to_owned()));
-        assert!(with_accessors("a <accessor:oidc", &accessors()).is_err(), "not closed");
+        assert_eq!(
+            with_accessors("a <accessor:oidc> b", &accessors()),
+            Err("oidc".to_owned())
+        );
+        assert!(
+            with_accessors("a <accessor:oidc", &accessors()).is_err(),
+            "not closed"
+        );
     }
 
     #[test]
     fn no_ready_policy_can_write_policies_or_auth_methods_or_make_root_tokens() {
-        for ready in [Persona::Operator, Persona::Responder, Persona::Auditor, Persona::Application] {
+        for ready in [
+            Persona::Operator,
+            Persona::Responder,
+            Persona::Auditor,
+            Persona::Application,
+        ] {
             let text = persona(ready);
             for line in text.lines().filter(|l| l.contains("capabilities")) {
-                let writes = ["create", "update", "delete", "patch"].iter().any(|c| line.contains(c));
-                for path in ["sys/policies", "sys/auth", "sys/generate-root", "auth/token/create", "sys/raw", "sys/mounts"] {
+                let writes = ["create", "update", "delete", "patch"]
+                    .iter()
+                    .any(|c| line.contains(c));
+                for path in [
+                    "sys/policies",
+                    "sys/auth",
+                    "sys/generate-root",
+                    "auth/token/create",
+                    "sys/raw",
+                    "sys/mounts",
+                ] {
                     assert!(!(writes && line.contains(path)), "{ready:?}: {line}");
                 }
                 assert!(!line.contains("path \"*\""), "{ready:?}: {line}");

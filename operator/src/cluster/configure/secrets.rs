@@ -36,8 +36,17 @@ fn names(configuration: &Configuration) -> BTreeSet<String> {
     for method in &configuration.auth_methods {
         let reviewer = method.kubernetes.as_ref().and_then(|k| k.token_reviewer.as_ref());
         let client = method.jwt.as_ref().and_then(|j| j.client_secret.as_ref());
-        let passwords = method.userpass.iter().flat_map(|u| u.users.iter().map(|u| &u.password));
-        names.extend(reviewer.into_iter().chain(client).chain(passwords).map(|s| s.name.clone()));
+        let passwords = method
+            .userpass
+            .iter()
+            .flat_map(|u| u.users.iter().map(|u| &u.password));
+        names.extend(
+            reviewer
+                .into_iter()
+                .chain(client)
+                .chain(passwords)
+                .map(|s| s.name.clone()),
+        );
     }
     names
 }
@@ -53,10 +62,15 @@ impl Secrets {
         let secret = self.found.get(&at.name).and_then(Option::as_ref);
         let secret = secret.ok_or_else(|| refused("does not exist: create it"))?;
         // In the operator's own namespace it could be one with the unseal shares.
-        if secret.labels().get("app.kubernetes.io/managed-by").map(String::as_str)
+        if secret
+            .labels()
+            .get("app.kubernetes.io/managed-by")
+            .map(String::as_str)
             == Some(annotations::FIELD_MANAGER)
         {
-            return Err(refused("is kept by the operator itself: refer to one of your own"));
+            return Err(refused(
+                "is kept by the operator itself: refer to one of your own",
+            ));
         }
         let value = secret.data.as_ref().and_then(|data| data.get(&at.key));
         let value = value.ok_or_else(|| refused("lacks the key that is referred to: add it"))?;
@@ -126,7 +140,10 @@ mod tests {
             ("s", "x", "lacks the key"),
             ("s", "empty", "empty value"),
         ] {
-            let error = secrets(json!({})).value("spec.x", &at(name, key)).unwrap_err().to_string();
+            let error = secrets(json!({}))
+                .value("spec.x", &at(name, key))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(problem) && error.contains("spec.x"), "{error}");
         }
     }

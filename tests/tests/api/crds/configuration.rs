@@ -16,11 +16,29 @@ async fn all(cases: Vec<(Value, Expect)>) {
 
 #[tokio::test]
 async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour_taken() {
-    let engine = |ttl: &str| configuration(&json!({ "secretsEngines": [{ "path": "a", "type": "kv", "tune": { "maxLeaseTtl": ttl } }] }));
-    let lease = |ttl: &str| configuration(&json!({ "secretsEngines": [{ "path": "a", "type": "kv", "tune": { "defaultLeaseTtl": ttl } }] }));
-    let engines = |other: &str| configuration(&json!({ "secretsEngines": [{ "path": "a", "type": "kv" }, { "path": other, "type": "pki" }] }));
-    let method = |type_: &str, path: &str, settings: &str, value: &Value| configuration(&json!({ "authMethods": [{ "path": path, "type": type_, settings: value }] }));
-    let methods = |other: &str| configuration(&json!({ "authMethods": [{ "path": "a", "type": "jwt" }, { "path": other, "type": "cert" }] }));
+    let engine = |ttl: &str| {
+        configuration(
+            &json!({ "secretsEngines": [{ "path": "a", "type": "kv", "tune": { "maxLeaseTtl": ttl } }] }),
+        )
+    };
+    let lease = |ttl: &str| {
+        configuration(
+            &json!({ "secretsEngines": [{ "path": "a", "type": "kv", "tune": { "defaultLeaseTtl": ttl } }] }),
+        )
+    };
+    let engines = |other: &str| {
+        configuration(
+            &json!({ "secretsEngines": [{ "path": "a", "type": "kv" }, { "path": other, "type": "pki" }] }),
+        )
+    };
+    let method = |type_: &str, path: &str, settings: &str, value: &Value| {
+        configuration(&json!({ "authMethods": [{ "path": path, "type": type_, settings: value }] }))
+    };
+    let methods = |other: &str| {
+        configuration(
+            &json!({ "authMethods": [{ "path": "a", "type": "jwt" }, { "path": other, "type": "cert" }] }),
+        )
+    };
     let tune = |field: &str, ttl: &str| method("userpass", "people", "tune", &json!({ field: ttl }));
     let kubernetes = json!({ "host": "https://other:6443" });
     let jwt = |extra: &Value| {
@@ -29,11 +47,28 @@ async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour
         method("oidc", "oidc", "jwt", &value)
     };
     let role = |role: &str| {
-        method("jwt", "ci", "jwt", &json!({ "jwksUrl": "https://ci", "roles": [{ "name": role, "roleType": "Jwt", "userClaim": "sub" }] }))
+        method(
+            "jwt",
+            "ci",
+            "jwt",
+            &json!({ "jwksUrl": "https://ci", "roles": [{ "name": role, "roleType": "Jwt", "userClaim": "sub" }] }),
+        )
     };
-    let cert = |pem: &str| method("cert", "web", "cert", &json!({ "roles": [{ "name": "web", "certificate": pem }] }));
+    let cert = |pem: &str| {
+        method(
+            "cert",
+            "web",
+            "cert",
+            &json!({ "roles": [{ "name": "web", "certificate": pem }] }),
+        )
+    };
     let user = |name: &str, policy: &str, ttl: &str| {
-        method("userpass", "people", "userpass", &json!({ "users": [{ "name": name, "password": { "name": "s", "key": "k" }, "token": { "policies": [policy], "ttl": ttl } }] }))
+        method(
+            "userpass",
+            "people",
+            "userpass",
+            &json!({ "users": [{ "name": name, "password": { "name": "s", "key": "k" }, "token": { "policies": [policy], "ttl": ttl } }] }),
+        )
     };
     all(vec![
         (engine("1h30m"), Taken),
@@ -96,15 +131,22 @@ async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_thei
         super::merge(&mut value, policy);
         configuration(&json!({ "policies": [value] }))
     };
-    let password = |name: &str| configuration(&json!({ "passwordPolicies": [{ "name": name, "hcl": "length = 20" }] }));
+    let password =
+        |name: &str| configuration(&json!({ "passwordPolicies": [{ "name": name, "hcl": "length = 20" }] }));
     let device = |device: &Value| {
         let mut value = json!({ "path": "a" });
         super::merge(&mut value, device);
         configuration(&json!({ "audit": [value] }))
     };
     let file = |path: &str| device(&json!({ "file": { "path": path } }));
-    let totp = |digits: u32| configuration(&json!({ "mfa": { "totp": [{ "name": "app", "issuer": "v", "digits": digits }] } }));
-    let enforced = |path: &str| configuration(&json!({ "mfa": { "enforcements": [{ "name": "a", "methods": ["app"], "authMethods": [path] }] } }));
+    let totp = |digits: u32| {
+        configuration(&json!({ "mfa": { "totp": [{ "name": "app", "issuer": "v", "digits": digits }] } }))
+    };
+    let enforced = |path: &str| {
+        configuration(
+            &json!({ "mfa": { "enforcements": [{ "name": "a", "methods": ["app"], "authMethods": [path] }] } }),
+        )
+    };
     let namespace = |path: &str| json!({ "spec": { "distribution": "OpenBao", "configuration": { "namespaces": [{ "path": path }] } } });
     all(vec![
         (policy("app_1-b"), Taken),
@@ -167,7 +209,10 @@ async fn a_device_of_openbao_is_replaced_by_one_with_another_path() {
     let changed = json!([{ "path": "a", "stdout": {}, "prefix": "v" }]);
     let resource = ApiResource::erase::<VaultCluster>(&());
     let cases = vec![
-        (devices(&json!([{ "path": "b", "stdout": {}, "prefix": "v" }])), Taken),
+        (
+            devices(&json!([{ "path": "b", "stdout": {}, "prefix": "v" }])),
+            Taken,
+        ),
         (devices(&changed), Refused("cannot be changed on OpenBao")),
     ];
     check_updates(&resource, &base("OpenBao"), cases).await;
