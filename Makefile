@@ -6,6 +6,9 @@
 target  := $(or $(CARGO_TARGET_DIR),target)
 testbed := $(target)/debug/testbed
 
+# Only as an argument of make: a variable of the environment that happens to have this name says nothing about the demo.
+cluster := $(if $(filter command,$(origin CLUSTER)),$(CLUSTER:%=--cluster=%))
+
 .PHONY: help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
 	crds up down demo demo-down clean
 
@@ -64,12 +67,12 @@ up: testbed ## Bring up a cluster and leave it running (root)
 down: testbed ## Remove that cluster and every trace of it (root)
 	@$(testbed) down
 
-# CLUSTER=current takes the cluster of the current kubeconfig instead; it asks first.
+# `make demo CLUSTER=current` takes the cluster of the current kubeconfig instead; it asks first.
 demo: testbed ## Show the whole thing on a cluster of its own (root); CLUSTER=current uses yours
-	@$(testbed) demo $(if $(CLUSTER),--cluster=$(CLUSTER))
+	@$(testbed) demo $(cluster)
 
 demo-down: testbed ## Remove the demo and every trace of it
-	@$(testbed) demo-down $(if $(CLUSTER),--cluster=$(CLUSTER))
+	@$(testbed) demo-down $(cluster)
 
 clean: ## Remove what was compiled here; the servers in the user's cache stay
 	cargo clean

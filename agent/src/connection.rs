@@ -47,6 +47,25 @@ impl Connection {
         }
     }
 
+    /// A connection without files that goes over this client.
+    #[cfg(test)]
+    pub(crate) fn over(client: Client) -> Self {
+        let vault = Vault {
+            address: client.node().to_owned(),
+            ca_cert: None,
+            ca_path: None,
+            ca_pem: None,
+            client_cert: None,
+            client_key: None,
+            tls_server_name: None,
+            namespace: None,
+        };
+        Self {
+            vault,
+            current: Mutex::new(Some((Material::default(), client))),
+        }
+    }
+
     /// The namespace of all calls.
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.vault.namespace.as_deref()

@@ -18,6 +18,7 @@ mod run;
 mod session;
 mod store;
 mod templates;
+mod tenure;
 mod token;
 mod write;
 

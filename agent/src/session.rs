@@ -12,7 +12,8 @@ use crate::connection::Connection;
 use crate::logging::Chain;
 use crate::login::{LoginError, Logins};
 use crate::random::unit;
-use crate::token::{DenialGate, Lease, Next};
+use crate::tenure::{Act, End, Tenure};
+use crate::token::{DenialGate, Lease};
 use crate::write;
 
 /// The token in use.
@@ -21,27 +22,6 @@ pub(crate) struct Identity {
     pub(crate) token: Token,
     /// Counts logins, so that a doubt about an old token is not held against a new one.
     pub(crate) generation: u64,
-}
-
-/// Why a token is given up.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    /// Its end is near and renewing no longer moves it.
-    Spent,
-    /// The server refuses to renew it.
-    NotRenewed,
-    /// The server does not know it any more.
-    Denied,
-}
-
-impl End {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Spent => "the token nears its end",
-            Self::NotRenewed => "the token cannot be renewed",
-            Self::Denied => "the token is not valid any more",
-        }
-    }
 }
 
 /// Keeps a token for ever. `doubts` brings the generations of tokens that a read was denied with.
@@ -68,11 +48,10 @@ pub(crate) async fn keep(
             token: auth.client_token.clone(),
             generation,
         }));
-        let end = hold(connection, config, &auth, generation, &mut doubts).await;
+        // No wait here: nobody keeps the token alive between its hold and the login.
+        let replace_after = || gate.delay(start.elapsed(), unit());
+        let end = hold(connection, config, &auth, generation, &mut doubts, replace_after).await;
         tracing::info!(reason = end.as_str(), "logging in again");
-        if let End::Denied = end {
-            sleep(gate.delay(start.elapsed(), unit())).await;
-        }
     }
 }
 
@@ -95,19 +74,18 @@ async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -
     }
 }
 
-/// Renews a token until it has to be replaced.
+/// Renews a token until it has to be replaced. `replace_after` says how long a denied one waits for that.
 async fn hold(
     connection: &Connection,
     config: &Config,
     auth: &Auth,
     generation: u64,
     doubts: &mut mpsc::Receiver<u64>,
+    mut replace_after: impl FnMut() -> Duration,
 ) -> End {
-    let mut lease = Lease::new(auth.lease_duration, auth.renewable);
-    let mut granted = Instant::now();
-    let mut backoff = Backoff::new(Duration::from_secs(1), config.login.max_backoff);
-    let mut next = lease.next(unit());
-    let mut at = instant(granted, next);
+    let granted = Instant::now();
+    let lease = Lease::new(auth.lease_duration, auth.renewable);
+    let mut tenure = Tenure::new(lease, granted, config.login.max_backoff, unit());
     let mut sink_backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     let mut write_sinks_at = Some(granted);
     loop {
@@ -117,46 +95,44 @@ async fn hold(
                 write_sinks_at = (!written).then(|| Instant::now() + sink_backoff.next(unit()));
                 continue;
             }
-            () = reach(at) => {}
+            () = reach(tenure.due()) => {}
             Some(doubted) = doubts.recv() => {
-                if doubted == generation && is_dead(connection, &auth.client_token).await {
-                    return End::Denied;
+                let is_news = doubted == generation && !tenure.is_doubted();
+                if is_news && is_dead(connection, &auth.client_token).await {
+                    let wait = replace_after();
+                    tracing::debug!(wait_ms = millis(wait), "the token is replaced");
+                    tenure.doubted(Instant::now() + wait);
                 }
                 continue;
             }
         }
-        if let Next::LogIn(_) = next {
-            return End::Spent;
+        match tenure.act(Instant::now()) {
+            None => continue,
+            Some(Act::LogIn(end)) => return end,
+            Some(Act::Renew) => {}
         }
         match renew(connection, &auth.client_token).await {
             Ok(renewed) => {
-                lease.renewed(renewed.lease_duration, renewed.renewable);
-                granted = Instant::now();
-                backoff.reset();
-                next = lease.next(unit());
-                at = instant(granted, next);
+                tenure.renewed(renewed.lease_duration, renewed.renewable, Instant::now(), unit());
                 tracing::debug!(
                     lease_seconds = renewed.lease_duration.as_secs(),
                     "renewed the token"
                 );
             }
+            // A denial, too: a role's tokens may lack the right to renew themselves, and this one lives on a while.
             Err(error) if is_permanent(&error) => {
                 tracing::warn!(error = %Chain(&error), "the token is not renewed");
-                return if error_is_denial(&error) {
-                    End::Denied
-                } else {
-                    End::NotRenewed
-                };
+                return End::NotRenewed;
             }
-            Err(error) => {
-                let delay = backoff.next(unit());
-                tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "the token is not renewed yet");
-                let retry = Instant::now() + delay;
-                if lease.end().is_some_and(|end| retry >= granted + end) {
-                    return End::Spent;
+            Err(error) => match tenure.not_renewed_yet(Instant::now(), unit()) {
+                Ok(delay) => {
+                    tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "the token is not renewed yet");
                 }
-                at = Some(retry);
-            }
+                Err(end) => {
+                    tracing::warn!(error = %Chain(&error), "the token is not renewed");
+                    return end;
+                }
+            },
         }
     }
 }
@@ -182,10 +158,6 @@ fn is_permanent(error: &LoginError) -> bool {
         LoginError::Refused { source, .. } => !source.is_retryable(),
         _ => false,
     }
-}
-
-fn error_is_denial(error: &LoginError) -> bool {
-    matches!(error, LoginError::Refused { source, .. } if source.is_denied())
 }
 
 /// Asks the server whether it still knows the token: a read was denied, which may also be a missing policy.
@@ -215,13 +187,6 @@ fn write_sinks(sinks: &[Sink], token: &Token) -> bool {
     all
 }
 
-fn instant(granted: Instant, next: Next) -> Option<Instant> {
-    match next {
-        Next::Keep => None,
-        Next::Renew(after) | Next::LogIn(after) => Some(granted + after),
-    }
-}
-
 async fn reach(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -233,3 +198,7 @@ async fn reach(at: Option<Instant>) {
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -7,6 +7,8 @@ pub const PREFIX: &str = "vaultkeeper.dev/";
 
 /// On a VaultCluster: releases a latched seal. The value is the reason, shown in an event.
 pub const RELEASE_SEAL: &str = "vaultkeeper.dev/release-seal";
+/// On a VaultCluster: the namespace of the operator that it belongs to.
+pub const OPERATOR: &str = "vaultkeeper.dev/operator";
 /// On generated objects: `<namespace>.<name>` of the VaultCluster.
 pub const CLUSTER: &str = "vaultkeeper.dev/cluster";
 /// On generated objects: the name of the VaultRole in the same namespace.

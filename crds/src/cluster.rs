@@ -23,8 +23,8 @@ pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
 pub use network::{EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol};
 pub use pod::{PodSettings, ServiceAccountSettings, Spread, SpreadSettings};
 pub use seal::{
-    AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal, ShamirSeal, StaticKey,
-    StaticSeal, TransitSeal,
+    AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal, ShamirSeal,
+    StaticKey, StaticSeal, TransitSeal,
 };
 pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
@@ -61,6 +61,8 @@ pub use tls::{ManagedTls, Tls};
         .message("spec.replicas must be odd: an even number of Raft voters tolerates no more failures than one fewer. Use 1, 3, 5 or 7"),
     validation = Rule::new("self.profile == 'Development' || self.replicas >= 3")
         .message("spec.replicas must be at least 3 in profile Hardened: set 3, or profile: Development for a single member"),
+    validation = Rule::new("!self.version.contains('+') || has(self.image)")
+        .message("spec.version with + needs spec.image: no image tag can hold a +"),
     validation = Rule::new("self.replicas >= oldSelf.replicas")
         .message("spec.replicas cannot be lowered yet: the members that go would stay in Raft's configuration as dead voters"),
     validation = Rule::new("!has(self.storage.ephemeral) || self.profile == 'Development'")

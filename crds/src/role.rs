@@ -82,6 +82,7 @@ pub struct Policy {
     /// Names of existing policies, which the cluster's spec.access must allow.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(n, n.matches('^[-_./:@a-zA-Z0-9]+$'))").message("each of spec.policy.names must be the name of a policy: letters, digits and - _ . / : @"))]
     pub names: Vec<String>,
 }
 
@@ -94,6 +95,8 @@ pub struct PolicyRule {
     #[x_kube(
         validation = Rule::new("!self.startsWith('/') && !self.contains('..') && !self.contains('//') && self.matches('^[-_.@ a-zA-Z0-9/+*]+$')").message("path must not start with a slash nor hold .., // or characters other than letters, digits and - _ . @ / + *"),
         validation = Rule::new("!self.contains('*') || self.indexOf('*') == size(self) - 1").message("path may hold * only as its last character"),
+        validation = Rule::new("self.matches('^([^+/]*|[+])(/([^+/]*|[+]))*$')").message("path may hold + only as a whole step between slashes"),
+        validation = Rule::new("!self.matches('(^|/)[.](/|$)')").message("path must not hold . as a step"),
     )]
     pub path: String,
 

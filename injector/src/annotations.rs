@@ -32,9 +32,9 @@ pub struct Annotations {
     /// The path of the auth method.
     pub auth_path: Option<String>,
     /// The path, in the agent's container, of the CA that signed Vault's certificate.
-    pub ca_cert: Option<String>,
+    pub ca_cert: Option<Given>,
     /// A folder, in the agent's container, of such CAs.
-    pub ca_path: Option<String>,
+    pub ca_path: Option<Given>,
     /// The path, in the agent's container, of its own certificate.
     pub client_cert: Option<Given>,
     /// The path, in the agent's container, of the key of that.
@@ -90,13 +90,13 @@ pub struct Given<T = String> {
     pub value: T,
 }
 
-/// Resources that annotations set. The outer `None` means: not annotated; the inner: leave the field out.
+/// Resources that annotations set. What is not annotated is not here; `None` means: leave the field out.
 #[derive(Debug, Default, Clone)]
 pub struct Resources {
     /// Requests by resource.
-    pub requests: BTreeMap<&'static str, Option<String>>,
+    pub requests: BTreeMap<&'static str, Given<Option<String>>>,
     /// Limits by resource.
-    pub limits: BTreeMap<&'static str, Option<String>>,
+    pub limits: BTreeMap<&'static str, Given<Option<String>>>,
 }
 
 /// What annotations say of one NAME.

@@ -11,6 +11,7 @@ pub mod denial;
 pub mod health;
 pub mod http;
 pub mod metrics;
+pub mod origin;
 pub mod patch;
 pub mod plan;
 pub mod pod;

@@ -1,8 +1,11 @@
 //! From a pod, its annotations and its identity to what is to be injected. Pure.
 
 mod collisions;
+mod quantity;
+mod resources;
 mod size;
 mod templates;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +15,7 @@ use vaultkeeper_template::defaults;
 use crate::agent_config::{
     AgentConfig, AutoAuth, Method, MethodConfig, Sink, SinkConfig, TemplateConfig, Vault,
 };
-use crate::annotations::{Annotations, Given, Resources};
+use crate::annotations::Annotations;
 use crate::denial::Denial;
 use crate::pod::Pod;
 use crate::roles::Identity;
@@ -87,8 +90,8 @@ pub struct SecretsVolume {
 /// Plans the injection, and says what is odd but no reason to refuse.
 ///
 /// # Errors
-/// A template that does not parse, a name or path that is taken, a user that cannot be found out, a certificate without
-/// its key, a configuration that is too large.
+/// A template that does not parse, a name or path that is taken, a user that cannot be found out, a certificate that will
+/// not be there or has no key, an https address without a CA, contradicting resources, a configuration that is too large.
 pub fn plan(
     pod: &Pod,
     annotations: Annotations,
@@ -99,7 +102,7 @@ pub fn plan(
         inject: _,
         status: _,
         role: _,
-        service: _,
+        service,
         namespace,
         auth_path,
         ca_cert,
@@ -133,7 +136,14 @@ pub fn plan(
         ca_config_map,
     } = identity;
     let mut warnings = Vec::new();
-    are_both_given(client_cert.as_ref(), client_key.as_ref())?;
+    let paths = trust::Paths {
+        ca_cert: ca_cert.as_ref(),
+        ca_path: ca_path.as_ref(),
+        client_cert: client_cert.as_ref(),
+        client_key: client_key.as_ref(),
+    };
+    let mounted = trust::Mounted::of(pod, tls_secret.is_some(), extra_secret.is_some());
+    trust::refuse_missing(&paths, &mounted)?;
 
     let volume_path = volume_path.unwrap_or_else(|| DEFAULT_VOLUME_PATH.to_owned());
     let common = templates::Common {
@@ -159,11 +169,13 @@ pub fn plan(
         .collect();
     // An annotated CA is meant instead of ours.
     let ca_config_map = ca_config_map.filter(|_| ca_cert.is_none() && ca_path.is_none());
-    let ca_cert = ca_cert.or_else(|| {
+    let ca_path = ca_path.map(|given| given.value);
+    let ca_cert = ca_cert.map(|given| given.value).or_else(|| {
         ca_config_map
             .as_ref()
             .map(|_| format!("{CA_FOLDER}/{}", names::CA_KEY))
     });
+    trust::refuse_untrusted(&address, service.as_ref(), ca_cert.is_some() || ca_path.is_some())?;
 
     let containers = match containers {
         None => (0..pod.spec.containers.len()).collect(),
@@ -186,7 +198,7 @@ pub fn plan(
         Some(same) if same.value => same_user(pod, &same.key)?,
         _ => run_as_user.unwrap_or(defaults.run_as_user),
     };
-    let (requests, limits) = merge(resources, defaults);
+    let (requests, limits) = resources::merge(&resources, defaults)?;
 
     let template_config = TemplateConfig {
         static_secret_render_interval: render_interval,
@@ -239,20 +251,6 @@ pub fn plan(
     Ok((plan, warnings))
 }
 
-fn are_both_given(certificate: Option<&Given>, key: Option<&Given>) -> Result<(), Denial> {
-    match (certificate, key) {
-        (Some(_), Some(_)) | (None, None) => Ok(()),
-        (Some(given), None) => Err(Denial::annotation(
-            &given.key,
-            "a certificate needs its key: set client-key too",
-        )),
-        (None, Some(given)) => Err(Denial::annotation(
-            &given.key,
-            "a key needs its certificate: set client-cert too",
-        )),
-    }
-}
-
 fn sink(path: String) -> Sink {
     Sink {
         kind: "file",
@@ -286,25 +284,6 @@ fn same_user(pod: &Pod, key: &str) -> Result<i64, Denial> {
             "the first container's user is not known: set its securityContext.runAsUser",
         )),
     }
-}
-
-type Quantities = BTreeMap<&'static str, String>;
-
-fn merge(annotated: Resources, defaults: &Injection) -> (Quantities, Quantities) {
-    let Resources { requests, limits } = annotated;
-    let base = |cpu: &str, memory: &str| {
-        BTreeMap::from([("cpu", Some(cpu.to_owned())), ("memory", Some(memory.to_owned()))])
-    };
-    let over = |mut base: BTreeMap<&'static str, Option<String>>, annotated| {
-        base.extend(annotated);
-        base.into_iter()
-            .filter_map(|(key, value)| Some((key, value.filter(|v| !v.is_empty())?)))
-            .collect()
-    };
-    (
-        over(base(&defaults.cpu_request, &defaults.memory_request), requests),
-        over(base(&defaults.cpu_limit, &defaults.memory_limit), limits),
-    )
 }
 
 #[cfg(test)]

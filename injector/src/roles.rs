@@ -162,17 +162,18 @@ pub fn identify(
             let named = bound
                 .iter()
                 .find(|binding| is_named(binding, namespace, &role.value));
+            let is_of_others = || means_another(namespace, &role.value, address, bindings);
             match (named, address.or(default_address)) {
                 (Some(binding), _) => binding,
                 // A role that somebody else made in Vault, which decides itself whom it lets in.
-                (None, Some(address)) => {
+                (None, Some(address)) if !is_of_others() => {
                     return Ok(Identity {
                         role: role.value.clone(),
                         address: address.to_owned(),
                         ca_config_map: ca_of_address(address, bindings),
                     });
                 }
-                (None, None) => {
+                (None, _) => {
                     return Err(Denial::annotation(
                         &role.key,
                         unbound(namespace, service_account, &role.value, bindings, bound),
@@ -221,10 +222,22 @@ fn is_named(binding: &Binding, namespace: &str, role: &str) -> bool {
     role == binding.name || role == names::vault_name(namespace, &binding.name)
 }
 
+/// Whether a role and its annotated address mean a VaultRole that does not bind the pod's ServiceAccount. Its cluster
+/// would not let the pod in; elsewhere a role may have the same name, but then the pod has to say where.
+fn means_another(namespace: &str, role: &str, address: Option<&str>, bindings: &[Binding]) -> bool {
+    bindings
+        .iter()
+        .filter(|binding| is_named(binding, namespace, role))
+        .any(|binding| {
+            address.is_none_or(|address| {
+                names::address(&binding.cluster_namespace, &binding.cluster_name) == address
+            })
+        })
+}
+
 /// The CA of a cluster that a VaultRole of the namespace belongs to, when the address is that cluster's.
 fn ca_of_address(address: &str, bindings: &[Binding]) -> Option<String> {
     let of = |binding: &Binding| (binding.cluster_namespace.clone(), binding.cluster_name.clone());
-    let address = address.trim_end_matches('/');
     bindings
         .iter()
         .map(of)
@@ -241,8 +254,10 @@ fn unbound(
 ) -> String {
     if let Some(other) = bindings.iter().find(|binding| is_named(binding, namespace, role)) {
         return format!(
-            "VaultRole {} does not bind ServiceAccount {service_account}: add it to its spec.kubernetes.serviceAccounts",
-            other.name
+            "VaultRole {} does not bind ServiceAccount {service_account}: add it to its spec.kubernetes.serviceAccounts, \
+             or set {COMPATIBLE_PREFIX}{} to the address of another Vault that has a role of this name",
+            other.name,
+            table::SERVICE
         );
     }
     let remedy = match bound {

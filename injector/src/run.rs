@@ -14,7 +14,7 @@ use crate::http::{self, Injector};
 use crate::metrics::Metrics;
 use crate::role_source::Roles;
 use crate::serve;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::tls::{self, CurrentCertificate};
 use crate::trust::Trust;
 
@@ -30,6 +30,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A setting that no injected pod could work with.
+    #[error("a setting is not usable")]
+    Setting(#[from] settings::Unusable),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -52,11 +55,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both ports; port 0 takes a free one.
+    /// Checks the settings and binds both ports; port 0 takes a free one.
     ///
     /// # Errors
-    /// A port is taken or not allowed.
+    /// A setting is not usable, or a port is taken or not allowed.
     pub async fn bind(settings: Settings, client: Client) -> Result<Self, Error> {
+        let settings = settings.checked()?;
         let (webhook, address) = bind(settings.listen).await?;
         let (health, health_address) = bind(settings.health_listen).await?;
         Ok(Self {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 
+use crate::origin;
+
 /// The mutating webhook that injects Vaultkeeper's agent into pods.
 #[derive(Parser, Debug, Clone)]
 #[command(name = "vaultkeeper-injector", version, about)]
@@ -118,7 +120,23 @@ pub struct Injection {
     pub run_as_group: i64,
 }
 
+/// A setting that no injected pod could work with.
+#[derive(Debug, thiserror::Error)]
+#[error("--vault-address (VAULT_ADDRESS): {0}")]
+pub struct Unusable(String);
+
 impl Settings {
+    /// Checks what injected pods would otherwise stumble over one by one, and writes the address of Vault as annotated
+    /// ones are written. Not left to the parser of flags, which repeats what it refuses: a password may be in it.
+    ///
+    /// # Errors
+    /// The agent could not use the address of Vault.
+    pub fn checked(mut self) -> Result<Self, Unusable> {
+        let address = self.injection.vault_address.as_deref();
+        self.injection.vault_address = address.map(origin::address).transpose().map_err(Unusable)?;
+        Ok(self)
+    }
+
     /// The names by which the API server may reach the webhook; the first is that of the Service.
     pub fn tls_names(&self) -> Vec<String> {
         let host = format!("{}.{}", self.service, self.namespace);
@@ -137,6 +155,30 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_of_vault_that_no_agent_could_use_is_refused_at_the_start() {
+        let with = |address: &str| {
+            Settings::parse_from(["x", "--namespace", "ns", "--vault-address", address]).checked()
+        };
+        let good = with("https://vault.example:8200/").expect("it is an origin");
+        assert_eq!(
+            good.injection.vault_address.as_deref(),
+            Some("https://vault.example:8200"),
+            "written as annotated addresses are"
+        );
+        let refused = with("https://user:s3cret@vault")
+            .expect_err("it holds a password")
+            .to_string();
+        assert!(
+            refused.contains("VAULT_ADDRESS") && !refused.contains("s3cret"),
+            "the setting is named and the password is not repeated: {refused}"
+        );
+        assert!(
+            Settings::parse_from(["x", "--namespace", "ns"]).checked().is_ok(),
+            "without an address there is nothing to refuse"
+        );
     }
 
     #[test]

@@ -37,7 +37,9 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// Something else is in it.
-    #[error("Secret {name} holds no usable CA: delete it, and a new one is made")]
+    #[error(
+        "Secret {name} holds no usable CA: delete it, and a running injector stores its own again, or a new one is made"
+    )]
     Unusable {
         /// The Secret.
         name: String,

@@ -1,18 +1,22 @@
 //! The loop that keeps the certificate alive and the API server's trust in it: CA, leaf, caBundle, a dial to ourselves.
 
+mod change;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use tokio::time::Instant;
 
-use crate::certificates::{self, Authority, Leaf};
+use crate::certificates::{self, Authority};
 use crate::health::Trusted;
 use crate::http::Injector;
 use crate::settings::Settings;
 use crate::tls::{self, CurrentCertificate};
 use crate::{registration, stored_ca};
+use change::Shown;
 
 /// Before this the CA should be replaced by hand; a log line and the metric say so.
 const CA_WARNING: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -26,6 +30,9 @@ enum Error {
     Certificate(#[from] certificates::Error),
     #[error(transparent)]
     Registration(#[from] registration::Error),
+    /// caBundle holds the CA of the certificate that we show; what else it should hold can wait.
+    #[error("the change from one CA to another is not complete")]
+    Change(#[source] registration::Error),
     #[error(transparent)]
     Tls(#[from] tls::Error),
     #[error("the certificate is not there yet")]
@@ -50,8 +57,12 @@ pub struct Trust {
 
 #[derive(Default)]
 struct Kept {
+    /// The stored CA.
     authority: Option<Authority>,
-    leaf: Option<Leaf>,
+    shown: Option<Shown>,
+    /// The CA, as PEM, that caBundle held after the last check.
+    announced: Option<String>,
+    others: change::Others,
     /// Whether all was in order with this CA when last looked at.
     proven: bool,
 }
@@ -60,7 +71,10 @@ struct Kept {
 /// changes, and an outage of its own must not take the webhook out of service.
 fn still_trusted(error: &Error, proven: bool, leaf_ends: Option<Timestamp>, now: Timestamp) -> bool {
     let is_harmless = match error {
-        Error::Ca(_) | Error::Certificate(_) | Error::Registration(registration::Error::Read { .. }) => true,
+        Error::Ca(_)
+        | Error::Certificate(_)
+        | Error::Change(_)
+        | Error::Registration(registration::Error::Read { .. }) => true,
         // caBundle is another, and stays so.
         Error::Registration(registration::Error::Patch { .. }) | Error::Tls(_) | Error::NotYet => false,
     };
@@ -71,13 +85,13 @@ impl Trust {
     /// Runs for ever: checks on start, then at the interval, sooner after a failure.
     pub async fn keep(self) {
         let mut kept = Kept::default();
-        let interval = Duration::from_secs(self.settings.check_seconds.max(1));
+        let interval = self.interval();
         let mut retry = FIRST_RETRY;
         loop {
             let failure = match self.agree(&mut kept).await {
                 Ok(()) => self.dial(&kept).await.err().map(|error| (error, false)),
                 Err(error) => {
-                    let ends = kept.leaf.as_ref().map(|leaf| leaf.expires);
+                    let ends = kept.shown.as_ref().map(|shown| shown.leaf.expires);
                     if still_trusted(&error, kept.proven, ends, Timestamp::now()) {
                         Some(
                             self.dial(&kept)
@@ -126,40 +140,83 @@ impl Trust {
         } = &self.settings;
         let authority =
             stored_ca::obtain(&self.client, namespace, tls_secret, kept.authority.as_ref()).await?;
-        let now = Timestamp::now();
         let is_new = kept
             .authority
             .as_ref()
             .is_none_or(|old| old.certificate() != authority.certificate());
-        let names = self.settings.tls_names();
-        if is_new || kept.leaf.as_ref().is_none_or(|leaf| leaf.renew_at <= now) {
-            let leaf = authority.issue(&names, now)?;
-            self.certificate.set(Arc::clone(&leaf.certified));
-            self.injector.metrics.expires("leaf", leaf.expires);
-            tracing::info!(expires = %leaf.expires, "issued a certificate");
-            kept.leaf = Some(leaf);
-            kept.proven &= !is_new;
-        }
+        let authority = kept.authority.insert(authority).clone();
         if is_new {
-            self.injector.metrics.expires("ca", authority.expires());
-            if authority.expires().duration_since(now) < CA_WARNING {
-                tracing::warn!(expires = %authority.expires(), secret = %tls_secret,
-                    "the CA ends within a year: delete its Secret and restart the injector to get a new one");
-            }
+            self.note_ca(&authority);
         }
-        let authority = kept.authority.insert(authority);
-        if registration::keep_trusted(&self.client, webhook_configuration, authority.certificate()).await? {
-            tracing::info!(configuration = %webhook_configuration, "set caBundle");
+        let registration = registration::read(&self.client, webhook_configuration).await?;
+        let ca = authority.certificate();
+        let trusts_shown = |kept: &Kept| {
+            kept.shown
+                .as_ref()
+                .is_some_and(|shown| registration.trusts(&shown.ca))
+        };
+        let trust = change::Trust {
+            stored: kept.announced.as_deref() == Some(ca) && registration.trusts(ca),
+            shown: trusts_shown(kept),
+        };
+        self.show(kept, &authority, trust)?;
+        let is_over = kept
+            .others
+            .are_over(registration.others(ca), Instant::now(), self.interval());
+        let is_settled = kept.shown.as_ref().is_some_and(|shown| shown.ca == ca);
+        let others = if is_over && is_settled {
+            registration::Others::Go
+        } else {
+            registration::Others::Stay
+        };
+        match registration.keep_trusted(&self.client, ca, others).await {
+            Ok(true) => tracing::info!(configuration = %webhook_configuration, "set caBundle"),
+            Ok(false) => {}
+            Err(error) if trusts_shown(kept) => return Err(Error::Change(error)),
+            Err(error) => return Err(error.into()),
         }
+        kept.announced = Some(ca.to_owned());
         Ok(())
+    }
+
+    /// Shows a new certificate if it is time for one.
+    fn show(&self, kept: &mut Kept, authority: &Authority, trust: change::Trust) -> Result<(), Error> {
+        let (ca, now) = (authority.certificate(), Timestamp::now());
+        if !change::is_due(kept.shown.as_ref(), ca, trust, now) {
+            return Ok(());
+        }
+        let leaf = authority.issue(&self.settings.tls_names(), now)?;
+        self.certificate.set(Arc::clone(&leaf.certified));
+        self.injector.metrics.expires("leaf", leaf.expires);
+        tracing::info!(expires = %leaf.expires, "issued a certificate");
+        let is_of_same_ca = kept.shown.as_ref().is_some_and(|shown| shown.ca == ca);
+        kept.proven &= is_of_same_ca;
+        kept.shown = Some(Shown {
+            leaf,
+            ca: ca.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn note_ca(&self, authority: &Authority) {
+        self.injector.metrics.expires("ca", authority.expires());
+        if authority.expires().duration_since(Timestamp::now()) < CA_WARNING {
+            tracing::warn!(expires = %authority.expires(), secret = %self.settings.tls_secret,
+                "the CA ends within a year: scale the injector to 0, delete this Secret and scale it up again to get a new \
+                 one; a running injector stores its own again");
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(self.settings.check_seconds.max(1))
     }
 
     /// Connects to ourselves as the API server would.
     async fn dial(&self, kept: &Kept) -> Result<(), Error> {
-        let authority = kept.authority.as_ref().ok_or(Error::NotYet)?;
+        let shown = kept.shown.as_ref().ok_or(Error::NotYet)?;
         let names = self.settings.tls_names();
         let name = names.first().map_or("localhost", String::as_str);
-        Ok(tls::dial(self.listening, authority.certificate(), name).await?)
+        Ok(tls::dial(self.listening, &shown.ca, name).await?)
     }
 }
 

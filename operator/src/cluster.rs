@@ -3,6 +3,7 @@
 mod apply;
 mod bootstrap;
 pub mod build;
+pub mod claim;
 mod configure;
 mod error;
 mod execute;
@@ -10,13 +11,16 @@ mod finalize;
 pub mod key_store;
 pub mod keys;
 mod outage;
+mod pace;
 pub mod plan;
+pub mod seals;
 mod states;
 mod status;
 pub mod tls;
 pub mod tls_store;
 pub mod validate;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,30 +30,27 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations};
+use tokio::time::Instant;
+use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
 pub use error::Error;
 pub use execute::INIT_TIMEOUT;
 
+use crate::backoff;
 use crate::conditions;
 use crate::context::Context;
+use crate::controllers::hash;
 use crate::members::{self, Member, Probe};
 use crate::metrics::ClusterNumbers;
 use crate::report::Reason;
 use crate::sessions::{self, Target};
+use claim::Claim;
 use execute::Scope;
-use keys::{KeyRecord, State};
+use keys::{KeyRecord, SealRecord, State};
 use plan::{Observed, Plan};
 use status::Facts;
 use validate::{Storage, Validated};
-
-/// While something is under way: a restarted member is to be unsealed within a second.
-const SOON: Duration = Duration::from_millis(250);
-/// While new members wait for their vote.
-const SETTLING: Duration = Duration::from_secs(2);
-/// At rest: a seal through the API makes no Kubernetes event.
-const AT_REST: Duration = Duration::from_secs(5);
 
 /// Parameters of every write.
 fn patch_params() -> PatchParams {
@@ -61,11 +62,18 @@ fn patch_params() -> PatchParams {
 
 /// One pass over a VaultCluster.
 pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if cluster.metadata.deletion_timestamp.is_some() {
-        finalize::finalize(&ctx, &cluster).await?;
+    let claim = claim::read(&cluster, &ctx.namespace);
+    if let Claim::Anothers(owner) = &claim {
+        claim::tell(&ctx, &cluster, owner).await;
         return Ok(Action::await_change());
     }
     if cluster.spec.paused {
+        let paused = status::paused(&cluster, Timestamp::now());
+        status::write(&ctx, &cluster, &paused).await?;
+        return Ok(Action::await_change());
+    }
+    if cluster.metadata.deletion_timestamp.is_some() {
+        finalize::finalize(&ctx, &cluster).await?;
         return Ok(Action::await_change());
     }
     let validated = match validate::validate(&cluster) {
@@ -77,6 +85,13 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
             return Ok(Action::await_change());
         }
     };
+    if claim == Claim::Nobodys {
+        // The write wakes whoever has won.
+        return match claim::claim(&ctx, &cluster).await? {
+            Some(_) => Ok(Action::requeue(pace::SOON)),
+            None => Ok(Action::requeue(pace::SETTLING)),
+        };
+    }
     finalize::ensure_finalizer(&ctx, &cluster).await?;
     let mut pass = Pass::default();
     let result = Box::pin(run(&ctx, &cluster, &validated, &mut pass)).await;
@@ -94,8 +109,8 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
     measure(&ctx, &validated, &pass, &computed);
-    let again = result?;
-    let next = requeue(&pass, &validated, again);
+    let next = requeue(&ctx, &pass, &validated, *result.as_ref().unwrap_or(&false));
+    result?;
     tracing::debug!(cluster = %format!("{}/{}", validated.namespace, validated.name), available = %status::reason_of(&computed, "Available"), ?next, "pass");
     Ok(Action::requeue(next))
 }
@@ -145,6 +160,13 @@ async fn run(
                 certificate,
             }),
         ),
+        // Its key may be kept elsewhere: members are reached with the certificate alone.
+        Err(error @ Error::Incomplete { .. }) => {
+            match tls_store::ca_certificate(ctx, namespace, name).await? {
+                Some(certificate) => (certificate, Err(error)),
+                None => return Err(error),
+            }
+        }
         Err(error) => return Err(error),
     };
     pass.record = key_store::get(ctx, namespace, name).await?;
@@ -170,11 +192,16 @@ async fn run(
         .annotations()
         .get(annotations::RELEASE_SEAL)
         .map(String::as_str);
+    let confirmed = match &pass.record {
+        Some(record) => sealed_on_purpose(ctx, validated, &pass.members, &record.seals).await,
+        None => BTreeSet::new(),
+    };
     pass.plan = plan::plan(&Observed {
         members: &pass.members,
         record: pass.record.as_ref(),
         storage: &validated.storage,
         first_volume: first_volume.as_deref(),
+        confirmed: &confirmed,
         release,
     });
     pass.observed = true;
@@ -189,6 +216,11 @@ async fn run(
         findings: &pass.findings,
     };
     let executed = execute::execute_all(&scope, &pass.plan.steps).await;
+    if executed.is_ok() && initialized && pass.record.as_ref().is_some_and(|r| r.seals.damaged) {
+        scope
+            .event(Reason::SealLatched, keys::SEAL_RECORD, &damaged_note(validated))
+            .await;
+    }
     if pass.plan.steps.contains(&plan::Step::Configure) {
         pass.configured = executed.is_ok();
         if matches!(validated.storage, Storage::Raft(_)) {
@@ -211,6 +243,55 @@ async fn run(
 fn applied_configuration(cluster: &VaultCluster) -> Option<&str> {
     let status = cluster.status.as_ref()?;
     status.configuration.as_ref()?.applied.as_deref()
+}
+
+/// Members found sealed, pass after pass, in the container that was seen unsealed. Their pods are read again after
+/// they have answered: what was read before may be of a process that had ended by then.
+async fn sealed_on_purpose(
+    ctx: &Context,
+    cluster: &Validated,
+    members: &[Member],
+    seals: &SealRecord,
+) -> BTreeSet<String> {
+    let suspects = seals::suspects(members, seals);
+    let key = |member: &str| format!("{}/sealed/{member}/", cluster.uid);
+    for member in members {
+        if !suspects.contains_key(member.name.as_str()) {
+            ctx.recent.forget(&key(&member.name));
+        }
+    }
+    if suspects.is_empty() {
+        return BTreeSet::new();
+    }
+    let containers = match members::containers(ctx, &cluster.namespace, &cluster.name).await {
+        Ok(containers) => containers,
+        Err(error) => {
+            tracing::debug!(%error, "the pods of sealed members could not be read again");
+            return BTreeSet::new();
+        }
+    };
+    let is_confirmed = |member: &str, container: &str| {
+        if containers.get(member).is_none_or(|now| now != container) {
+            ctx.recent.forget(&key(member));
+            return false;
+        }
+        seals::is_deliberate(ctx.recent.look(&key(member), hash(&container), Instant::now()))
+    };
+    suspects
+        .into_iter()
+        .filter(|(member, container)| is_confirmed(member, container))
+        .map(|(member, _)| member.to_owned())
+        .collect()
+}
+
+fn damaged_note(cluster: &Validated) -> String {
+    let Validated { namespace, name, .. } = cluster;
+    format!(
+        "the annotation {} of Secret {} could not be read, so that nobody knows which members were sealed on purpose: it is written anew, and members that did not serve are held. To release them: kubectl annotate vc {name} -n {namespace} {}=\"<reason>\"",
+        keys::SEAL_RECORD,
+        names::key_secret(namespace, name),
+        annotations::RELEASE_SEAL,
+    )
 }
 
 async fn build_and_apply(ctx: &Context, cluster: &Validated, ca: &tls::Issued) -> Result<(), Error> {
@@ -260,34 +341,18 @@ async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfigu
 }
 
 /// When to look again.
-fn requeue(pass: &Pass, cluster: &Validated, again: bool) -> Duration {
-    let held = pass
-        .record
-        .as_ref()
-        .map(|r| r.seals.latched.clone())
-        .unwrap_or_default();
-    let waits = |m: &Member| match m.probe {
-        // A pod that cannot start makes an event when it does.
-        Probe::Active | Probe::Standby | Probe::Removed | Probe::Pending => false,
-        Probe::Sealed { .. } => !held.contains(&m.name) && !plan::holds_all(&held, pass.members.len()),
-        Probe::Uninitialized | Probe::Unreachable(_) => true,
-    };
-    let voters = pass
-        .raft
-        .as_ref()
-        .map(|(c, _)| c.servers.iter().filter(|s| s.voter).count());
-    if pass.plan.blocked.is_some() {
-        AT_REST
-    } else if again
-        || pass.members.iter().any(waits)
-        || !pass.configured && pass.members.iter().any(|m| m.node.is_some())
-    {
-        SOON
-    } else if voters.is_some_and(|v| v < usize::try_from(cluster.replicas).unwrap_or_default()) {
-        SETTLING
+fn requeue(ctx: &Context, pass: &Pass, cluster: &Validated, again: bool) -> Duration {
+    let seen = pace::see(pass, cluster.replicas, again);
+    let now = Instant::now();
+    let print = pace::fingerprint(pass, cluster.generation, seen);
+    let unchanged = ctx.recent.look(&format!("{}/pace", cluster.uid), print, now).span;
+    let starting = format!("{}/starting", cluster.uid);
+    if pace::is_starting(pass.members.iter().any(pace::is_awaited), unchanged) {
+        ctx.recent.mark(starting, 0, now);
     } else {
-        AT_REST
+        ctx.recent.forget(&starting);
     }
+    pace::next(seen, unchanged)
 }
 
 fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultClusterStatus) {
@@ -310,9 +375,15 @@ fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultCluste
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// When to try again after an error. `pause` grows with each failure in a row.
-pub fn error_policy(error: &Error, pause: Duration) -> Action {
-    match error {
-        Error::Outdated { .. } | Error::Abandoned => Action::requeue(SOON),
-        _ => Action::requeue(pause.min(LONGEST_PAUSE)),
-    }
+pub fn error_policy(cluster: &VaultCluster, error: &Error, ctx: &Context, pause: Duration) -> Action {
+    let starting = format!("{}/starting", cluster.uid().unwrap_or_default());
+    let is_starting = ctx
+        .recent
+        .is_fresh(&starting, 0, LONGEST_PAUSE * 2, Instant::now());
+    Action::requeue(match error {
+        Error::Outdated { .. } | Error::Abandoned => (pause / 4).min(LONGEST_PAUSE),
+        // An error of one part does not make a restarted member wait.
+        _ if is_starting => pause.min(backoff::FIRST),
+        _ => pause.min(LONGEST_PAUSE),
+    })
 }

@@ -1,7 +1,8 @@
 //! What every reconcile shares.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use vaultkeeper_vault::SecretString;
@@ -54,31 +55,90 @@ impl Default for KubernetesAuthEnvironment {
     }
 }
 
-/// Remembers when something was last done, by a key of the caller's choice.
+/// Remembers when something was last done, and since when something looks the same, by a key of the caller's choice.
 #[derive(Debug, Default)]
-pub struct Recent(Mutex<HashMap<String, (u64, Instant)>>);
+pub struct Recent {
+    done: Mutex<HashMap<String, (u64, Instant)>>,
+    seen: Mutex<HashMap<String, Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    fingerprint: u64,
+    since: Instant,
+    looks: u32,
+}
+
+/// How long something has looked the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unchanged {
+    /// Since the first look.
+    pub span: Duration,
+    /// How many looks there were, the first included.
+    pub looks: u32,
+}
 
 impl Recent {
     /// Whether `key` was marked with this fingerprint less than `within` ago.
-    pub fn is_fresh(&self, key: &str, fingerprint: u64, within: std::time::Duration, now: Instant) -> bool {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.get(key)
+    pub fn is_fresh(&self, key: &str, fingerprint: u64, within: Duration, now: Instant) -> bool {
+        lock(&self.done)
+            .get(key)
             .is_some_and(|(f, at)| *f == fingerprint && now.duration_since(*at) < within)
     }
 
     /// Marks `key` as done now.
     pub fn mark(&self, key: String, fingerprint: u64, now: Instant) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, (fingerprint, now));
+        lock(&self.done).insert(key, (fingerprint, now));
+    }
+
+    /// Looks at `key` and says how long it has had this fingerprint, without another one at a look between.
+    pub fn look(&self, key: &str, fingerprint: u64, now: Instant) -> Unchanged {
+        let mut map = lock(&self.seen);
+        let seen = map.entry(key.to_owned()).or_insert(Seen {
+            fingerprint,
+            since: now,
+            looks: 0,
+        });
+        if seen.fingerprint != fingerprint {
+            (seen.fingerprint, seen.since, seen.looks) = (fingerprint, now, 0);
+        }
+        seen.looks = seen.looks.saturating_add(1);
+        Unchanged {
+            span: now.duration_since(seen.since),
+            looks: seen.looks,
+        }
     }
 
     /// Forgets everything whose key starts with `prefix`.
     pub fn forget(&self, prefix: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|key, _| !key.starts_with(prefix));
+        lock(&self.done).retain(|key, _| !key.starts_with(prefix));
+        lock(&self.seen).retain(|key, _| !key.starts_with(prefix));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_counts_from_the_last_change() {
+        let recent = Recent::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let seen = |seconds, looks| Unchanged {
+            span: Duration::from_secs(seconds),
+            looks,
+        };
+        assert_eq!(recent.look("a", 1, at(0)), seen(0, 1), "first seen");
+        assert_eq!(recent.look("a", 1, at(7)), seen(7, 2));
+        assert_eq!(recent.look("b", 1, at(8)), seen(0, 1), "another key");
+        assert_eq!(recent.look("a", 2, at(9)), seen(0, 1), "it has changed");
+        assert_eq!(recent.look("a", 1, at(10)), seen(0, 1), "and changed back");
+        recent.forget("a");
+        assert_eq!(recent.look("a", 1, at(20)), seen(0, 1), "forgotten");
     }
 }

@@ -88,7 +88,7 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
                     object,
                     driver,
                     cluster::reconcile,
-                    |_, error, _, pause| cluster::error_policy(error, pause),
+                    |cluster, error, ctx, pause| cluster::error_policy(&cluster, error, &ctx, pause),
                 )
             },
             |_, failed: &Failed, _| failed.0.clone(),
@@ -145,7 +145,7 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(
             |object, driver: Arc<Driver>| {
-                guarded("VaultRole", object, driver, role::reconcile, |_, _, _, pause| {
+                guarded("VaultRole", object, driver, reconcile_role, |_, _, _, pause| {
                     Action::requeue(pause)
                 })
             },
@@ -156,6 +156,14 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
             }),
         );
     drain("VaultRole", stream).await;
+}
+
+/// A role of another operator's cluster is that operator's too. A change of hands wakes it.
+async fn reconcile_role(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action, role::Error> {
+    if cluster::claim::tends_another(&ctx, &role).await {
+        return Ok(Action::await_change());
+    }
+    role::reconcile(role, ctx).await
 }
 
 /// Changes of objects of which only the metadata is read: what a Secret holds stays out of the watch.
@@ -211,7 +219,8 @@ pub(crate) fn wish<K: Resource>(object: &K) -> Option<u64> {
     )))
 }
 
-fn hash(value: &impl Hash) -> u64 {
+/// A fingerprint of a value, good within this process.
+pub(crate) fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

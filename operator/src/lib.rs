@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod connect;
 pub mod context;
 pub mod controllers;
+pub mod kubernetes;
 pub mod leader;
 pub mod members;
 pub mod metrics;

@@ -1,5 +1,6 @@
 //! What the members of a cluster answer right now.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Member {
     pub version: Option<String>,
     /// Identity of the Vault cluster that it belongs to, known once it is unsealed.
     pub cluster_id: Option<String>,
+    /// Why its server does not run, in the words of Kubernetes.
+    pub obstacle: Option<String>,
     /// What it answered.
     pub probe: Probe,
     /// Why its container does not run, or how it ended before.
@@ -52,6 +55,18 @@ pub struct Stopped {
     pub exit_code: Option<i32>,
     /// The last lines of its log, where the container says so that they are kept.
     pub last_words: Option<String>,
+}
+
+impl Member {
+    /// Its state for a person, for example `main-0 is Sealed`.
+    pub fn says(&self) -> String {
+        let Self { name, obstacle, .. } = self;
+        let word = self.probe.word();
+        match obstacle {
+            Some(obstacle) if self.probe == Probe::Pending => format!("{name} is {word} ({obstacle})"),
+            _ => format!("{name} is {word}"),
+        }
+    }
 }
 
 /// What a member answered.
@@ -116,14 +131,12 @@ pub async fn observe(
     replicas: u32,
     ca: &str,
 ) -> Result<Vec<Member>, kube::Error> {
-    let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
-    let pods = Api::<Pod>::namespaced(ctx.client.clone(), namespace)
-        .list(&selector)
-        .await?;
+    let pods = pods(ctx, namespace, name).await?;
     let asked = (0..replicas).map(|ordinal| {
         let pod_name = names::member(name, ordinal);
-        let pod = pods.items.iter().find(|p| p.name_any() == pod_name);
+        let pod = pods.iter().find(|p| p.name_any() == pod_name);
         let host = names::member_host(namespace, name, ordinal);
+        let obstacle = obstacle(pod);
         let running = pod.and_then(running);
         let stopped = pod.and_then(stopped);
         let label = pod.and_then(|p| p.labels().get(annotations::STATE).cloned());
@@ -132,6 +145,7 @@ pub async fn observe(
             let mut member = Member {
                 name: pod_name,
                 ordinal,
+                obstacle,
                 pod: uid,
                 label,
                 stopped,
@@ -180,6 +194,28 @@ fn stopped(pod: &Pod) -> Option<Stopped> {
     })
 }
 
+/// The running container of each member's pod, right now.
+///
+/// # Errors
+/// When the pods cannot be listed.
+pub async fn containers(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<BTreeMap<String, String>, kube::Error> {
+    let pods = pods(ctx, namespace, name).await?;
+    Ok(pods
+        .iter()
+        .filter_map(|pod| Some((pod.name_any(), running(pod)?.1)))
+        .collect())
+}
+
+async fn pods(ctx: &Context, namespace: &str, name: &str) -> Result<Vec<Pod>, kube::Error> {
+    let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
+    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+    Ok(pods.list(&selector).await?.items)
+}
+
 /// Address and container of a pod whose server runs.
 fn running(pod: &Pod) -> Option<(IpAddr, String)> {
     if pod.metadata.deletion_timestamp.is_some() {
@@ -196,6 +232,44 @@ fn running(pod: &Pod) -> Option<(IpAddr, String)> {
         status.pod_ip.as_ref()?.parse().ok()?,
         container.container_id.clone()?,
     ))
+}
+
+/// The longest words of Kubernetes that are repeated.
+const OBSTACLE_LENGTH: usize = 300;
+
+/// Why a pod's server does not run. None: nothing is known, or it runs.
+fn obstacle(pod: Option<&Pod>) -> Option<String> {
+    let Some(pod) = pod else {
+        return Some("there is no pod: see the events of the StatefulSet".to_owned());
+    };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some("its pod is being deleted".to_owned());
+    }
+    let status = pod.status.as_ref()?;
+    let waiting = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find(|c| c.name == crate::cluster::build::CONTAINER)
+        .and_then(|c| c.state.as_ref()?.waiting.as_ref());
+    let (reason, message) = if let Some(waiting) = waiting {
+        (&waiting.reason, &waiting.message)
+    } else {
+        let unscheduled = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+        (&unscheduled.reason, &unscheduled.message)
+    };
+    let words: Vec<&str> = [reason, message]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
+        .collect();
+    let text: String = words.join(": ").chars().take(OBSTACLE_LENGTH).collect();
+    Some(text).filter(|text| !text.is_empty())
 }
 
 async fn ask(client: &Client, member: &mut Member) {
@@ -223,4 +297,55 @@ async fn ask(client: &Client, member: &mut Member) {
             _ => Probe::Standby,
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(status: &Value) -> Option<String> {
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "main-0"}, "status": status})).unwrap();
+        obstacle(Some(&pod))
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_says_why_in_the_words_of_kubernetes() {
+        let waiting = |reason: &str, message: &str| {
+            let state = json!({"waiting": {"reason": reason, "message": message}});
+            json!({"containerStatuses": [{
+                "name": "vault", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+            }]})
+        };
+        assert_eq!(
+            told(&waiting("ImagePullBackOff", "Back-off pulling image \"x\"")).as_deref(),
+            Some("ImagePullBackOff: Back-off pulling image \"x\"")
+        );
+        let long = told(&waiting("CrashLoopBackOff", &"é".repeat(2000))).unwrap();
+        assert_eq!(long.chars().count(), OBSTACLE_LENGTH, "not a whole page");
+        let unscheduled = json!({"conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "pod has unbound immediate PersistentVolumeClaims",
+        }]});
+        assert_eq!(
+            told(&unscheduled).as_deref(),
+            Some("Unschedulable: pod has unbound immediate PersistentVolumeClaims")
+        );
+        assert_eq!(told(&json!({"phase": "Pending"})), None, "nothing is known");
+        assert!(obstacle(None).is_some_and(|words| words.contains("no pod")));
+    }
+
+    #[test]
+    fn the_obstacle_is_told_while_the_member_is_pending_only() {
+        let mut member = Member {
+            name: "main-0".to_owned(),
+            obstacle: Some("ImagePullBackOff".to_owned()),
+            ..Member::default()
+        };
+        assert_eq!(member.says(), "main-0 is Pending (ImagePullBackOff)");
+        member.probe = Probe::Active;
+        assert_eq!(member.says(), "main-0 is Active");
+    }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connect::HttpsConnect;
 use crate::context::{Context, KubernetesAuthEnvironment, Recent};
 pub use crate::controllers::start_controllers;
+use crate::kubernetes;
 use crate::leader::{Elector, LeaseSettings, Lost, State};
 use crate::metrics::Metrics;
 use crate::report::Reporter;
@@ -75,6 +76,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let client = Client::try_default()
         .await
         .map_err(|error| Error::Client(Box::new(error)))?;
+    let client = kubernetes::limited(client, kubernetes::ANSWER_LIMIT);
     let metrics = Arc::new(Metrics::new());
     let (state, observed) = watch::channel(State::initial());
 

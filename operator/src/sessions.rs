@@ -17,7 +17,7 @@ use crate::cluster::{key_store, keys::State, tls_store};
 use crate::connect::Node;
 use crate::context::Context;
 use crate::controllers::chain;
-use crate::members::{self, Probe};
+use crate::members::{self, Member, Probe};
 
 /// Name of the operator's policy and of its role on the Kubernetes auth method.
 pub const OPERATOR_ROLE: &str = "vaultkeeper-operator";
@@ -61,6 +61,19 @@ pub enum SessionError {
     /// Vault refused or did not answer.
     #[error("failed to log in with the operator's own ServiceAccount")]
     Login(#[source] vaultkeeper_vault::Error),
+    /// Vault denied the login, most likely because it is bound to another ServiceAccount.
+    #[error(
+        "Vault denies the operator's own login as ServiceAccount {account}: its role `{OPERATOR_ROLE}` is bound to the ServiceAccount of the operator that set this Vault up. If the operator was installed anew under another name or in another namespace, generate a root token from the shares in Secret {secret} and store it there under `root-token`: the login is then bound to the present ServiceAccount and that token revoked"
+    )]
+    LoginDenied {
+        /// Namespace and name of the operator's ServiceAccount.
+        account: String,
+        /// Name of the key Secret.
+        secret: String,
+        /// What Vault said.
+        #[source]
+        source: vaultkeeper_vault::Error,
+    },
 }
 
 impl SessionError {
@@ -73,7 +86,7 @@ impl SessionError {
             Self::Store(_) => "KeySecretUnreadable",
             Self::Build(_) => "ClientError",
             Self::Lately { reason, .. } => reason,
-            Self::Login(error) => error.reason(),
+            Self::Login(error) | Self::LoginDenied { source: error, .. } => error.reason(),
         }
     }
 }
@@ -189,7 +202,14 @@ pub fn is_spoilt_by(error: &vaultkeeper_vault::Error) -> bool {
 
 async fn renew(ctx: &Context, target: &Target) -> Result<Session, SessionError> {
     let (node, identity) = locate(ctx, target).await?;
-    log_in(ctx, &node, &identity).await
+    log_in(ctx, &node, &identity).await.map_err(|error| match error {
+        SessionError::Login(source @ vaultkeeper_vault::Error::Denied { .. }) => SessionError::LoginDenied {
+            account: format!("{}/{}", ctx.namespace, ctx.service_account),
+            secret: names::key_secret(&target.namespace, &target.name),
+            source,
+        },
+        error => error,
+    })
 }
 
 /// The active member, and what the operator's login at this cluster is bound to.
@@ -213,10 +233,7 @@ async fn locate(ctx: &Context, target: &Target) -> Result<(Node, String), Sessio
         step: "list the members' pods",
         source: Box::new(source),
     })?;
-    let words: Vec<String> = members
-        .iter()
-        .map(|m| format!("{} is {}", m.name, m.probe.word()))
-        .collect();
+    let words: Vec<String> = members.iter().map(Member::says).collect();
     let active = members
         .into_iter()
         .find(|m| m.probe == Probe::Active)

@@ -1,5 +1,6 @@
 //! `testbed demo`: the main job on a real cluster, from nothing to a secret in an app's file, step by step.
 
+mod consent;
 mod place;
 mod states;
 mod story;
@@ -50,7 +51,7 @@ pub fn run(target: Target) -> anyhow::Result<()> {
         })?,
         Target::Current => {
             let place = place::current()?;
-            place::confirm_install(&place)?;
+            consent::to_install(&place)?;
             place
         }
     };

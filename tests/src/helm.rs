@@ -39,6 +39,16 @@ pub fn isolate(command: &mut Command, home: &Path) {
         .env_remove("KUBECONFIG");
 }
 
+/// Takes the variables out of Helm's sight that lead it to another cluster, user or namespace than its arguments say.
+pub fn only_where_told(command: &mut Command) {
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("HELM_KUBE") || name == "HELM_NAMESPACE" {
+            command.env_remove(&variable);
+        }
+    }
+}
+
 /// Runs a command to its end and gives what it printed; its complaint is the error.
 pub fn run(command: &mut Command) -> anyhow::Result<String> {
     let name = PathBuf::from(command.get_program());

@@ -24,13 +24,14 @@ pub const PAUSE: &str = concat!("docker.io/vaultkeeper/pause:", env!("CARGO_PKG_
 const VAULT_VERSION: &str = "1.21.1";
 
 const BUSYBOX: &str = "/bin/busybox";
+const BUSYBOX_REMEDY: &str = "install the Debian package busybox-static";
 
 /// What the testbed can build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Image {
     /// Holds a pod's namespaces open.
     Pause,
-    /// Vault, under the name of the official image; without a shell.
+    /// Vault, under the name of the official image; with a shell, as that one.
     Vault,
     /// Our operator.
     Operator,
@@ -108,6 +109,10 @@ impl Image {
             Self::Vault => (
                 vec![
                     Entry::Program("/bin/vault".to_owned(), servers::path(Server::Vault)?),
+                    // What README asks of the official image, which has busybox, too.
+                    Entry::Program("/bin/busybox".to_owned(), static_busybox()?),
+                    Entry::Link("/bin/sh".to_owned(), "busybox"),
+                    Entry::Link("/bin/cat".to_owned(), "busybox"),
                     Entry::Text(
                         "/etc/passwd",
                         "root:x:0:0:root:/:\nvault:x:100:1000:vault:/home/vault:\n",
@@ -158,15 +163,20 @@ fn program_image(package: &str, profile: &str) -> anyhow::Result<(Vec<Entry>, Co
     ))
 }
 
-fn busybox_entries() -> anyhow::Result<Vec<Entry>> {
-    let remedy = "install the Debian package busybox-static";
-    let busybox = fs::read(BUSYBOX).with_context(|| format!("cannot read {BUSYBOX}: {remedy}"))?;
+/// Busybox of the distribution. An error if it would not run in an image from scratch.
+fn static_busybox() -> anyhow::Result<PathBuf> {
+    let busybox = fs::read(BUSYBOX).with_context(|| format!("cannot read {BUSYBOX}: {BUSYBOX_REMEDY}"))?;
     // A program that needs a dynamic loader names it; in an image from scratch there is none.
     let loader = b"/ld-linux";
     ensure!(
         !busybox.windows(loader.len()).any(|window| window == loader),
-        "{BUSYBOX} is not static: {remedy}"
+        "{BUSYBOX} is not static: {BUSYBOX_REMEDY}"
     );
+    Ok(BUSYBOX.into())
+}
+
+fn busybox_entries() -> anyhow::Result<Vec<Entry>> {
+    let busybox = static_busybox()?;
     let list = Command::new(BUSYBOX)
         .arg("--list")
         .output()
@@ -174,7 +184,7 @@ fn busybox_entries() -> anyhow::Result<Vec<Entry>> {
     ensure!(list.status.success(), "{BUSYBOX} --list failed");
     let mut entries = vec![
         Entry::Folder("/tmp", 0o1777),
-        Entry::Program("/bin/busybox".to_owned(), BUSYBOX.into()),
+        Entry::Program("/bin/busybox".to_owned(), busybox),
         Entry::Text(
             "/etc/passwd",
             "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/:/bin/sh\n",
@@ -187,7 +197,7 @@ fn busybox_entries() -> anyhow::Result<Vec<Entry>> {
         }
     }
     if entries.len() < 20 {
-        bail!("{BUSYBOX} has hardly any applets: {remedy}");
+        bail!("{BUSYBOX} has hardly any applets: {BUSYBOX_REMEDY}");
     }
     Ok(entries)
 }

@@ -11,6 +11,7 @@ pub mod coredns;
 pub mod demo;
 pub mod helm;
 pub mod images;
+pub mod invocation;
 pub mod netns;
 pub mod node;
 pub mod packages;

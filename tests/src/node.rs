@@ -180,6 +180,7 @@ fn until_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::ProcessSpec;
 
     #[test]
     fn a_file_system_is_found_by_its_whole_name_with_and_without_a_device() {
@@ -189,5 +190,40 @@ mod tests {
             "both are in {table:?}"
         );
         assert!(!lists(table, "overlay"), "fuse.overlay is another one");
+    }
+
+    /// What is told when a server runs this script and never comes up.
+    fn failure_of(script: &str) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let run = RunDir::create_in(home.path(), "unit").unwrap();
+        let server = ProcessSpec::new("some-server", "sh", &run).args(["-c", script]);
+        let server = Process::start(server, &run).unwrap();
+        let never = || bail!("its port is closed");
+        let error = until_up("its port", Duration::from_secs(2), &server, never).unwrap_err();
+        drop(server);
+        run.destroy().unwrap();
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn a_server_that_dies_at_its_start_or_never_comes_up_shows_the_last_lines_of_its_log() {
+        let dies = "for line in $(seq 30); do echo line-$line; done; echo 'no such device' >&2; exit 3";
+        let told = failure_of(dies);
+        assert!(
+            told.contains("some-server has ended") && told.contains("exit status: 3"),
+            "its end should be told: {told}"
+        );
+        assert!(
+            told.ends_with("line-30\nno such device") && !told.contains("line-11\n"),
+            "the last 20 lines should follow: {told}"
+        );
+        let told = failure_of("echo 'waiting for a device'; exec sleep 60");
+        for wanted in [
+            "some-server is not up",
+            "waiting for a device",
+            "its port is closed",
+        ] {
+            assert!(told.contains(wanted), "{wanted:?} should be told: {told}");
+        }
     }
 }

@@ -58,6 +58,8 @@ struct State {
     /// What ended by itself, by the UID of its pod.
     crashed: BTreeMap<String, Crash>,
     started: usize,
+    /// Pods whose status is not told at present, with the latest that was not.
+    silent: BTreeMap<String, Option<serde_json::Value>>,
 }
 
 struct Container {
@@ -116,6 +118,20 @@ impl ProcessKubelet {
         }
     }
 
+    /// From now on a new process of this pod is not told to the API server, as by a kubelet that lags behind.
+    pub async fn hold_status(&self, pod: &str) {
+        self.node.state.lock().await.silent.insert(pod.to_owned(), None);
+    }
+
+    /// Tells what was held back.
+    pub async fn tell_status(&self, pod: &str) -> anyhow::Result<()> {
+        let held = self.node.state.lock().await.silent.remove(pod).flatten();
+        match held {
+            Some(status) => self.node.write_status(pod, &status).await,
+            None => Err(anyhow!("no status of {pod} was held back")),
+        }
+    }
+
     /// Stops a member's process where it stands: its connections stay open, and nobody answers on them.
     pub async fn freeze(&self, pod: &str) -> anyhow::Result<()> {
         self.signal(pod, Signal::STOP).await
@@ -133,6 +149,14 @@ impl ProcessKubelet {
             .ok_or_else(|| anyhow!("{pod} does not run"))?
             .process
             .signal(signal)
+    }
+
+    /// The end of what a member wrote to its output.
+    pub async fn log_tail(&self, pod: &str, lines: usize) -> anyhow::Result<String> {
+        let state = self.node.state.lock().await;
+        let container = state.running.values().find(|c| c.pod == pod);
+        let container = container.ok_or_else(|| anyhow!("{pod} does not run"))?;
+        Ok(container.process.log_tail(lines))
     }
 
     /// Address of a member.
@@ -194,14 +218,14 @@ impl Node {
             if state.crashed.get(&uid).is_some_and(|c| c.again > Instant::now()) {
                 continue;
             }
-            self.start_pod(&pods, &pod, &mut state)
+            self.start_pod(&pod, &mut state)
                 .await
                 .with_context(|| format!("cannot start {}", pod.name_any()))?;
         }
         Ok(())
     }
 
-    async fn start_pod(&self, pods: &Api<Pod>, pod: &Pod, state: &mut State) -> anyhow::Result<()> {
+    async fn start_pod(&self, pod: &Pod, state: &mut State) -> anyhow::Result<()> {
         let name = pod.name_any();
         let cluster = pod
             .labels()
@@ -275,7 +299,16 @@ impl Node {
                 "containerID": container, "state": {"running": {}}, "lastState": last_state,
             }],
         }});
-        pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status))
+        if let Some(held) = state.silent.get_mut(&name) {
+            *held = Some(status);
+            return Ok(());
+        }
+        self.write_status(&name, &status).await
+    }
+
+    async fn write_status(&self, pod: &str, status: &serde_json::Value) -> anyhow::Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status))
             .await?;
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,15 +12,13 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::client::Client;
+use crate::connections::{Connections, Dialer, InsteadOf, Route};
 
 /// How long a whole call may take, unless the call itself needs longer (only `sys/init` does).
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long connecting, TLS included, may take.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long an unused connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes a [`Client`]. See [`Client::builder`].
 #[derive(Debug, Clone)]
@@ -165,21 +162,8 @@ impl ClientBuilder {
         let host = node.host_str().unwrap_or_default().to_owned();
         let port = node.port_or_known_default().unwrap_or(8200);
 
-        let mut http = reqwest::Client::builder()
-            .user_agent(user_agent)
-            .connect_timeout(connect_timeout)
-            // A redirect would carry the token to a host that nobody chose, and a proxy of the environment too.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .http1_only()
-            // Behind a Service an idle connection may lead to a pod that is gone.
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            // A repeated call is the caller's decision.
-            .retry(reqwest::retry::never());
-
         let mut base = node.clone();
-        match (&tls_server_name, connect_to) {
+        let route = match (&tls_server_name, connect_to) {
             (Some(name), to) => {
                 if !is_dns_name(name) {
                     return Err(BuildError::TlsServerName(name.clone()));
@@ -187,15 +171,12 @@ impl ClientBuilder {
                 // The URL carries the name that is checked and sent as SNI; the resolver finds the real host.
                 base.set_host(Some(name))
                     .map_err(|_| BuildError::TlsServerName(name.clone()))?;
-                http = match to {
-                    Some(address) => http.resolve(name, address),
-                    None => http.dns_resolver(Arc::new(InsteadOf {
-                        host: host.clone(),
-                        port,
-                    })),
-                };
+                match to {
+                    Some(address) => Route::Fixed(name.clone(), address),
+                    None => Route::InsteadOf(Arc::new(InsteadOf { host, port })),
+                }
             }
-            (None, Some(address)) if is_dns_name(&host) => http = http.resolve(&host, address),
+            (None, Some(address)) if is_dns_name(&host) => Route::Fixed(host, address),
             // An IP address in the URL is connected to as it is; replace it.
             (None, Some(address)) => {
                 return Err(BuildError::Address {
@@ -203,24 +184,27 @@ impl ClientBuilder {
                     reason: format!("its host is an IP address, so {address} cannot stand in for it"),
                 });
             }
-            (None, None) => {}
-        }
+            (None, None) => Route::LookUp,
+        };
 
-        if node.scheme() == "https" {
+        let tls = if node.scheme() == "https" {
             if roots.iter().all(u8::is_ascii_whitespace) {
                 return Err(BuildError::NoCa { url: given });
             }
-            http = http.tls_backend_preconfigured(tls_config(&roots, identity.as_ref())?);
+            Some(tls_config(&roots, identity.as_ref())?)
         } else {
-            http = http.tls_certs_only([]);
-        }
+            None
+        };
         let namespace = namespace
             .map(|text| HeaderValue::from_str(&text).map_err(|_| BuildError::Namespace(text)))
             .transpose()?;
-        let http = http
-            .build()
-            .map_err(|error| BuildError::Http(error.without_url().to_string()))?;
-        Ok(Client::from_parts(http, base, node, namespace, timeout))
+        let connections = Connections::new(Dialer {
+            user_agent,
+            connect_timeout,
+            route,
+            tls,
+        })?;
+        Ok(Client::from_parts(connections, base, node, namespace, timeout))
     }
 }
 
@@ -292,30 +276,6 @@ fn tls_config(roots: &[u8], identity: Option<&Identity>) -> Result<ClientConfig,
     config
         .with_client_auth_cert(chain, key)
         .map_err(|error| refuse(error.to_string()))
-}
-
-/// Looks a fixed host up, whatever name is asked for.
-struct InsteadOf {
-    host: String,
-    port: u16,
-}
-
-impl Resolve for InsteadOf {
-    fn resolve(&self, _name: Name) -> Resolving {
-        let target = (
-            self.host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            self.port,
-        );
-        Box::pin(async move {
-            let addresses: Addrs = Box::new(
-                tokio::net::lookup_host(target)
-                    .await?
-                    .collect::<Vec<_>>()
-                    .into_iter(),
-            );
-            Ok(addresses)
-        })
-    }
 }
 
 #[cfg(test)]

@@ -209,3 +209,37 @@ fn an_error_names_operation_node_and_cause_once() {
         "what a person reads in a condition"
     );
 }
+
+#[test]
+fn what_one_member_says_of_itself_is_told_apart_from_what_all_would_say() {
+    for (status, text) in [
+        (503, "Vault is sealed"),
+        (503, "an upstream is away"),
+        (500, "local node not active but active cluster node not found"),
+        (500, "internal error"),
+        (502, ""),
+        (501, ""),
+        (400, "Vault is not initialized"),
+        (307, ""),
+    ] {
+        let error = judge(status, &format!(r#"{{"errors":["{text}"]}}"#));
+        assert!(
+            error.may_be_this_member(),
+            "{status} {text:?}: another member may answer otherwise: {error:?}"
+        );
+    }
+    for (status, text) in [
+        (403, "permission denied"),
+        (404, ""),
+        (400, "missing role"),
+        (405, "unsupported operation"),
+        (429, "too many requests"),
+        (503, "API access to this namespace has been locked"),
+    ] {
+        let error = judge(status, &format!(r#"{{"errors":["{text}"]}}"#));
+        assert!(
+            !error.may_be_this_member(),
+            "{status} {text:?}: every member would say so: {error:?}"
+        );
+    }
+}

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::builder::ClientBuilder;
 use crate::classify::{Failure, classify};
+use crate::connections::Connections;
 use crate::error::{Call, Error, Result};
 use crate::request::{Body, Request};
 use crate::response::{Auth, Secret, WrapInfo, describe};
@@ -18,7 +19,8 @@ use crate::token::Token;
 use crate::transport::{Answer, Fault, Http, MAX_ANSWER, Transport};
 
 /// One server (or a load-balanced name for several) and the identity to call it with. Cheap to clone: clones share
-/// their connections.
+/// their connections. They are kept, but not after an error that another member might not give
+/// ([`Error::may_be_this_member`]): the next call then connects anew.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -28,8 +30,8 @@ pub struct Client {
 }
 
 struct Inner {
-    /// Builds requests; `transport` sends them.
-    builder: reqwest::Client,
+    connections: Arc<Connections>,
+    /// Sends requests, in the end over `connections`.
     transport: Arc<dyn Transport>,
     /// What requests are sent to; its host is the name that TLS checks.
     base: Url,
@@ -55,17 +57,18 @@ impl Client {
     }
 
     pub(crate) fn from_parts(
-        http: reqwest::Client,
+        connections: Connections,
         base: Url,
         node: Url,
         namespace: Option<HeaderValue>,
         timeout: Duration,
     ) -> Self {
         let node = node.as_str().trim_end_matches('/').to_owned();
+        let connections = Arc::new(connections);
         Self {
             inner: Arc::new(Inner {
-                transport: Arc::new(Http(http.clone())),
-                builder: http,
+                transport: Arc::new(Http(Arc::clone(&connections))),
+                connections,
                 base,
                 node,
                 namespace,
@@ -113,14 +116,14 @@ impl Client {
     /// The same server, reached in another way: `wrap` gets the present transport and gives the new one.
     pub fn with_transport(&self, wrap: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>) -> Self {
         let Inner {
-            builder,
+            connections,
             transport,
             base,
             node,
             namespace,
         } = &*self.inner;
         let inner = Inner {
-            builder: builder.clone(),
+            connections: Arc::clone(connections),
             transport: wrap(Arc::clone(transport)),
             base: base.clone(),
             node: node.clone(),
@@ -287,7 +290,7 @@ impl Client {
             body: &answer.body,
             secrets: &secrets,
         };
-        classify(self.call(request), &failure)
+        self.judged(classify(self.call(request), &failure))
     }
 
     /// Sends a request and returns the answer whatever its status.
@@ -308,7 +311,8 @@ impl Client {
 
         let mut http = self
             .inner
-            .builder
+            .connections
+            .current()
             .request(request.method.clone(), url)
             .timeout(timeout)
             .header("X-Vault-Request", "true");
@@ -335,7 +339,15 @@ impl Client {
             .build()
             .map_err(|error| invalid(error.without_url().to_string()))?;
         let answer = self.inner.transport.exchange(ready).await;
-        answer.map_err(|fault| self.no_answer(request, timeout, fault))
+        answer.map_err(|fault| self.judged(self.no_answer(request, timeout, fault)))
+    }
+
+    /// Gives the connections up where another member might answer otherwise.
+    fn judged(&self, error: Error) -> Error {
+        if error.may_be_this_member() {
+            self.inner.connections.give_up();
+        }
+        error
     }
 
     fn no_answer(&self, request: &Request, after: Duration, fault: Fault) -> Error {

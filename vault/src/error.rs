@@ -259,6 +259,30 @@ impl Error {
         }
     }
 
+    /// Whether the fault may lie with the member that was asked, or the way to it, so that another member of the
+    /// same cluster may answer otherwise.
+    pub fn may_be_this_member(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted { .. }
+            | Self::Sealed { .. }
+            | Self::NotInitialized { .. }
+            | Self::Standby { .. }
+            | Self::NoActive { .. } => true,
+            Self::Server { status, .. } => *status >= 500,
+            Self::AlreadyInitialized { .. }
+            | Self::Denied { .. }
+            | Self::NotFound { .. }
+            | Self::BadRequest { .. }
+            | Self::Unsupported { .. }
+            | Self::Locked { .. }
+            | Self::RateLimited { .. }
+            | Self::Decode { .. }
+            | Self::InvalidRequest { .. } => false,
+        }
+    }
+
     /// Whether the server may have done what was asked although the call failed. After a `sys/init` that ended
     /// like this the keys may exist and be lost.
     pub fn may_have_taken_effect(&self) -> bool {

@@ -16,6 +16,7 @@ pub mod auth;
 mod builder;
 mod classify;
 mod client;
+mod connections;
 pub mod error;
 pub mod kv;
 mod request;

@@ -4,9 +4,12 @@
 use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use secrecy::zeroize::Zeroizing;
+
+use crate::connections::Connections;
 
 /// The most that is read of an answer: a larger one is a fault or an attack.
 pub const MAX_ANSWER: usize = 32 << 20;
@@ -59,12 +62,12 @@ pub enum Fault {
 }
 
 /// The real network.
-pub(crate) struct Http(pub(crate) reqwest::Client);
+pub(crate) struct Http(pub(crate) Arc<Connections>);
 
 impl Transport for Http {
     fn exchange(&self, request: reqwest::Request) -> Exchange<'_> {
         Box::pin(async move {
-            let mut response = self.0.execute(request).await.map_err(fault)?;
+            let mut response = self.0.current().execute(request).await.map_err(fault)?;
             let header = |name| {
                 let value: Option<&HeaderValue> = response.headers().get(name);
                 value.and_then(|value| value.to_str().ok()).map(str::to_owned)

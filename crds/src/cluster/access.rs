@@ -11,14 +11,18 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct AccessGrant {
     /// Names of Kubernetes namespaces whose VaultRoles this grant covers.
-    #[schemars(length(min = 1, max = 200), inner(length(min = 1, max = 253)))]
+    #[schemars(length(min = 1, max = 200), inner(length(min = 1, max = 63)))]
+    #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))").message("each of namespaces must be the name of a namespace; there are no wildcards"))]
     pub namespaces: Vec<String>,
 
     /// Prefixes of the Vault paths that their policies may name, each ending in a slash.
     /// `{{namespace}}` stands for the namespace of the VaultRole.
     #[serde(default)]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
-    #[x_kube(validation = Rule::new("self.all(p, p.endsWith('/') && !p.startsWith('/') && !p.contains('*') && !p.contains('+') && !p.contains('..'))").message("each of pathPrefixes must end in a slash, must not start with one, and must not hold *, + or .."))]
+    #[x_kube(
+        validation = Rule::new("self.all(p, p.endsWith('/') && !p.startsWith('/') && !p.contains('*') && !p.contains('+') && !p.contains('..'))").message("each of pathPrefixes must end in a slash, must not start with one, and must not hold *, + or .."),
+        validation = Rule::new("self.all(p, p.replace('{{namespace}}', 'n').matches('^([-_.@ a-zA-Z0-9]+/)+$') && !p.startsWith('./') && !p.contains('/./'))").message("each of pathPrefixes must hold only letters, digits and - _ . @ space / with one slash between steps, and of placeholders only {{namespace}}, written without spaces"),
+    )]
     pub path_prefixes: Vec<String>,
 
     /// Names of existing Vault policies that their VaultRoles may use.

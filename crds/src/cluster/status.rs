@@ -12,7 +12,8 @@ pub struct VaultClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, SealLatched while a deliberate seal is kept, and Drifted while Vault's objects differ from spec.configuration and are left.
+    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, SealLatched while a deliberate seal is kept,
+    /// Drifted while Vault's objects differ from spec.configuration and are left, and Paused while spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,

@@ -31,6 +31,7 @@ pub struct ManagedTls {
     /// Further DNS names for the certificate, for clients outside the Kubernetes cluster.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(n, !n.matches('(^|[.])[0-9]+$'))").message("spec.tls.managed.extraDnsNames must not hold IP addresses, nor names that end in a number"))]
     #[x_kube(validation = Rule::new("self.all(n, n.matches('^([*][.])?[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$'))").message("spec.tls.managed.extraDnsNames must be DNS names such as vault.example.com or *.example.com"))]
     pub extra_dns_names: Vec<String>,
 }

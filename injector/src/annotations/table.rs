@@ -3,6 +3,7 @@
 use vaultkeeper_template::defaults;
 
 use super::{Annotations, Entry, Given, Secret, nearest, values};
+use crate::origin;
 
 /// The switch.
 pub const INJECT: &str = "agent-inject";
@@ -222,7 +223,7 @@ pub static ROWS: &[Row] = &[
         }),
         "Keeps the case of this NAME in its file name."),
     named("agent-inject-template-file-", "path", Effect::Read(|a, e| {
-            let file = Given { key: e.key.to_owned(), value: values::absolute_path(e.value)? };
+            let file = path(e)?;
             secret(a, e).template_file = Some(file);
             Ok(())
         }),
@@ -248,11 +249,11 @@ pub static ROWS: &[Row] = &[
     row(ROLE, "text", Effect::Read(|a, e| { a.role = Some(e.given()?); Ok(()) }),
         "The role to log in with: a VaultRole of the namespace, or a role in Vault."),
     row(SERVICE, "address", Effect::Read(|a, e| {
-            a.service = Some(Given { key: e.key.to_owned(), value: values::address(e.value)? });
+            a.service = Some(Given { key: e.key.to_owned(), value: origin::address(e.value)? });
             Ok(())
         }),
         "The address of Vault, by default that of the VaultRole's cluster."),
-    row("namespace", "text", Effect::Read(|a, e| { a.namespace = Some(values::text(e.value)?); Ok(()) }),
+    row("namespace", "text", Effect::Read(|a, e| { a.namespace = Some(origin::namespace(&values::text(e.value)?)?); Ok(()) }),
         "The namespace in Vault."),
     row("auth-path", "path", Effect::Read(|a, e| { a.auth_path = Some(values::text(e.value)?); Ok(()) }),
         "The path of the auth method, by default `auth/kubernetes`."),
@@ -277,17 +278,18 @@ pub static ROWS: &[Row] = &[
         "Ends the agent when a login fails."),
     row("agent-service-account-token-volume-name", "name", Effect::Pointless(OWN_TOKEN),
         "The volume with the token to log in with."),
-    row("ca-cert", "path", Effect::Read(|a, e| { a.ca_cert = Some(values::text(e.value)?); Ok(()) }),
-        "The CA, in the agent's container, that signed Vault's certificate."),
-    row("ca-key", "path", Effect::Read(|a, e| { a.ca_path = Some(values::text(e.value)?); Ok(()) }),
-        "A folder of CAs in the agent's container. The key is called so for compatibility."),
-    row("client-cert", "path", Effect::Read(|a, e| { a.client_cert = Some(e.given()?); Ok(()) }),
-        "The agent's own certificate, in its container."),
-    row("client-key", "path", Effect::Read(|a, e| { a.client_key = Some(e.given()?); Ok(()) }),
-        "The key of the agent's own certificate, in its container."),
+    row("ca-cert", "path", Effect::Read(|a, e| { a.ca_cert = Some(path(e)?); Ok(()) }),
+        "The CA, in the agent's container, that signed Vault's certificate: below `/vault/tls`, where `tls-secret` appears, \
+         below `/vault/custom`, where `agent-extra-secret` does, or that of the pod's ServiceAccount token."),
+    row("ca-key", "path", Effect::Read(|a, e| { a.ca_path = Some(path(e)?); Ok(()) }),
+        "A folder of CAs in the agent's container, one of those of `ca-cert`. The key is called so for compatibility."),
+    row("client-cert", "path", Effect::Read(|a, e| { a.client_cert = Some(path(e)?); Ok(()) }),
+        "The agent's own certificate, below `/vault/tls` or `/vault/custom` in its container."),
+    row("client-key", "path", Effect::Read(|a, e| { a.client_key = Some(path(e)?); Ok(()) }),
+        "The key of the agent's own certificate, below `/vault/tls` or `/vault/custom` in its container."),
     row("tls-secret", "name", Effect::Read(|a, e| { a.tls_secret = Some(values::text(e.value)?); Ok(()) }),
         "A Secret that is mounted into the agent's container at `/vault/tls`."),
-    row("tls-server-name", "text", Effect::Read(|a, e| { a.tls_server_name = Some(values::text(e.value)?); Ok(()) }),
+    row("tls-server-name", "text", Effect::Read(|a, e| { a.tls_server_name = Some(origin::server_name(e.value)?); Ok(()) }),
         "The name that Vault's certificate must hold."),
     row("tls-skip-verify", "bool", Effect::Read(|_, e| {
             if values::boolean(e.value)? { Err(NO_SKIP.to_owned()) } else { Ok(()) }
@@ -353,16 +355,26 @@ pub static ROWS: &[Row] = &[
     row("secret-id-accessor", "text", Effect::Elsewhere, "On generated objects."),
 ];
 
+fn path(entry: &Entry<'_>) -> Result<Given, String> {
+    Ok(Given {
+        key: entry.key.to_owned(),
+        value: values::absolute_path(entry.value)?,
+    })
+}
+
+fn quantity(entry: &Entry<'_>) -> Result<Given<Option<String>>, String> {
+    Ok(Given {
+        key: entry.key.to_owned(),
+        value: values::quantity(entry.value)?,
+    })
+}
+
 fn request(all: &mut Annotations, resource: &'static str, entry: &Entry<'_>) -> Result<(), String> {
-    all.resources
-        .requests
-        .insert(resource, values::quantity(entry.value)?);
+    all.resources.requests.insert(resource, quantity(entry)?);
     Ok(())
 }
 
 fn limit(all: &mut Annotations, resource: &'static str, entry: &Entry<'_>) -> Result<(), String> {
-    all.resources
-        .limits
-        .insert(resource, values::quantity(entry.value)?);
+    all.resources.limits.insert(resource, quantity(entry)?);
     Ok(())
 }

@@ -136,22 +136,6 @@ pub fn fraction(value: &str) -> Result<serde_json::Number, String> {
     })
 }
 
-/// Reads the address of a server.
-pub fn address(value: &str) -> Result<String, String> {
-    let host = value
-        .strip_prefix("https://")
-        .or_else(|| value.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.is_empty() && !host.starts_with('/') && !host.contains(char::is_whitespace) => {
-            Ok(value.to_owned())
-        }
-        _ => Err(format!(
-            "{} is not an address: write one such as \"https://vault.vault.svc:8200\"",
-            shown(value)
-        )),
-    }
-}
-
 /// Reads text that must not be blank.
 pub fn text(value: &str) -> Result<String, String> {
     if value.trim().is_empty() {
@@ -311,23 +295,6 @@ mod tests {
         assert_eq!(quantity(""), Ok(None), "empty leaves the field out");
         for value in [" ", "64MB", "m", "-5m", "1.2.3", "64 Mi"] {
             assert!(quantity(value).is_err(), "{value} is no quantity");
-        }
-    }
-
-    #[test]
-    fn addresses_need_a_scheme_and_a_host() {
-        for value in ["https://vault:8200", "http://127.0.0.1"] {
-            assert_eq!(address(value).as_deref(), Ok(value), "{value} is an address");
-        }
-        for value in [
-            "",
-            "vault:8200",
-            "https://",
-            "https:///x",
-            "ftp://x",
-            "https://a b",
-        ] {
-            assert!(address(value).is_err(), "{value} is no address");
         }
     }
 

@@ -1,5 +1,7 @@
 mod agent;
 mod pod;
+mod resources;
+mod trust;
 
 use serde_json::{Value, json};
 

@@ -106,6 +106,42 @@ fn role_and_address_together_need_no_vault_role() {
 }
 
 #[test]
+fn a_vault_role_for_others_is_not_taken_for_a_role_of_that_name_in_vault() {
+    let bindings = [binding("other", &["web"])];
+    for role in ["other", "shop.other"] {
+        let given = [("role", role), ("service", "https://main.vault.svc:8200/")];
+        let denials = [
+            choose(&given, &bindings).expect_err("its cluster knows who may log in"),
+            identify(
+                "shop",
+                "app",
+                &annotated(&given[..1]),
+                &bindings,
+                Some("https://vault.example:8200"),
+            )
+            .expect_err("nobody said that it is elsewhere")
+            .to_string(),
+        ];
+        for denial in denials {
+            assert!(
+                denial.starts_with(
+                    "vault.hashicorp.com/role: VaultRole other does not bind ServiceAccount app: add it"
+                ),
+                "the annotation, the VaultRole and the remedy are named: {denial}"
+            );
+        }
+        let elsewhere = [("role", role), ("service", "https://vault.example:8200")];
+        let found = choose(&elsewhere, &bindings).expect("another Vault may have a role of the same name");
+        assert_eq!(found.role, role, "it is taken as it is");
+    }
+    let given = [("role", "legacy"), ("service", "https://main.vault.svc:8200")];
+    assert!(
+        choose(&given, &bindings).is_ok(),
+        "a role that no VaultRole is named like may be one that somebody made in Vault"
+    );
+}
+
+#[test]
 fn a_role_of_ones_own_at_a_known_cluster_still_trusts_its_ca() {
     let given = [("role", "legacy"), ("service", "https://main.vault.svc:8200/")];
     let found = choose(&given, &[binding("other", &["web"])]).expect("both are given");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::{DeleteParams, Patch};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -22,8 +23,25 @@ use crate::context::Context;
 /// How often unchanged objects are applied again, which repairs edits by hand.
 const REPEAT: Duration = Duration::from_secs(60);
 
-/// Applies what is not known to be in place.
+/// What is done with each object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// An object of that name that is not ours ends the whole.
+    Look,
+    /// It is written.
+    Write,
+}
+
+/// Applies what is not known to be in place. All names are looked at before anything is made: a cluster whose name is
+/// taken leaves nothing half made.
 pub(crate) async fn apply(ctx: &Context, cluster: &Validated, objects: &Objects) -> Result<(), Error> {
+    for phase in [Phase::Look, Phase::Write] {
+        all(ctx, cluster, objects, phase).await?;
+    }
+    Ok(())
+}
+
+async fn all(ctx: &Context, cluster: &Validated, objects: &Objects, phase: Phase) -> Result<(), Error> {
     let Objects {
         service_account,
         reviewer,
@@ -37,28 +55,41 @@ pub(crate) async fn apply(ctx: &Context, cluster: &Validated, objects: &Objects)
         network_policy,
         stateful_set,
     } = objects;
-    namespaced(ctx, cluster, "ServiceAccount", service_account).await?;
-    reviewer_binding(ctx, cluster, reviewer).await?;
-    namespaced(ctx, cluster, "Secret", tls).await?;
-    namespaced(ctx, cluster, "ConfigMap", config).await?;
+    namespaced(ctx, cluster, phase, "ServiceAccount", service_account).await?;
+    reviewer_binding(ctx, cluster, phase, reviewer).await?;
+    namespaced(ctx, cluster, phase, "Secret", tls).await?;
+    namespaced(ctx, cluster, phase, "ConfigMap", config).await?;
     for service in [headless, client, active, standby] {
-        namespaced(ctx, cluster, "Service", service).await?;
+        namespaced(ctx, cluster, phase, "Service", service).await?;
     }
-    namespaced(ctx, cluster, "PodDisruptionBudget", disruption_budget).await?;
-    match network_policy {
-        Some(policy) => {
+    namespaced(ctx, cluster, phase, "PodDisruptionBudget", disruption_budget).await?;
+    match (network_policy, phase) {
+        (Some(policy), _) => {
             ctx.recent.forget(&absence(cluster));
-            namespaced(ctx, cluster, "NetworkPolicy", policy).await?;
+            namespaced(ctx, cluster, phase, "NetworkPolicy", policy).await?;
         }
-        None => no_network_policy(ctx, cluster).await?,
+        (None, Phase::Look) => {}
+        (None, Phase::Write) => no_network_policy(ctx, cluster).await?,
     }
     // Last: its pods need all the others.
-    namespaced(ctx, cluster, "StatefulSet", stateful_set).await
+    namespaced(ctx, cluster, phase, "StatefulSet", stateful_set).await
+}
+
+/// Whether an object belongs to the VaultCluster with this UID.
+pub(crate) fn is_owned_by(object: &impl ResourceExt, uid: &str) -> bool {
+    object.owner_references().iter().any(|o| o.uid == uid)
+}
+
+/// Whether an object without an owner was made by the operator.
+pub(crate) fn is_managed(object: &impl ResourceExt) -> bool {
+    let manager = object.labels().get("app.kubernetes.io/managed-by");
+    manager.map(String::as_str) == Some(annotations::FIELD_MANAGER)
 }
 
 async fn namespaced<K>(
     ctx: &Context,
     cluster: &Validated,
+    phase: Phase,
     kind: &'static str,
     wanted: &K,
 ) -> Result<(), Error>
@@ -70,8 +101,8 @@ where
         + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
-    let ours = |found: &K| found.owner_references().iter().any(|o| o.uid == cluster.uid);
-    apply_one(ctx, cluster, kind, &api, wanted, ours).await
+    let ours = |found: &K| is_owned_by(found, &cluster.uid);
+    one(ctx, cluster, phase, kind, &api, wanted, ours).await
 }
 
 /// Removes the policy that was applied while the spec asked for one.
@@ -105,22 +136,18 @@ fn absence(cluster: &Validated) -> String {
 async fn reviewer_binding(
     ctx: &Context,
     cluster: &Validated,
-    wanted: &k8s_openapi::api::rbac::v1::ClusterRoleBinding,
+    phase: Phase,
+    wanted: &ClusterRoleBinding,
 ) -> Result<(), Error> {
     let api = Api::all(ctx.client.clone());
-    let managed = |found: &k8s_openapi::api::rbac::v1::ClusterRoleBinding| {
-        found
-            .labels()
-            .get("app.kubernetes.io/managed-by")
-            .map(String::as_str)
-            == Some(annotations::FIELD_MANAGER)
-    };
-    apply_one(ctx, cluster, "ClusterRoleBinding", &api, wanted, managed).await
+    let kind = "ClusterRoleBinding";
+    one(ctx, cluster, phase, kind, &api, wanted, is_managed).await
 }
 
-async fn apply_one<K>(
+async fn one<K>(
     ctx: &Context,
     cluster: &Validated,
+    phase: Phase,
     kind: &'static str,
     api: &Api<K>,
     wanted: &K,
@@ -135,12 +162,15 @@ where
     if ctx.recent.is_fresh(&key, fingerprint, REPEAT, Instant::now()) {
         return Ok(());
     }
-    let found = api
-        .get_opt(&name)
-        .await
-        .map_err(|e| Error::kubernetes("look for an object before applying it", e))?;
-    if found.as_ref().is_some_and(|f| !ours(f)) {
-        return Err(Error::NotOurs { kind, name });
+    if phase == Phase::Look {
+        let found = api
+            .get_opt(&name)
+            .await
+            .map_err(|e| Error::kubernetes("look for an object before applying it", e))?;
+        return match found {
+            Some(found) if !ours(&found) => Err(Error::NotOurs { kind, name }),
+            Some(_) | None => Ok(()),
+        };
     }
     let mut body = serde_json::to_value(wanted).map_err(Error::Encode)?;
     body["apiVersion"] = K::api_version(&()).into();

@@ -45,9 +45,12 @@ pub(crate) async fn as_root(
     devices::at_bootstrap(scope.cluster, root, member).await?;
     own::auth_methods(root, member).await?;
     own::write_policy(root, &scope.cluster.configuration, member).await?;
-    let ctx = scope.ctx;
-    let role = own::role(&ctx.service_account, &ctx.namespace, identity);
-    own::login(root, &ctx.auth_environment, &role, member).await
+    own_login(scope, root, member, identity).await
+}
+
+async fn own_login(scope: &Scope<'_>, client: &Client, member: &str, identity: &str) -> Result<(), Error> {
+    let role = own::role(&scope.ctx.service_account, &scope.ctx.namespace, identity);
+    own::login(client, &scope.ctx.auth_environment, &role, member).await
 }
 
 /// Keeps the declared configuration with the operator's own login, at most once a minute and after each change.
@@ -91,6 +94,9 @@ async fn keep(scope: &Scope<'_>, client: &Client) -> Result<Findings, Error> {
     own::write_policy(client, configuration, member).await?;
     devices::standard(cluster, client, member).await?;
     own::auth_methods(client, member).await?;
+    if let Some(record) = scope.record {
+        own_login(scope, client, member, &record.identity).await?;
+    }
     let secrets = secrets::read(scope.ctx, cluster).await?;
     let fingerprint = mode::fingerprint(configuration, &secrets.versions(), store_of(scope));
     let mode = Mode::of(configuration.drift, scope.applied, &fingerprint);

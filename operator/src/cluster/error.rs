@@ -1,5 +1,7 @@
 //! Why a reconcile of a VaultCluster failed.
 
+use std::time::Duration;
+
 use super::keys::Unreadable;
 use super::tls;
 use crate::sessions::SessionError;
@@ -93,6 +95,9 @@ pub enum Error {
     /// The root token answers after it was revoked.
     #[error("the first root token still answers after its revocation: it is revoked again")]
     RootTokenAlive,
+    /// One try to store the shares did not end.
+    #[error("the API server did not answer within {} s when the unseal shares were stored", .0.as_secs())]
+    StoreTimedOut(Duration),
     /// The shares of an initialisation were not stored, because another operator had given that attempt up.
     #[error(
         "this initialisation was given up by another operator: its empty store is thrown away and made anew"
@@ -147,7 +152,9 @@ pub enum Error {
         problem: &'static str,
     },
     /// The spec names an auth method that Vault does not have.
-    #[error("{field}: there is no auth method at {path}: declare it in spec.configuration.authMethods, or correct the path")]
+    #[error(
+        "{field}: there is no auth method at {path}: declare it in spec.configuration.authMethods, or correct the path"
+    )]
     UnknownAccessor {
         /// Field of the spec.
         field: String,
@@ -155,7 +162,9 @@ pub enum Error {
         path: String,
     },
     /// The spec names an MFA method that Vault does not have.
-    #[error("{field}: there is no MFA method {name}: declare it in spec.configuration.mfa.totp, or correct the name")]
+    #[error(
+        "{field}: there is no MFA method {name}: declare it in spec.configuration.mfa.totp, or correct the name"
+    )]
     UnknownMfaMethod {
         /// Field of the spec.
         field: String,
@@ -224,7 +233,7 @@ impl Error {
     /// A word for metrics and conditions, from a bounded set.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Kubernetes { .. } => "KubernetesError",
+            Self::Kubernetes { .. } | Self::StoreTimedOut(_) => "KubernetesError",
             Self::Outdated { .. } => "Outdated",
             Self::NotOurs { .. } => "NameTaken",
             Self::Keys(_) | Self::Incomplete { .. } => "KeySecretUnreadable",

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use vaultkeeper_crds::names;
 use vaultkeeper_vault::Client;
 use vaultkeeper_vault::sys::init::{InitRequest, Split as KeySplit};
@@ -31,6 +31,8 @@ const UNSEAL_TIMEOUT: Duration = Duration::from_secs(60);
 const UNSEAL_SETTLES: Duration = Duration::from_secs(10);
 /// How long storing the shares is tried: they exist nowhere else.
 const STORE_DEADLINE: Duration = Duration::from_secs(600);
+/// How long one try may take: a connection that died silently must not hold them.
+const STORE_TRY: Duration = Duration::from_secs(20);
 
 /// What the steps work on.
 pub(crate) struct Scope<'a> {
@@ -157,7 +159,11 @@ async fn initialize(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> 
     let deadline = Instant::now() + STORE_DEADLINE;
     let mut pause = Duration::from_millis(100);
     loop {
-        match key_store::store_initialized(scope.ctx, scope.cluster, &record.attempt, &data).await {
+        let storing = key_store::store_initialized(scope.ctx, scope.cluster, &record.attempt, &data);
+        let tried = timeout(STORE_TRY, storing)
+            .await
+            .unwrap_or(Err(Error::StoreTimedOut(STORE_TRY)));
+        match tried {
             Ok(Stored::Yes) => break,
             Ok(Stored::Abandoned) => return Err(Error::Abandoned),
             Err(error) if Instant::now() + pause > deadline => return Err(error),
@@ -218,8 +224,9 @@ async fn record_seals(scope: &Scope<'_>, record: &KeyRecord, seals: &SealRecord)
     key_store::record_seals(scope.ctx, scope.cluster, record, seals).await?;
     for member in seals.latched.difference(&record.seals.latched) {
         let note = format!(
-            "{member} was sealed on purpose and stays sealed, also after a restart. To release it: kubectl annotate vc {} {}=\"<reason>\"",
+            "{member} was sealed on purpose and stays sealed, also after a restart. To release it: kubectl annotate vc {} -n {} {}=\"<reason>\"",
             scope.cluster.name,
+            scope.cluster.namespace,
             vaultkeeper_crds::annotations::RELEASE_SEAL
         );
         scope.event(Reason::SealLatched, member, &note).await;

@@ -1,17 +1,20 @@
 //! What happens when a VaultCluster is deleted. Keys are never deleted.
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::{DeleteParams, ListParams, Patch};
+use kube::api::{DeleteParams, ListParams, Patch, Preconditions};
 use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use vaultkeeper_crds::cluster::DeletionPolicy;
 use vaultkeeper_crds::{VaultCluster, annotations, names};
 
 use super::build::reviewer_binding_name;
 use super::error::{Error, unless_gone};
-use super::{key_store, patch_params};
+use super::{apply, key_store, patch_params};
 use crate::context::Context;
 use crate::report::Reason;
 
@@ -52,17 +55,21 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
     let uid = cluster.uid().unwrap_or_default();
     let bindings: Api<ClusterRoleBinding> = Api::all(ctx.client.clone());
     let binding = reviewer_binding_name(&namespace, &name);
-    unless_gone(
+    delete_if(
         "delete the ClusterRoleBinding",
-        bindings.delete(&binding, &DeleteParams::default()).await,
-    )?;
+        &bindings,
+        &binding,
+        DeleteParams::default(),
+        apply::is_managed,
+    )
+    .await?;
     let note = match cluster.spec.deletion_policy {
         DeletionPolicy::Retain => format!(
             "the volumes stay in namespace {namespace}, the keys in Secret {}: a VaultCluster of the same name picks both up again",
             names::key_secret(&namespace, &name),
         ),
         DeletionPolicy::Delete => {
-            let kept = delete_data(ctx, &namespace, &name).await?;
+            let kept = delete_data(ctx, &namespace, &name, &uid).await?;
             kept.map_or("the volumes are deleted; there were no keys".to_owned(), |secret| {
                 format!("the volumes are deleted; the keys are kept in Secret {secret}, since snapshots may need them")
             })
@@ -84,12 +91,16 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
 }
 
 /// Members first, or the StatefulSet would make new claims; then the volumes; the keys are kept aside.
-async fn delete_data(ctx: &Context, namespace: &str, name: &str) -> Result<Option<String>, Error> {
+async fn delete_data(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Result<Option<String>, Error> {
     let sets: Api<StatefulSet> = Api::namespaced(ctx.client.clone(), namespace);
-    unless_gone(
+    delete_if(
         "delete the StatefulSet",
-        sets.delete(name, &DeleteParams::foreground()).await,
-    )?;
+        &sets,
+        name,
+        DeleteParams::foreground(),
+        |set| apply::is_owned_by(set, uid),
+    )
+    .await?;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), namespace);
     let selector = ListParams::default().labels(&format!("{}={name}", annotations::CLUSTER));
     let found = claims
@@ -103,4 +114,27 @@ async fn delete_data(ctx: &Context, namespace: &str, name: &str) -> Result<Optio
         )?;
     }
     key_store::retire(ctx, namespace, name).await
+}
+
+/// Deletes this very object if it is ours. One of the same name may be somebody else's: it was refused when it was
+/// to be applied, and is not touched now either.
+async fn delete_if<K>(
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    params: DeleteParams,
+    ours: impl Fn(&K) -> bool,
+) -> Result<(), Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let found = api.get_opt(name).await.map_err(|e| Error::kubernetes(step, e))?;
+    let Some(found) = found.filter(ours) else {
+        return Ok(());
+    };
+    let this = params.preconditions(Preconditions {
+        uid: found.uid(),
+        resource_version: None,
+    });
+    unless_gone(step, api.delete(name, &this).await)
 }

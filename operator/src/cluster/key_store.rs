@@ -18,7 +18,7 @@ use super::keys::{self, KeyRecord, SealRecord, State};
 use super::validate::Validated;
 use crate::context::Context;
 
-/// Annotation with `<namespace>.<name>` of the VaultCluster.
+/// Where the seal record lies, as a JSON pointer.
 const SEAL_RECORD_POINTER: &str = "/metadata/annotations/vaultkeeper.dev~1seal-record";
 
 fn api(ctx: &Context) -> Api<Secret> {
@@ -40,8 +40,18 @@ pub async fn get(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Ke
 
 /// Creates the key Secret with the marker. One that exists is left as it is.
 pub async fn create_marker(ctx: &Context, cluster: &Validated) -> Result<(), Error> {
+    let secret = marker(ctx, cluster, &random_id()?);
+    match api(ctx).create(&PostParams::default(), &secret).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+        Err(error) => Err(Error::kubernetes("create the key Secret", error)),
+    }
+}
+
+/// The key Secret as it is before `sys/init`.
+fn marker(ctx: &Context, cluster: &Validated, attempt: &str) -> Secret {
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
-    let secret = Secret {
+    Secret {
         metadata: ObjectMeta {
             name: Some(names::key_secret(&cluster.namespace, &cluster.name)),
             namespace: Some(ctx.namespace.clone()),
@@ -61,15 +71,10 @@ pub async fn create_marker(ctx: &Context, cluster: &Validated) -> Result<(), Err
         type_: Some("Opaque".to_owned()),
         data: Some(BTreeMap::from([
             (keys::STATE.to_owned(), bytes(State::Initializing.as_str())),
-            (keys::ATTEMPT.to_owned(), bytes(&random_id()?)),
+            (keys::ATTEMPT.to_owned(), bytes(attempt)),
             (keys::IDENTITY.to_owned(), bytes(&cluster.uid)),
         ])),
         ..Secret::default()
-    };
-    match api(ctx).create(&PostParams::default(), &secret).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-        Err(error) => Err(Error::kubernetes("create the key Secret", error)),
     }
 }
 
@@ -82,7 +87,32 @@ pub enum Stored {
     Abandoned,
 }
 
-/// Stores shares and root token in one write, if this attempt still stands.
+/// What follows when the write of the shares found another Secret than it relied on.
+#[derive(Debug, PartialEq, Eq)]
+enum Outdated {
+    /// An earlier try was stored though its answer was lost.
+    Stored,
+    /// The attempt stands: somebody wrote at the same moment.
+    TryAgain,
+    /// The Secret was deleted. The shares exist nowhere else.
+    Recreate,
+    /// Another operator gave the attempt up.
+    Abandoned,
+}
+
+fn judge(record: Option<&KeyRecord>, attempt: &str) -> Outdated {
+    match record {
+        None => Outdated::Recreate,
+        Some(record) if record.attempt != attempt => Outdated::Abandoned,
+        Some(record) => match record.state {
+            State::Initialized => Outdated::Stored,
+            State::Initializing => Outdated::TryAgain,
+            State::Wiping => Outdated::Abandoned,
+        },
+    }
+}
+
+/// Stores shares and root token in one write, if this attempt still stands. Safe to repeat.
 pub async fn store_initialized(
     ctx: &Context,
     cluster: &Validated,
@@ -96,15 +126,23 @@ pub async fn store_initialized(
     operations.extend(data.iter().map(|(key, value)| {
         json!({"op": "add", "path": format!("/data/{key}"), "value": STANDARD.encode(&value.0)})
     }));
-    match patch(ctx, cluster, operations, "store the unseal shares").await {
-        Ok(()) => Ok(Stored::Yes),
-        Err(Error::Outdated { .. }) => {
-            // An earlier try may have been stored though its answer was lost.
-            let record = get(ctx, &cluster.namespace, &cluster.name).await?;
-            let ours = record.is_some_and(|r| r.attempt == attempt && r.state == State::Initialized);
-            Ok(if ours { Stored::Yes } else { Stored::Abandoned })
+    let outdated = match patch(ctx, cluster, operations, "store the unseal shares").await {
+        Ok(()) => return Ok(Stored::Yes),
+        Err(error @ Error::Outdated { .. }) => error,
+        Err(error) => return Err(error),
+    };
+    let record = get(ctx, &cluster.namespace, &cluster.name).await?;
+    match judge(record.as_ref(), attempt) {
+        Outdated::Stored => Ok(Stored::Yes),
+        Outdated::Abandoned => Ok(Stored::Abandoned),
+        Outdated::TryAgain => Err(outdated),
+        Outdated::Recreate => {
+            let mut secret = marker(ctx, cluster, attempt);
+            secret.data.get_or_insert_default().extend(data.clone());
+            let created = api(ctx).create(&PostParams::default(), &secret).await;
+            created.map_err(|e| Error::kubernetes("store the unseal shares", e))?;
+            Ok(Stored::Yes)
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -163,11 +201,18 @@ pub async fn record_seals(
     seals: &SealRecord,
 ) -> Result<(), Error> {
     let text = serde_json::to_string(seals).map_err(Error::Encode)?;
-    let operations = vec![
-        json!({"op": "test", "path": "/metadata/resourceVersion", "value": record.resource_version}),
-        json!({"op": "add", "path": SEAL_RECORD_POINTER, "value": text}),
-    ];
-    patch(ctx, cluster, operations, "record which members are unsealed").await
+    // A merge, not a JSON patch: a Secret restored from a backup may have no annotations at all.
+    let body = json!({"metadata": {
+        "resourceVersion": record.resource_version,
+        "annotations": {keys::SEAL_RECORD: text},
+    }});
+    send(
+        ctx,
+        cluster,
+        &Patch::Merge(body),
+        "record which members are unsealed",
+    )
+    .await
 }
 
 /// Removes the root token, which is dead by now.
@@ -216,16 +261,23 @@ async fn patch(
     operations: Vec<Value>,
     step: &'static str,
 ) -> Result<(), Error> {
-    let operations: json_patch::Patch =
-        serde_json::from_value(Value::Array(operations)).map_err(Error::Encode)?;
+    let operations = serde_json::from_value(Value::Array(operations)).map_err(Error::Encode)?;
+    send(ctx, cluster, &Patch::<Value>::Json(operations), step).await
+}
+
+async fn send(
+    ctx: &Context,
+    cluster: &Validated,
+    change: &Patch<Value>,
+    step: &'static str,
+) -> Result<(), Error> {
     let name = names::key_secret(&cluster.namespace, &cluster.name);
-    match api(ctx)
-        .patch(&name, &super::patch_params(), &Patch::<Secret>::Json(operations))
-        .await
-    {
+    match api(ctx).patch(&name, &super::patch_params(), change).await {
         Ok(_) => Ok(()),
-        // 422: a test of the patch failed; 409: somebody wrote at the same moment.
-        Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => Err(Error::Outdated { step }),
+        // 422: a test of the patch failed; 409: somebody wrote at the same moment; 404: it was deleted.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
+            Err(Error::Outdated { step })
+        }
         Err(error) => Err(Error::kubernetes(step, error)),
     }
 }
@@ -236,4 +288,34 @@ fn random_id() -> Result<String, Error> {
         .fill(&mut bytes)
         .map_err(|_| Error::Random)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(state: State, attempt: &str) -> KeyRecord {
+        KeyRecord {
+            state,
+            attempt: attempt.to_owned(),
+            identity: String::new(),
+            wiping_volume: None,
+            kind: keys::KeyKind::Unseal,
+            shares: Vec::new(),
+            threshold: 0,
+            root_token: None,
+            seals: SealRecord::default(),
+            resource_version: String::new(),
+        }
+    }
+
+    #[test]
+    fn shares_are_given_up_only_when_their_attempt_was_given_up() {
+        let judged = |state, attempt| judge(Some(&record(state, attempt)), "mine");
+        assert_eq!(judged(State::Initializing, "mine"), Outdated::TryAgain);
+        assert_eq!(judged(State::Initialized, "mine"), Outdated::Stored);
+        assert_eq!(judged(State::Wiping, "mine"), Outdated::Abandoned);
+        assert_eq!(judged(State::Initializing, "theirs"), Outdated::Abandoned);
+        assert_eq!(judge(None, "mine"), Outdated::Recreate, "the Secret was deleted");
+    }
 }

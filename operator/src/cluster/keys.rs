@@ -91,6 +91,9 @@ pub struct SealRecord {
     pub unsealed: BTreeMap<String, String>,
     /// Members that somebody sealed on purpose.
     pub latched: BTreeSet<String>,
+    /// What was written there cannot be read: nobody knows which members were sealed on purpose.
+    #[serde(skip)]
+    pub damaged: bool,
 }
 
 /// The content of a key Secret.
@@ -172,7 +175,11 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
         .as_ref()
         .and_then(|a| a.get(SEAL_RECORD))
     {
-        Some(json) => serde_json::from_str(json).map_err(|_| bad(SEAL_RECORD))?,
+        // The shares are all right: a damaged note beside them must not make the keys unusable.
+        Some(json) => serde_json::from_str(json).unwrap_or(SealRecord {
+            damaged: true,
+            ..SealRecord::default()
+        }),
         None => SealRecord::default(),
     };
     Ok(KeyRecord {
@@ -293,6 +300,27 @@ mod tests {
         assert!(
             error.contains("vault-keys.vault.main") && error.contains("share-N"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_seal_record_does_not_make_the_shares_unreadable() {
+        let mut stored = secret(&MARKER);
+        stored.data.as_mut().unwrap().extend(initialized_data(
+            KeyKind::Unseal,
+            &[SecretString::from("s")],
+            1,
+            &SecretString::from("root"),
+        ));
+        stored.metadata.annotations = Some(BTreeMap::from([(SEAL_RECORD.to_owned(), "{".to_owned())]));
+        let record = read(&stored).expect("the keys are whole");
+        assert_eq!((record.shares.len(), record.seals.damaged), (1, true));
+
+        let written = serde_json::to_string(&record.seals).unwrap();
+        stored.metadata.annotations = Some(BTreeMap::from([(SEAL_RECORD.to_owned(), written)]));
+        assert!(
+            !read(&stored).unwrap().seals.damaged,
+            "what is written anew is whole"
         );
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::{KeyKind, KeyRecord, SealRecord, State};
+use super::seals;
 use super::validate::Storage;
 use crate::members::{Member, Probe};
 
@@ -16,6 +17,8 @@ pub struct Observed<'a> {
     pub storage: &'a Storage,
     /// What holds the first member's data: the UID of its volume claim, or its container if the data is in memory.
     pub first_volume: Option<&'a str>,
+    /// Members that were sealed on purpose and are not latched yet.
+    pub confirmed: &'a BTreeSet<String>,
     /// Reason given with the annotation that releases a latched seal.
     pub release: Option<&'a str>,
 }
@@ -124,6 +127,22 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
     }
 }
 
+/// Data on another member than the first cannot come from an initialisation of ours: nothing is made or wiped.
+fn foreign_data(observed: &Observed<'_>) -> Option<Plan> {
+    let other = observed
+        .members
+        .iter()
+        .skip(1)
+        .find(|m| m.probe.is_initialized())?;
+    Some(Plan::blocked(
+        "ForeignData",
+        format!(
+            "{} already holds data, though this cluster was never initialised: delete its volume claim if that data is not needed",
+            other.name
+        ),
+    ))
+}
+
 fn plan_initializing(observed: &Observed<'_>, first: &Member) -> Plan {
     if let Storage::Consul(consul) = observed.storage {
         // All members see the same data, and the operator has no business in Consul.
@@ -139,14 +158,8 @@ fn plan_initializing(observed: &Observed<'_>, first: &Member) -> Plan {
             None => Plan::default(),
         };
     }
-    if let Some(other) = observed.members.iter().skip(1).find(|m| m.probe.is_initialized()) {
-        return Plan::blocked(
-            "ForeignData",
-            format!(
-                "{} already holds data, though this cluster was never initialised: delete its volume claim if that data is not needed",
-                other.name
-            ),
-        );
+    if let Some(blocked) = foreign_data(observed) {
+        return blocked;
     }
     match (&first.probe, observed.first_volume) {
         (Probe::Uninitialized, _) => Plan::step(Step::Initialize),
@@ -159,6 +172,9 @@ fn plan_initializing(observed: &Observed<'_>, first: &Member) -> Plan {
 }
 
 fn plan_wiping(observed: &Observed<'_>, record: &KeyRecord, first: &Member) -> Plan {
+    if let Some(blocked) = foreign_data(observed) {
+        return blocked;
+    }
     let condemned = record.wiping_volume.as_deref();
     match observed.first_volume {
         Some(volume) if Some(volume) == condemned => Plan::step(Step::Wipe {
@@ -190,18 +206,22 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
         );
     }
     let mut steps = Vec::new();
-    let seals = next_seals(observed, &record.seals);
+    let seals = seals::next(
+        observed.members,
+        &record.seals,
+        observed.confirmed,
+        observed.release.is_some(),
+    );
     if seals != record.seals {
         steps.push(Step::RecordSeals(seals.clone()));
     }
     // Members that unseal themselves are left to it. Only a seal on purpose that was released does not end by itself:
     // recovery keys open it as shares would.
     let ours_to_unseal = record.kind == KeyKind::Unseal || observed.release.is_some();
-    if ours_to_unseal && !holds_all(&seals.latched, observed.members.len()) {
+    let held = seals::held(observed.members, &seals);
+    if ours_to_unseal && !seals::holds_all(&held, observed.members.len()) {
         let sealed = observed.members.iter().enumerate().filter(|(_, m)| {
-            matches!(m.probe, Probe::Sealed { .. })
-                && m.container.is_some()
-                && !seals.latched.contains(&m.name)
+            matches!(m.probe, Probe::Sealed { .. }) && m.container.is_some() && !held.contains(&m.name)
         });
         steps.extend(sealed.map(|(index, _)| Step::Unseal { member: index }));
     }
@@ -242,39 +262,6 @@ fn split(members: &[Member]) -> Option<(&str, &str)> {
     known
         .find(|(_, other)| *other != id)
         .map(|(other, _)| (first.name.as_str(), other.name.as_str()))
-}
-
-/// A member found sealed in the very container that was seen unsealed was sealed by somebody: latch it.
-fn next_seals(observed: &Observed<'_>, before: &SealRecord) -> SealRecord {
-    let mut seals = before.clone();
-    if observed.release.is_some() {
-        for member in std::mem::take(&mut seals.latched) {
-            seals.unsealed.remove(&member);
-        }
-    }
-    for member in observed.members {
-        let Some(container) = &member.container else {
-            continue;
-        };
-        match member.probe {
-            Probe::Active | Probe::Standby => {
-                seals.unsealed.insert(member.name.clone(), container.clone());
-                // Somebody unsealed it by hand: that releases it as well.
-                seals.latched.remove(&member.name);
-            }
-            Probe::Sealed { .. } if seals.unsealed.get(&member.name) == Some(container) => {
-                seals.latched.insert(member.name.clone());
-            }
-            _ => {}
-        }
-    }
-    seals
-}
-
-/// With so many members sealed on purpose that the rest has no quorum, the whole cluster was meant: a new
-/// process of another member stays sealed too, since unsealing it would undo the seal.
-pub fn holds_all(latched: &BTreeSet<String>, members: usize) -> bool {
-    members - latched.len().min(members) < members / 2 + 1
 }
 
 #[cfg(test)]
@@ -331,6 +318,7 @@ mod tests {
             record,
             storage,
             first_volume: volume,
+            confirmed: &BTreeSet::new(),
             release: None,
         })
     }
@@ -403,6 +391,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_initialised_or_wiped_while_another_member_holds_data() {
+        let members = [member(0, "c", sealed()), member(1, "c", Probe::Standby)];
+        for state in [State::Initializing, State::Wiping] {
+            let mut known = record(state);
+            known.wiping_volume = Some("v1".into());
+            let plan = run(&members, Some(&known), Some("v1"));
+            assert!(plan.steps.is_empty(), "{state:?}: {plan:?}");
+            assert_eq!(plan.blocked.unwrap().reason, "ForeignData", "{state:?}");
+        }
+    }
+
+    #[test]
     fn a_stored_cluster_is_never_initialised_or_wiped_again() {
         let empty = [
             member(0, "c", Probe::Uninitialized),
@@ -437,11 +437,26 @@ mod tests {
             member(1, "c", Probe::Active),
             member(2, "c", Probe::Standby),
         ];
+        let unseals = |steps: &[Step]| steps.iter().any(|s| matches!(s, Step::Unseal { .. }));
         let steps = run(&same, Some(&known), None).steps;
+        assert!(!unseals(&steps), "held from the first sighting: {steps:?}");
         assert!(
-            !steps.iter().any(|s| matches!(s, Step::Unseal { .. })),
-            "{steps:?}"
+            !steps
+                .iter()
+                .any(|s| matches!(s, Step::RecordSeals(seals) if !seals.latched.is_empty())),
+            "the kubelet may be late: {steps:?}"
         );
+        let confirmed = BTreeSet::from(["main-0".to_owned()]);
+        let steps = plan(&Observed {
+            members: &same,
+            record: Some(&known),
+            storage: &raft(),
+            first_volume: None,
+            confirmed: &confirmed,
+            release: None,
+        })
+        .steps;
+        assert!(!unseals(&steps), "{steps:?}");
         let Some(Step::RecordSeals(seals)) = steps.first() else {
             panic!("the latch must be recorded first: {steps:?}")
         };
@@ -486,6 +501,21 @@ mod tests {
     }
 
     #[test]
+    fn two_of_three_that_may_have_been_sealed_on_purpose_hold_the_third_meanwhile() {
+        let mut known = record(State::Initialized);
+        for n in 0..2 {
+            known.seals.unsealed.insert(format!("main-{n}"), "c".into());
+        }
+        let members = [
+            member(0, "c", sealed()),
+            member(1, "c", sealed()),
+            member(2, "new", sealed()),
+        ];
+        let steps = run(&members, Some(&known), None).steps;
+        assert!(steps.is_empty(), "{steps:?}");
+    }
+
+    #[test]
     fn a_release_unseals_what_was_latched() {
         let mut known = record(State::Initialized);
         known.seals.latched.insert("main-0".into());
@@ -500,6 +530,7 @@ mod tests {
             record: Some(&known),
             storage: &raft(),
             first_volume: None,
+            confirmed: &BTreeSet::new(),
             release: Some("drill over"),
         };
         let steps = plan(&observed).steps;
@@ -521,7 +552,16 @@ mod tests {
         assert_eq!(run(&restarted, Some(&known), None).steps, [], "it unseals itself");
 
         let same = [member(0, "c1", sealed())];
-        let latched = run(&same, Some(&known), None);
+        let confirmed = BTreeSet::from(["main-0".to_owned()]);
+        let storage = raft();
+        let latched = plan(&Observed {
+            members: &same,
+            record: Some(&known),
+            storage: &storage,
+            first_volume: None,
+            confirmed: &confirmed,
+            release: None,
+        });
         assert!(
             matches!(latched.steps.first(), Some(Step::RecordSeals(s)) if s.latched.contains("main-0")),
             "sealed in the same process: {:?}",
@@ -530,12 +570,12 @@ mod tests {
         assert!(!unseals(&latched));
 
         known.seals.latched.insert("main-0".into());
-        let storage = raft();
         let released = plan(&Observed {
             members: &same,
             record: Some(&known),
             storage: &storage,
             first_volume: None,
+            confirmed: &BTreeSet::new(),
             release: Some("drill over"),
         });
         assert!(unseals(&released), "{:?}", released.steps);

@@ -19,6 +19,9 @@ use crate::conditions::{self, Status};
 use crate::context::Context;
 use crate::members::{Member, Probe};
 
+/// The operator does nothing to this cluster.
+const PAUSED: &str = "Paused";
+
 /// Everything that the status speaks of.
 #[derive(Default)]
 pub(crate) struct Facts<'a> {
@@ -67,6 +70,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     let stuck = blocked.map(|b| (b.reason, b.message.clone()));
 
     let mut list = old.conditions.clone();
+    conditions::remove(&mut list, PAUSED);
     let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
         conditions::set(
             &mut list,
@@ -127,7 +131,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     let others: Vec<String> = members
         .iter()
         .filter(|m| !m.probe.serves())
-        .map(|m| format!("{} is {}", m.name, m.probe.word()))
+        .map(Member::says)
         .collect();
     let outages: Vec<Option<Outage>> = members.iter().map(|m| outage::explain(*seal, m)).collect();
     let others = with_reasons(&others.join(", "), &outages);
@@ -285,6 +289,32 @@ fn waiting(initialized: bool, active: bool, others: &str) -> (&'static str, Stri
     }
 }
 
+/// The status of a cluster that is left alone: what was known of it stays.
+pub(crate) fn paused(cluster: &VaultCluster, now: Timestamp) -> VaultClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let (reason, message) = if cluster.metadata.deletion_timestamp.is_some() {
+        (
+            "DeletionHeld",
+            "spec.paused is true: the deletion waits, and nothing is removed. To let it go on, set spec.paused to false",
+        )
+    } else {
+        (
+            "SpecPaused",
+            "spec.paused is true: the operator does nothing to this cluster, and the rest of this status may be old",
+        )
+    };
+    conditions::set(
+        &mut status.conditions,
+        PAUSED,
+        Status::True,
+        reason,
+        message,
+        cluster.metadata.generation,
+        now,
+    );
+    status
+}
+
 /// The status of a spec that cannot work.
 pub(crate) fn refused(
     cluster: &VaultCluster,
@@ -293,6 +323,7 @@ pub(crate) fn refused(
     now: Timestamp,
 ) -> VaultClusterStatus {
     let mut status = cluster.status.clone().unwrap_or_default();
+    conditions::remove(&mut status.conditions, PAUSED);
     status.observed_generation = cluster.metadata.generation;
     conditions::set(
         &mut status.conditions,
@@ -483,6 +514,44 @@ mod tests {
                 .iter()
                 .all(|m| m.message.as_ref().is_some_and(|t| t.contains(named)))
         );
+    }
+
+    #[test]
+    fn a_pause_is_said_keeps_what_was_known_and_is_gone_after_it() {
+        let mut object = cluster("  paused: true");
+        let members = [member(0, Probe::Active)];
+        let record = record();
+        let facts = Facts {
+            members: &members,
+            record: Some(&record),
+            configured: true,
+            observed: true,
+            ..Facts::default()
+        };
+        object.status = Some(compute(&object, &facts, now()));
+        let held = paused(&object, now());
+        assert_eq!(of(&held, "Paused"), ("True", "SpecPaused"));
+        assert_eq!(of(&held, "Available"), ("True", "AllMembersServe"));
+        object.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+        assert_eq!(of(&paused(&object, now()), "Paused"), ("True", "DeletionHeld"));
+        object.status = Some(held);
+        let after = compute(&object, &facts, now());
+        assert!(conditions::get(&after.conditions, "Paused").is_none());
+    }
+
+    #[test]
+    fn a_member_that_cannot_start_says_why() {
+        let mut members = [member(0, Probe::Pending)];
+        members[0].obstacle = Some("ImagePullBackOff: Back-off pulling image".to_owned());
+        let facts = Facts {
+            members: &members,
+            observed: true,
+            ..Facts::default()
+        };
+        let status = compute(&cluster(""), &facts, now());
+        let said = conditions::get(&status.conditions, "Available").unwrap();
+        assert!(said.message.contains("ImagePullBackOff"), "{said:?}");
     }
 
     #[test]

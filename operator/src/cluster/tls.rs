@@ -55,7 +55,12 @@ pub fn new_leaf(ca: &Issued, cluster: &Validated, year: i32) -> Result<Issued, E
     let ca_key = KeyPair::from_pem(ca.key.expose_secret()).map_err(Error::Ca)?;
     let issuer = Issuer::from_ca_cert_pem(&ca.certificate, ca_key).map_err(Error::Ca)?;
     let key = KeyPair::generate().map_err(Error::Leaf)?;
-    let mut params = CertificateParams::new(dns_names(cluster)).map_err(Error::Leaf)?;
+    let mut params = CertificateParams::default();
+    for name in dns_names(cluster) {
+        // Not by CertificateParams::new, which takes a name that looks like an address for one.
+        let name = name.try_into().map_err(Error::Leaf)?;
+        params.subject_alt_names.push(SanType::DnsName(name));
+    }
     params
         .subject_alt_names
         .extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(SanType::IpAddress));

@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use vaultkeeper_crds::{annotations, names};
 use vaultkeeper_vault::{ExposeSecret, SecretString};
 
+use super::apply;
 use super::error::Error;
 use super::tls::{self, Issued};
 use super::validate::Validated;
@@ -63,12 +64,20 @@ pub async fn ensure_ca(ctx: &Context, cluster: &Validated) -> Result<Issued, Err
     let in_use: Api<Secret> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
     let found = in_use.get_opt(&certificates).await;
     let found = found.map_err(|e| Error::kubernetes("read the certificate Secret", e))?;
-    if let Some(certificate) = found.as_ref().and_then(|s| text(s, names::CA_KEY)) {
-        return Err(Error::CaLost {
-            secret: name,
-            certificates,
-            certificate,
-        });
+    if let Some(found) = found {
+        if !apply::is_owned_by(&found, &cluster.uid) {
+            return Err(Error::NotOurs {
+                kind: "Secret",
+                name: certificates,
+            });
+        }
+        if let Some(certificate) = text(&found, names::CA_KEY) {
+            return Err(Error::CaLost {
+                secret: name,
+                certificates,
+                certificate,
+            });
+        }
     }
     let ca = tls::new_ca(&cluster.namespace, &cluster.name, year())?;
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
@@ -159,6 +168,17 @@ fn holds(certificate: &str, wanted: &[String], now: i64) -> bool {
 mod tests {
     use super::super::validate::{tests::cluster, validate};
     use super::*;
+
+    #[test]
+    fn a_name_that_looks_like_an_address_does_not_make_a_new_certificate_each_time() {
+        let v = validate(&cluster("  tls: {managed: {extraDnsNames: [10.0.0.1]}}")).unwrap();
+        let ca = tls::new_ca("vault", "main", 2026).unwrap();
+        let leaf = tls::new_leaf(&ca, &v, 2026).unwrap();
+        assert!(
+            holds(&leaf.certificate, &tls::dns_names(&v), IN_2027),
+            "the certificate just made should be kept"
+        );
+    }
 
     const IN_2027: i64 = 1_800_000_000;
     const IN_2030: i64 = 1_900_000_000;

@@ -114,26 +114,17 @@ fn checked_rules(
     grants: &[&AccessGrant],
     cluster: &str,
 ) -> Result<BTreeMap<String, Vec<Capability>>, Refusal> {
-    let prefixes: Vec<String> = grants
+    // One that is not what the CRD asks for grants nothing.
+    let (prefixes, broken): (Vec<String>, Vec<String>) = grants
         .iter()
         .flat_map(|grant| &grant.path_prefixes)
         .map(|prefix| prefix.replace("{{namespace}}", namespace))
-        // One that is not what the CRD asks for grants nothing.
-        .filter(|prefix| {
+        .partition(|prefix| {
             prefix.ends_with('/') && ill_formed(prefix).is_none() && !prefix.contains(['*', '+'])
-        })
-        .collect();
+        });
     let mut checked: BTreeMap<String, Vec<Capability>> = BTreeMap::new();
     for (index, PolicyRule { path, capabilities }) in rules.iter().enumerate() {
         let field = format!("spec.policy.rules[{index}]");
-        if let Some(problem) = ill_formed(path) {
-            return Err(not_allowed(format!("{field}.path: `{path}` {problem}")));
-        }
-        if capabilities.is_empty() {
-            return Err(invalid(format!(
-                "{field}.capabilities: is empty: add one, such as read"
-            )));
-        }
         // A prefix holds no wildcard, so that whatever wildcards there are come after it.
         if !prefixes.iter().any(|prefix| path.starts_with(prefix)) {
             let allowed = if prefixes.is_empty() {
@@ -141,9 +132,30 @@ fn checked_rules(
             } else {
                 prefixes.join(", ")
             };
-            return Err(not_allowed(format!(
+            let refusal = not_allowed(format!(
                 "{field}.path: `{path}` is outside of what {cluster} allows namespace {namespace} (path prefixes: \
                  {allowed}): use one of these, or have its owner add one to spec.access[].pathPrefixes"
+            ));
+            return Err(match broken.first() {
+                None => refusal,
+                // A slip of the cluster's owner takes nothing away from those who rely on that grant.
+                Some(prefix) => Refusal {
+                    message: format!(
+                        "{}. `{prefix}` there is no path prefix and grants nothing: its owner has to correct it",
+                        refusal.message
+                    ),
+                    withdraws: false,
+                    ..refusal
+                },
+            });
+        }
+        // After the grants: an ill-formed path does not keep what is not allowed any more.
+        if let Some(problem) = ill_formed(path) {
+            return Err(invalid(format!("{field}.path: `{path}` {problem}")));
+        }
+        if capabilities.is_empty() {
+            return Err(invalid(format!(
+                "{field}.capabilities: is empty: add one, such as read"
             )));
         }
         checked.entry(path.clone()).or_default().extend(capabilities);
@@ -200,7 +212,7 @@ fn checked_policies(
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "-_./:@".contains(c))
         {
-            return Err(not_allowed(format!(
+            return Err(invalid(format!(
                 "{field}: `{name}` is no name of a policy: use letters, digits and - _ . / : @"
             )));
         }

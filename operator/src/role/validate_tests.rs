@@ -155,6 +155,31 @@ fn a_path_that_climbs_or_breaks_out_of_the_string_is_refused() {
 }
 
 #[test]
+fn a_slip_in_a_path_or_a_grant_takes_no_credentials_away() {
+    let mine = refusal(&with_path("secret/data/shop/a+b"));
+    assert!(
+        !mine.withdraws && mine.reason == "InvalidSpec",
+        "an ill-formed path is a typing error: {mine:?}"
+    );
+    let elsewhere = refusal(&with_path("secret/data/other/a+b"));
+    assert!(
+        elsewhere.withdraws,
+        "an ill-formed path does not keep what is not allowed: {elsewhere:?}"
+    );
+    let access = [grant(
+        serde_json::json!({ "namespaces": ["shop"], "pathPrefixes": ["secret/data/{{ namespace }}/"] }),
+    )];
+    let owners = validate(&spec(|_| ()), "shop", &access).unwrap_err();
+    assert!(
+        !owners.withdraws
+            && owners
+                .message
+                .contains("`secret/data/{{ namespace }}/` there is no path prefix"),
+        "a slip of the cluster's owner is named and takes nothing away: {owners:?}"
+    );
+}
+
+#[test]
 fn a_prefix_that_the_crd_would_refuse_grants_nothing() {
     for prefix in [
         "",

@@ -10,6 +10,7 @@ use clap::Subcommand;
 use crate::cluster::{Cluster, Options};
 use crate::control_plane::client_from_file;
 use crate::images::Image;
+use crate::invocation;
 use crate::progress::say;
 use crate::provisioner;
 use crate::run_dir::RunDir;
@@ -92,8 +93,9 @@ fn up(name: String, images: Vec<Image>) -> anyhow::Result<()> {
         images,
     })?;
     say(&format!(
-        "cluster {} is up; look around with: testbed kubectl --name {} get pods --all-namespaces",
+        "cluster {} is up; look around with: {} kubectl --name {} get pods --all-namespaces",
         cluster.name(),
+        invocation::of_this_program(),
         cluster.name()
     ));
     Ok(())

@@ -1,23 +1,22 @@
 //! Where the demo runs: the testbed's cluster, or the one that the user's kubeconfig points to.
 
 use std::future::Future;
-use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 use clap::ValueEnum;
-use serde_json::Value;
 
-use super::{RELEASE, SHOP_NAMESPACE, SYSTEM_NAMESPACE, VAULT_NAMESPACE};
+use super::consent;
 use crate::cluster::{Cluster, Options};
 use crate::helm;
 use crate::images::{Archive, Image};
+use crate::invocation;
 use crate::progress::say;
 use crate::servers::{self, Server};
 
-/// The label in examples/quickstart.yaml that tells its namespaces from others of the same name.
-const QUICKSTART_LABEL: &str = "vaultkeeper.dev/example";
+/// The annotation of the chart's pods that carries the digest of their image. Only the demo sets it.
+pub(super) const MARK: &str = "testbed/image";
 
 /// Which cluster is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -100,15 +99,22 @@ impl Place {
             Self::Current { context, server: _ } => {
                 let mut command = Command::new(servers::path(Server::Helm)?);
                 command.args(["--kube-context", context]);
+                helm::only_where_told(&mut command);
                 Ok(command)
             }
         }
     }
 
-    /// How a person calls kubectl against this cluster, from the checkout.
+    /// How a person calls kubectl against this cluster, from where the person is.
     pub(super) fn kubectl_for_people(&self) -> String {
         match self {
-            Self::Testbed(_) => "target/debug/testbed kubectl".to_owned(),
+            Self::Testbed(cluster) => {
+                format!(
+                    "{} kubectl --name {}",
+                    invocation::of_this_program(),
+                    cluster.name()
+                )
+            }
             Self::Current { context, server: _ } => format!("kubectl --context {context}"),
         }
     }
@@ -138,75 +144,6 @@ impl Place {
     }
 }
 
-/// Names the user's cluster and what is going to happen to it, and goes on only after a `yes`.
-pub(super) fn confirm_install(place: &Place) -> anyhow::Result<()> {
-    refuse_foreign_namespaces(place)?;
-    confirm(
-        place,
-        &format!(
-            "It installs or upgrades the Helm release {RELEASE} in namespace {SYSTEM_NAMESPACE}, with its\n\
-             CustomResourceDefinitions and webhook, and applies examples/quickstart.yaml: namespaces\n\
-             {VAULT_NAMESPACE} and {SHOP_NAMESPACE}."
-        ),
-    )
-}
-
-/// Goes on only after a `yes` typed by a person.
-pub(super) fn confirm(place: &Place, what: &str) -> anyhow::Result<()> {
-    let Place::Current { context, server } = place else {
-        return Ok(());
-    };
-    ensure!(
-        stdin().is_terminal(),
-        "CLUSTER=current asks before it changes the cluster {context} ({server}), and nobody is there to answer"
-    );
-    say(&format!(
-        "This changes the cluster of context {context} at {server}.\n{what}"
-    ));
-    ask_for_yes()
-}
-
-fn ask_for_yes() -> anyhow::Result<()> {
-    say("Type yes to go on:");
-    let mut answer = String::new();
-    stdin().read_line(&mut answer).context("cannot read the answer")?;
-    ensure!(answer.trim() == "yes", "nothing was changed");
-    Ok(())
-}
-
-/// The quickstart's namespaces that are there. An error if one of their names is taken: it may hold somebody's Vault.
-pub(super) fn refuse_foreign_namespaces(place: &Place) -> anyhow::Result<Vec<&'static str>> {
-    let mut ours = Vec::new();
-    for name in [VAULT_NAMESPACE, SHOP_NAMESPACE] {
-        let text = helm::run(place.kubectl()?.args([
-            "get",
-            "namespace",
-            name,
-            "--ignore-not-found",
-            "--output=json",
-        ]))?;
-        if is_foreign(&text)? {
-            bail!(
-                "the cluster has a namespace {name} that is not the quickstart's (it lacks the label {QUICKSTART_LABEL}): \
-                 nothing was changed"
-            );
-        }
-        if !text.trim().is_empty() {
-            ours.push(name);
-        }
-    }
-    Ok(ours)
-}
-
-/// Whether kubectl's answer shows a namespace without the quickstart's label. Empty: there is none.
-fn is_foreign(answer: &str) -> anyhow::Result<bool> {
-    if answer.trim().is_empty() {
-        return Ok(false);
-    }
-    let namespace: Value = serde_json::from_str(answer).context("kubectl printed no JSON")?;
-    Ok(namespace["metadata"]["labels"][QUICKSTART_LABEL] != "quickstart")
-}
-
 /// How images get into a cluster that is not ours is for the user to say.
 fn hand_over() -> anyhow::Result<Vec<Archive>> {
     let ours = [Image::Operator, Image::Injector, Image::Agent, Image::DemoApp];
@@ -223,7 +160,7 @@ fn hand_over() -> anyhow::Result<Vec<Archive>> {
          k3s ctr images import FILE, or docker load -i FILE and a push to the registry that they pull from):\n{}",
         lines.join("\n")
     ));
-    ask_for_yes()?;
+    consent::ask_for_yes()?;
     Ok(archives)
 }
 
@@ -240,7 +177,7 @@ pub(super) fn image_values(archives: &[Archive]) -> Vec<String> {
             let digest = digest_of(image)?;
             Some([
                 "--set-string".to_owned(),
-                format!("{component}.podAnnotations.testbed/image={digest}"),
+                format!("{component}.podAnnotations.{MARK}={digest}"),
             ])
         })
         .flatten()
@@ -267,20 +204,5 @@ mod tests {
             ["--set-string", "operator.podAnnotations.testbed/image=sha256:b"],
             "only pods of the chart carry the digest of their image"
         );
-    }
-
-    #[test]
-    fn only_the_quickstarts_own_namespaces_are_used_again() {
-        for (answer, foreign) in [
-            ("", false),
-            (
-                r#"{"metadata":{"name":"vault","labels":{"vaultkeeper.dev/example":"quickstart"}}}"#,
-                false,
-            ),
-            (r#"{"metadata":{"name":"vault","labels":{"team":"a"}}}"#, true),
-            (r#"{"metadata":{"name":"vault"}}"#, true),
-        ] {
-            assert_eq!(is_foreign(answer).unwrap(), foreign, "the answer {answer:?}");
-        }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::place::Place;
-use super::{SYSTEM_NAMESPACE, VAULT_NAMESPACE};
+use super::{SHOP_NAMESPACE, SYSTEM_NAMESPACE, VAULT_NAMESPACE};
 use crate::helm;
 use crate::progress::{Step, say};
 use crate::wait;
@@ -98,37 +98,38 @@ fn describe_one(object: &Value, condition: &str) -> String {
 
 /// Shows what a person would look at first after a failure. Errors of kubectl are shown, too.
 pub(super) fn show(place: &Place) {
-    let operator = "app.kubernetes.io/component=operator";
-    let questions: [&[&str]; 4] = [
-        &["get", "vaultclusters,vaultroles,pods", "--all-namespaces"],
-        &["describe", "vaultclusters", "--namespace", VAULT_NAMESPACE],
-        &[
+    say(&report(|question| helm::run(place.kubectl()?.args(question))));
+}
+
+/// The states of all objects, and the last lines of every program that the demo waits for.
+fn report(ask: impl Fn(&[&str]) -> anyhow::Result<String>) -> String {
+    let logs = ["logs", "--tail=20", "--prefix", "--namespace"];
+    let with = |rest: &[&'static str]| [&logs[..], rest].concat();
+    let questions = [
+        vec!["get", "vaultclusters,vaultroles,pods", "--all-namespaces"],
+        vec!["describe", "vaultclusters", "--namespace", VAULT_NAMESPACE],
+        vec![
             "get",
             "events",
             "--all-namespaces",
             "--field-selector=type=Warning",
         ],
-        &[
-            "logs",
-            "--namespace",
+        with(&[
             SYSTEM_NAMESPACE,
-            "--selector",
-            operator,
-            "--tail=20",
-            "--prefix",
-        ],
+            "--selector=app.kubernetes.io/component=operator",
+        ]),
+        with(&[
+            SYSTEM_NAMESPACE,
+            "--selector=app.kubernetes.io/component=injector",
+        ]),
+        with(&[VAULT_NAMESPACE, "statefulset/main", "--all-pods"]),
+        with(&[SHOP_NAMESPACE, "deployment/app", "--container=vault-agent"]),
     ];
-    for question in questions {
-        let answer = place
-            .kubectl()
-            .and_then(|mut kubectl| helm::run(kubectl.args(question)))
-            .unwrap_or_else(|error| format!("{error:#}"));
-        say(&format!(
-            "\n$ kubectl {}\n{}",
-            question.join(" "),
-            answer.trim_end()
-        ));
-    }
+    let answers = questions.iter().map(|question| {
+        let answer = ask(question).unwrap_or_else(|error| format!("{error:#}"));
+        format!("\n$ kubectl {}\n{}", question.join(" "), answer.trim_end())
+    });
+    answers.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -159,6 +160,34 @@ mod tests {
         assert_eq!(
             describe(&seen, "Available"),
             "    VaultCluster main: Available=Unknown Starting: 0/3"
+        );
+    }
+
+    #[test]
+    fn a_failure_shows_the_end_of_every_log_even_if_one_cannot_be_read() {
+        let report = report(|question| {
+            anyhow::ensure!(!question.contains(&SHOP_NAMESPACE), "no pod of the app yet");
+            Ok(format!(
+                "the answer to {}",
+                question.last().copied().unwrap_or_default()
+            ))
+        });
+        for wanted in [
+            "$ kubectl get vaultclusters,vaultroles,pods --all-namespaces\nthe answer to",
+            "the answer to --selector=app.kubernetes.io/component=operator",
+            "the answer to --selector=app.kubernetes.io/component=injector",
+            "--namespace vault statefulset/main --all-pods\nthe answer to",
+            "--namespace shop deployment/app --container=vault-agent\nno pod of the app yet",
+        ] {
+            assert!(
+                report.contains(wanted),
+                "the report should hold {wanted:?}, it is:\n{report}"
+            );
+        }
+        assert_eq!(
+            report.matches("logs --tail=20").count(),
+            4,
+            "the last lines of each log, not all of it:\n{report}"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use vaultkeeper_crds::names;
 
+use super::consent;
 use super::place::{self, Place, Target};
 use super::{CLUSTER, RELEASE, SHOP_NAMESPACE, SYSTEM_NAMESPACE, VAULT_CLUSTER, VAULT_NAMESPACE, quickstart};
 use crate::cluster::Cluster;
@@ -30,9 +31,9 @@ fn testbed() -> anyhow::Result<()> {
 }
 
 fn current(place: &Place) -> anyhow::Result<()> {
-    let ours = place::refuse_foreign_namespaces(place)?;
+    let ours = consent::refuse_what_is_not_the_demos(place)?;
     let secrets = key_secrets(&ours);
-    place::confirm(place, &question(&secrets))?;
+    consent::ask(place, &question(&secrets))?;
     // VaultRoles and the VaultCluster go before the operator that cleans up after them.
     let mut delete = place.kubectl()?;
     delete.args(["delete", "--ignore-not-found", "--timeout=5m", "-f"]);

@@ -1,8 +1,10 @@
 //! The Helm chart: what it renders, and what it does to a real API server.
 
+mod confined;
 mod installed;
 mod rbac;
 mod render;
+mod security_guide;
 mod settings;
 
 use std::path::Path;
@@ -36,7 +38,12 @@ fn helm_command(arguments: &[&str]) -> (TempDir, Command) {
 
 /// `helm template` of a chart: its objects, or Helm's complaint.
 pub(crate) fn template(chart: &Path, sets: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let (_home, mut command) = helm_command(&["template", RELEASE, "--namespace", NAMESPACE]);
+    template_as(RELEASE, NAMESPACE, chart, sets)
+}
+
+/// `helm template` of a chart for a release of this name in this namespace.
+fn template_as(release: &str, namespace: &str, chart: &Path, sets: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let (_home, mut command) = helm_command(&["template", release, "--namespace", namespace]);
     command.args(["--kube-version", kubernetes_version()]).arg(chart);
     for set in sets {
         command.args(["--set-json", set]);

@@ -142,6 +142,7 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
     let shamir = |shares: i32, threshold: i32| json!({ "spec": { "seal": { "shamir": { "shares": shares, "threshold": threshold } } } });
     let engine = |path: &str| json!({ "spec": { "configuration": { "secretsEngines": [{ "path": path, "type": "kv" }] } } });
     let method = |path: &str| json!({ "spec": { "configuration": { "authMethods": [{ "path": path, "type": "jwt" }] } } });
+    let extra_dns = |name: &str| json!({ "spec": { "tls": { "managed": { "extraDnsNames": [name] } } } });
     let prefix = |prefix: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "pathPrefixes": [prefix] }] } });
     let policy =
         |policy: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "policies": [policy] }] } });
@@ -169,7 +170,26 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
             Refused("spec.replicas must be at least 3 in profile Hardened"),
         ),
         (spec(json!({ "replicas": 1, "profile": "Development" })), Taken),
-        (spec(json!({ "version": "1.21.1+ent" })), Taken),
+        (spec(json!({ "version": "1.21.1-ent" })), Taken),
+        (
+            spec(json!({ "version": "1.21.1+ent" })),
+            Refused("spec.version with + needs spec.image"),
+        ),
+        (
+            spec(json!({ "version": "1.21.1+ent", "image": "mirror/vault:1.21.1-ent" })),
+            Taken,
+        ),
+        (extra_dns("vault.example.com"), Taken),
+        (extra_dns("*.example.com"), Taken),
+        (
+            extra_dns("vault_example"),
+            Refused("spec.tls.managed.extraDnsNames must be DNS names"),
+        ),
+        (
+            extra_dns("10.0.0.1"),
+            Refused("spec.tls.managed.extraDnsNames must not hold IP addresses"),
+        ),
+        (extra_dns("10.0.0.1a"), Taken),
         (
             spec(json!({ "version": "latest" })),
             Refused("spec.version must be a version such as 1.21.1"),
@@ -229,6 +249,22 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
         (prefix("secret/*/"), Refused("must not hold *, + or ..")),
         (prefix("secret/+/"), Refused("must not hold *, + or ..")),
         (prefix("secret/../"), Refused("must not hold *, + or ..")),
+        (
+            prefix("secret/data/{{ namespace }}/"),
+            Refused("of placeholders only {{namespace}}, written without spaces"),
+        ),
+        (
+            prefix("secret/data/{{ns}}/"),
+            Refused("of placeholders only {{namespace}}"),
+        ),
+        (prefix("secret//shop/"), Refused("with one slash between steps")),
+        (prefix("secret/./shop/"), Refused("with one slash between steps")),
+        (prefix("secret/.shop/"), Taken),
+        (prefix("secret/my data/"), Taken),
+        (
+            spec(json!({ "access": [{ "namespaces": ["*"] }] })),
+            Refused("each of namespaces must be the name of a namespace; there are no wildcards"),
+        ),
         (policy("app"), Taken),
         (
             policy("root"),
@@ -252,16 +288,25 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
     let spec = |spec: Value| json!({ "spec": spec });
     let pod = |pod: Value| json!({ "spec": { "pod": pod } });
     let image = |image: &str| json!({ "spec": { "image": image } });
-    let digest = |length: usize| format!("registry.example.com:5000/team/vault:1.21.1@sha256:{}", "a".repeat(length));
+    let digest = |length: usize| {
+        format!(
+            "registry.example.com:5000/team/vault:1.21.1@sha256:{}",
+            "a".repeat(length)
+        )
+    };
     let toleration = |field: &str, value: &str| json!({ "spec": { "pod": { "tolerations": [{ "key": "a", field: value }] } } });
     let client = |peer: Value| json!({ "spec": { "networkPolicy": { "clients": [peer] } } });
     let term = |operator: &str| {
         let expression = json!({ "key": "disk", "operator": operator, "values": ["ssd"] });
         let terms = json!({ "nodeSelectorTerms": [{ "matchExpressions": [expression] }] });
-        pod(json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": terms } } }))
+        pod(
+            json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": terms } } }),
+        )
     };
     let anti = |term: Value| {
-        pod(json!({ "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }))
+        pod(
+            json!({ "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }),
+        )
     };
     let egress = |to: Value, port: i32| json!({ "spec": { "networkPolicy": { "egress": [{ "to": to, "ports": [{ "port": port }] }] } } });
     let cases = vec![
@@ -271,8 +316,14 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             image(&digest(63)),
             Refused("spec.image must be an image such as registry.example.com/vault:1.21.1"),
         ),
-        (image("Vault Server"), Refused("spec.image must be an image such as")),
-        (pod(json!({ "spread": { "hosts": "Off", "zones": "Required" } })), Taken),
+        (
+            image("Vault Server"),
+            Refused("spec.image must be an image such as"),
+        ),
+        (
+            pod(json!({ "spread": { "hosts": "Off", "zones": "Required" } })),
+            Taken,
+        ),
         (
             pod(json!({ "spread": { "hosts": "Sometimes" } })),
             Refused("Unsupported value: \"Sometimes\""),
@@ -282,7 +333,10 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
         (anti(json!({ "topologyKey": "kubernetes.io/hostname" })), Taken),
         (anti(json!({})), Refused("topologyKey: Required value")),
         (toleration("effect", "NoSchedule"), Taken),
-        (toleration("effect", "NoWay"), Refused("Unsupported value: \"NoWay\"")),
+        (
+            toleration("effect", "NoWay"),
+            Refused("Unsupported value: \"NoWay\""),
+        ),
         (toleration("operator", "Exists"), Taken),
         (toleration("operator", "Is"), Refused("Unsupported value: \"Is\"")),
         (pod(json!({ "priorityClassName": "system.high-1" })), Taken),
@@ -295,7 +349,10 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             pod(json!({ "imagePullSecrets": ["Registry"] })),
             Refused("spec.pod.imagePullSecrets must be names of Secrets"),
         ),
-        (pod(json!({ "labels": { "app.kubernetes.io/part-of": "x" } })), Taken),
+        (
+            pod(json!({ "labels": { "app.kubernetes.io/part-of": "x" } })),
+            Taken,
+        ),
         (
             pod(json!({ "labels": { "app.kubernetes.io/name": "x" } })),
             Refused("spec.pod.labels must not hold labels that the operator sets"),
@@ -318,21 +375,36 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             pod(json!({ "serviceAccount": { "name": "Vault" } })),
             Refused("spec.pod.serviceAccount.name must be the name of a ServiceAccount"),
         ),
-        (pod(json!({ "serviceAccount": { "annotations": { "a": "b" } } })), Taken),
+        (
+            pod(json!({ "serviceAccount": { "annotations": { "a": "b" } } })),
+            Taken,
+        ),
         (
             pod(json!({ "serviceAccount": { "name": "vault", "annotations": { "a": "b" } } })),
             Refused("spec.pod.serviceAccount must hold a name or annotations, not both"),
         ),
-        (spec(json!({ "standbyReads": true, "distribution": "OpenBao" })), Taken),
+        (
+            spec(json!({ "standbyReads": true, "distribution": "OpenBao" })),
+            Taken,
+        ),
         (
             spec(json!({ "standbyReads": true })),
             Refused("spec.standbyReads needs distribution OpenBao"),
         ),
-        (spec(json!({ "serverConfig": { "listener": { "tcp": { "a": 1 } } } })), Taken),
-        (spec(json!({ "serverConfig": ["a"] })), Refused("must be of type object")),
+        (
+            spec(json!({ "serverConfig": { "listener": { "tcp": { "a": 1 } } } })),
+            Taken,
+        ),
+        (
+            spec(json!({ "serverConfig": ["a"] })),
+            Refused("must be of type object"),
+        ),
         (spec(json!({ "networkPolicy": { "enabled": false } })), Taken),
         (client(json!({ "namespace": "ci" })), Taken),
-        (client(json!({})), Refused("a network peer must name at least one of")),
+        (
+            client(json!({})),
+            Refused("a network peer must name at least one of"),
+        ),
         (
             client(json!({ "namespace": "c.i" })),
             Refused("namespace must be the name of a namespace"),
@@ -400,6 +472,10 @@ async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_
             spec(json!({ "policy": { "rules": [], "names": ["shared"] } })),
             Taken,
         ),
+        (
+            spec(json!({ "policy": { "rules": [], "names": ["read shared"] } })),
+            Refused("each of spec.policy.names must be the name of a policy"),
+        ),
         (cluster("main-2", "vault-2"), Taken),
         (
             cluster("Main", "vault"),
@@ -410,6 +486,12 @@ async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_
             Refused("spec.cluster.namespace must be the name of a namespace"),
         ),
         (path("secret/data/+/app"), Taken),
+        (
+            path("secret/data/a+b"),
+            Refused("path may hold + only as a whole step between slashes"),
+        ),
+        (path("secret/data/.app"), Taken),
+        (path("secret/./app"), Refused("path must not hold . as a step")),
         (path("/secret/data"), Refused("path must not start with a slash")),
         (
             path("secret/../sys"),
@@ -495,11 +577,21 @@ async fn check_updates(resource: &ApiResource, base: &Value, cases: Vec<(Value, 
 
 #[tokio::test]
 async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
-    let account = |name: Value| {
-        json!({ "spec": { "pod": { "labels": { "team": "a" }, "serviceAccount": { "name": name } } } })
-    };
+    let account = |name: Value| json!({ "spec": { "pod": { "labels": { "team": "a" }, "serviceAccount": { "name": name } } } });
     let cases = vec![
         (json!({ "spec": { "replicas": 5 } }), Taken),
+        (
+            json!({ "spec": { "replicas": 1, "profile": "Development" } }),
+            Refused("spec.replicas cannot be lowered yet"),
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "10Gi" } } } }),
+            Taken,
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "20Gi" } } } }),
+            Refused("spec.storage.raft cannot be changed yet"),
+        ),
         (
             json!({ "spec": { "distribution": "OpenBao" } }),
             Refused("spec.distribution cannot be changed"),

@@ -1,6 +1,9 @@
 //! The injector behind a real API server, with the chart's own webhook, match condition and RBAC.
 
+mod ca_change;
 mod fixture;
+mod origin;
+mod sidecar;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;

@@ -1,4 +1,5 @@
-//! What is told before anything runs: by `tests/prepare` about toolchains and packages, by the testbed about servers.
+//! What is told before anything runs: by `tests/prepare` about toolchains and packages, by the testbed about servers
+//! and tiers, and by make about the demo's cluster.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -119,6 +120,69 @@ fn ready_servers_are_taken_from_the_folder_that_a_variable_names() {
                 output.status.success() && said(&output).contains(&line),
                 "with {variable} the testbed should say {line:?}, it says: {}",
                 said(&output)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tier_that_cannot_run_says_why_and_fails_only_in_ci() {
+    // Whoever runs this: a search path without any program lacks what a node needs.
+    let nothing = tempfile::tempdir().unwrap();
+    let test_e2e = |ci: &str| {
+        Command::new(TESTBED)
+            .args(["test", "e2e"])
+            .env("PATH", nothing.path())
+            .env("CI", ci)
+            .output()
+            .unwrap()
+    };
+    let (for_a_person, in_ci) = (test_e2e("false"), test_e2e("true"));
+    assert!(
+        for_a_person.status.success() && said(&for_a_person).contains("not run: "),
+        "a person should be told that the tier was not run, and why: {}",
+        said(&for_a_person)
+    );
+    assert!(
+        !in_ci.status.success() && said(&in_ci).contains("the tier e2e cannot run here, and CI is set: "),
+        "in CI it should be a failure: {}",
+        said(&in_ci)
+    );
+}
+
+/// What `make` would run, with CLUSTER as an argument and in the environment.
+fn make_would_run(verb: &str, argument: Option<&str>, environment: Option<&str>) -> String {
+    let mut make = Command::new("make");
+    // This test may be run by a make that was given arguments of its own.
+    for variable in ["MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "CLUSTER"] {
+        make.env_remove(variable);
+    }
+    make.args(["--dry-run", "--no-print-directory", verb])
+        .args(argument.map(|cluster| format!("CLUSTER={cluster}")))
+        .envs(environment.map(|cluster| ("CLUSTER", cluster)))
+        .current_dir(helm::repository());
+    let output = make.output().unwrap();
+    assert!(
+        output.status.success(),
+        "make {verb} should be fine: {}",
+        said(&output)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn only_an_argument_of_make_leads_the_demo_to_another_cluster() {
+    for verb in ["demo", "demo-down"] {
+        let asked = make_would_run(verb, Some("current"), Some("prod"));
+        assert!(
+            asked.contains(&format!("testbed {verb} --cluster=current")),
+            "make {verb} CLUSTER=current should say so to the testbed, it runs: {asked}"
+        );
+        for exported in ["current", "prod"] {
+            let plain = make_would_run(verb, None, Some(exported));
+            assert!(
+                plain.contains(&format!("testbed {verb}")) && !plain.contains("--cluster"),
+                "with CLUSTER={exported} exported, make {verb} should stay in the testbed, it runs: {plain}"
             );
         }
     }

@@ -32,7 +32,8 @@ const USUAL_FOLDERS: [&str; 9] = [
 /// What of the machine a cluster could change. Two states are equal although other clusters come and go meanwhile.
 #[derive(Debug, PartialEq, Eq)]
 struct Machine {
-    iptables: String,
+    iptables: Vec<String>,
+    ip6tables: Vec<String>,
     links: String,
     forwarding: String,
     folders: Vec<&'static str>,
@@ -46,11 +47,8 @@ impl Machine {
             String::from_utf8(output.stdout).unwrap()
         };
         Self {
-            // Comments carry the time, and packets are counted all along.
-            iptables: output("/usr/sbin/iptables-save", &[])
-                .lines()
-                .filter(|line| !line.starts_with(['#', ':']))
-                .collect(),
+            iptables: chains_and_rules(&output("/usr/sbin/iptables-save", &[])),
+            ip6tables: chains_and_rules(&output("/usr/sbin/ip6tables-save", &[])),
             links: output("ip", &["-brief", "link"]),
             forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(),
             folders: USUAL_FOLDERS
@@ -59,6 +57,39 @@ impl Machine {
                 .collect(),
         }
     }
+}
+
+/// What iptables-save printed, without the comments, which carry the time, and the chains' counters, which go on.
+fn chains_and_rules(saved: &str) -> Vec<String> {
+    saved
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| match line.rsplit_once(" [") {
+            Some((chain, _)) if chain.starts_with(':') => chain.to_owned(),
+            _ => line.to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn an_empty_chain_that_is_left_behind_counts_and_its_packets_do_not() {
+    let saved = |chain: &str, packets: u32| {
+        format!(
+            "# Generated at {packets} o'clock\n*mangle\n:PREROUTING ACCEPT [{packets}:8]\n{chain}\
+             -A PREROUTING -m comment --comment \"a [1:2]\" -j ACCEPT\nCOMMIT\n"
+        )
+    };
+    let before = chains_and_rules(&saved("", 1));
+    assert_eq!(
+        chains_and_rules(&saved("", 2)),
+        before,
+        "only packets were counted"
+    );
+    assert_ne!(
+        chains_and_rules(&saved(":KUBE-KUBELET-CANARY - [0:0]\n", 1)),
+        before,
+        "a chain without rules is a trace, too"
+    );
 }
 
 /// What belongs to one cluster, by the kernel's own identities.

@@ -8,6 +8,7 @@ use vaultkeeper_tests::cluster::{Cluster, Options};
 use vaultkeeper_tests::images::Image;
 use vaultkeeper_tests::node;
 use vaultkeeper_tests::progress::say;
+use vaultkeeper_tests::suite;
 use vaultkeeper_tests::wait;
 
 /// The program that the reaper and the provisioner run.
@@ -44,10 +45,7 @@ pub(crate) fn can_run() -> bool {
     let Err(reason) = node::check_machine() else {
         return true;
     };
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "the tier e2e must run in CI, but {reason:#}"
-    );
+    assert!(!suite::is_ci(), "the tier e2e must run in CI, but {reason:#}");
     SAID.get_or_init(|| say(&format!("e2e: nothing is tested: {reason:#}")));
     false
 }

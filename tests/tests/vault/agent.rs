@@ -205,6 +205,31 @@ async fn a_batch_token_is_replaced_and_never_renewed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_not_renew_itself_never_ends_before_the_next_login() {
+    let token = TokenParams {
+        no_default_policy: true,
+        ..ttl(9)
+    };
+    let (rig, run) = rig("stingy", token).await;
+    rig.write_secret("first").await;
+    let agent = rig.start(&rig.config(&rig.template()), &run);
+    // Waits that grew from cycle to cycle would outlast the lease by now.
+    agent.wait_for("logged in", 7);
+    rig.wait_for("app:first:5432");
+    assert!(
+        agent.count("the token is not renewed") > 0,
+        "the server must have refused, else nothing was shown:\n{}",
+        agent.log()
+    );
+    assert_eq!(
+        agent.count("no answer"),
+        0,
+        "no read may meet a dead token:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_file_stays_while_vault_is_away_and_follows_again_afterwards() {
     let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
     let ca = Ca::new("vault-ca").unwrap();

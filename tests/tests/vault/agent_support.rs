@@ -132,6 +132,11 @@ impl Rig {
         .unwrap();
     }
 
+    /// Writes secrets over this client from now on, as when another member leads.
+    pub(crate) fn call_through(&mut self, root: &Client) {
+        self.root = root.clone();
+    }
+
     /// Where the test's files lie.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -171,28 +176,12 @@ impl Rig {
 
     /// Starts the agent with the configuration in its environment, as the injector gives it.
     pub(crate) fn start(&self, config: &Value, run: &RunDir) -> Agent {
-        let spec = ProcessSpec::new(&format!("agent-{}", self.name), program(), run)
-            .env("VAULT_CONFIG", STANDARD.encode(config.to_string()))
-            .env("VAULT_LOG_LEVEL", "debug");
-        let log = spec.log.clone();
-        Agent {
-            process: Process::start(spec, run).unwrap(),
-            log,
-        }
+        Agent::start(&self.name, config, run)
     }
 
     /// Waits until the rendered file holds this text.
     pub(crate) fn wait_for(&self, text: &str) {
-        wait::until(
-            &format!("{} to hold {text:?}", self.file().display()),
-            DEADLINE,
-            || {
-                let there = fs::read_to_string(self.file())?;
-                ensure!(there == text, "it holds {there:?}");
-                Ok(())
-            },
-        )
-        .unwrap();
+        wait_for(&self.file(), text);
     }
 
     /// The accessors of the living tokens of this test's role.
@@ -220,6 +209,16 @@ impl Rig {
     }
 }
 
+/// Waits until a file holds this text.
+pub(crate) fn wait_for(file: &Path, text: &str) {
+    wait::until(&format!("{} to hold {text:?}", file.display()), DEADLINE, || {
+        let there = fs::read_to_string(file)?;
+        ensure!(there == text, "it holds {there:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
 /// A running agent. It ends with this value, at the latest with the run.
 pub(crate) struct Agent {
     pub(crate) process: Process,
@@ -227,6 +226,18 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// Starts one with the configuration in its environment, as the injector gives it.
+    pub(crate) fn start(name: &str, config: &Value, run: &RunDir) -> Self {
+        let spec = ProcessSpec::new(&format!("agent-{name}"), program(), run)
+            .env("VAULT_CONFIG", STANDARD.encode(config.to_string()))
+            .env("VAULT_LOG_LEVEL", "debug");
+        let log = spec.log.clone();
+        Self {
+            process: Process::start(spec, run).unwrap(),
+            log,
+        }
+    }
+
     /// Everything it logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

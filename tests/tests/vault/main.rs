@@ -8,6 +8,9 @@
 )]
 
 mod agent;
+mod agent_away;
+mod agent_forwarder;
+mod agent_kubernetes;
 mod agent_support;
 mod client;
 mod client_auth;

@@ -133,31 +133,6 @@ fn a_pod_without_secrets_is_injected_with_a_warning() {
 }
 
 #[test]
-fn an_annotated_ca_replaces_ours() {
-    let pod = injected(&annotated_pod(&[
-        SECRET,
-        ("tls-secret", "mine"),
-        ("ca-cert", "/vault/tls/ca.crt"),
-    ]));
-    assert_eq!(
-        config(&pod)["vault"]["ca_cert"],
-        "/vault/tls/ca.crt",
-        "the annotated one"
-    );
-    let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
-    assert!(
-        volumes.iter().all(|volume| volume["name"] != "vault-agent-ca"),
-        "ours is not needed"
-    );
-    assert!(
-        volumes
-            .iter()
-            .any(|volume| volume["secret"]["secretName"] == "mine"),
-        "the Secret is mounted"
-    );
-}
-
-#[test]
 fn a_secret_may_have_a_folder_of_its_own() {
     let pod = injected(&annotated_pod(&[
         SECRET,
@@ -246,6 +221,7 @@ fn a_template_may_come_from_the_extra_secret_and_from_nowhere_else() {
 fn login_and_tls_settings_reach_the_agent() {
     let config = config(&injected(&annotated_pod(&[
         SECRET,
+        ("tls-secret", "mine"),
         ("auth-min-backoff", "2s"),
         ("auth-max-backoff", "1m"),
         ("ca-key", "/vault/tls"),
@@ -304,15 +280,4 @@ fn a_template_that_would_overflow_the_stack_is_denied() {
         denial.contains("agent-inject-template-a: ") && denial.contains("else if"),
         "annotation and reason: {denial}"
     );
-}
-
-#[test]
-fn a_client_certificate_and_its_key_come_together() {
-    for (one, other) in [("client-cert", "client-key"), ("client-key", "client-cert")] {
-        let denial = denied(&annotated_pod(&[SECRET, (one, "/vault/tls/x")]));
-        assert!(
-            denial.starts_with(&format!("vault.hashicorp.com/{one}: ")) && denial.contains(other),
-            "both halves are named: {denial}"
-        );
-    }
 }

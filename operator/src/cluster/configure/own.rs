@@ -13,6 +13,7 @@ use vaultkeeper_vault::sys::mounts::MountRequest;
 use super::mfa;
 use crate::cluster::error::Error;
 use crate::context::KubernetesAuthEnvironment;
+use crate::role::desired::same_kubernetes;
 use crate::sessions::OPERATOR_ROLE;
 
 /// Life of the operator's own token; it logs in again at half of it.
@@ -143,11 +144,7 @@ pub(crate) async fn write_policy(
 ) -> Result<(), Error> {
     let step = |e| Error::vault("write the operator's policy", member, e);
     let wanted = policy(configuration);
-    let found = match client.read_policy(OPERATOR_ROLE).await {
-        Ok(text) => Some(text),
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(step(error)),
-    };
+    let found = there(client.read_policy(OPERATOR_ROLE).await).map_err(step)?;
     if found.as_deref().map(str::trim) != Some(wanted.trim()) {
         client.write_policy(OPERATOR_ROLE, &wanted).await.map_err(step)?;
     }
@@ -216,10 +213,40 @@ pub(crate) async fn login(
         ..kubernetes::Config::default()
     };
     let auth = client.kubernetes(names::KUBERNETES_AUTH_PATH);
-    auth.write_config(&config, token_reviewer_jwt.as_ref())
-        .await
-        .map_err(step)?;
-    auth.write_role(OPERATOR_ROLE, role).await.map_err(step)
+    let found = there(auth.read_config().await).map_err(step)?;
+    if !found.is_some_and(|found| same_config(&found, &config)) {
+        auth.write_config(&config, token_reviewer_jwt.as_ref())
+            .await
+            .map_err(step)?;
+    }
+    let found = there(auth.read_role(OPERATOR_ROLE).await).map_err(step)?;
+    if !found.is_some_and(|found| same_kubernetes(&found, role)) {
+        auth.write_role(OPERATOR_ROLE, role).await.map_err(step)?;
+    }
+    Ok(())
+}
+
+/// None where there is nothing.
+fn there<T>(result: Result<T, vaultkeeper_vault::Error>) -> Result<Option<T>, vaultkeeper_vault::Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The reviewer's token cannot be read back; it changes with none of ours.
+fn same_config(found: &kubernetes::Config, wanted: &kubernetes::Config) -> bool {
+    let kubernetes::Config {
+        kubernetes_host,
+        kubernetes_ca_cert,
+        disable_local_ca_jwt,
+        pem_keys,
+    } = wanted;
+    found.kubernetes_host == *kubernetes_host
+        && found.kubernetes_ca_cert.trim() == kubernetes_ca_cert.trim()
+        && found.disable_local_ca_jwt == *disable_local_ca_jwt
+        && found.pem_keys == *pem_keys
 }
 
 /// The operator's role: bound to its account and to the audience of this one cluster.
@@ -250,6 +277,25 @@ mod tests {
         assert_eq!(role.bound_service_account_names, ["operator"]);
         assert_eq!(role.token.policies, [OPERATOR_ROLE]);
         assert!(role.token.no_default_policy);
+    }
+
+    #[test]
+    fn the_auth_configuration_is_written_again_only_when_it_differs() {
+        let wanted = kubernetes::Config {
+            kubernetes_host: "https://kubernetes.default.svc".to_owned(),
+            kubernetes_ca_cert: "ca\n".to_owned(),
+            ..kubernetes::Config::default()
+        };
+        let found = kubernetes::Config {
+            kubernetes_ca_cert: "ca".to_owned(),
+            ..wanted.clone()
+        };
+        assert!(same_config(&found, &wanted), "Vault trims what it stores");
+        let other = kubernetes::Config {
+            kubernetes_host: "https://other".to_owned(),
+            ..wanted.clone()
+        };
+        assert!(!same_config(&other, &wanted));
     }
 
     #[test]

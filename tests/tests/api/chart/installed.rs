@@ -37,7 +37,7 @@ struct Installed {
 static INSTALLED: OnceCell<Installed> = OnceCell::const_new();
 
 /// An API server into which Helm has installed the chart and kubectl has applied the quickstart. No pod ever runs in it.
-async fn installed() -> &'static ControlPlane {
+pub(super) async fn installed() -> &'static ControlPlane {
     let start = || async {
         let control_plane = empty("api-chart").await?;
         let shared = Installed {
@@ -244,9 +244,12 @@ async fn the_operator_reads_secrets_by_name_and_gives_away_no_role_but_token_rev
     let bindings: Api<ClusterRoleBinding> = Api::all(operator);
     let bind = |name: &str, role: &str| -> ClusterRoleBinding {
         serde_json::from_value(json!({
-            "metadata": {"name": name},
+            "metadata": {
+                "name": format!("vaultkeeper:reviewer:shop.{name}"),
+                "labels": {"app.kubernetes.io/managed-by": "vaultkeeper"},
+            },
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": "main", "namespace": "vault"}],
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "shop"}],
         }))
         .unwrap()
     };
@@ -408,7 +411,7 @@ fn ca_bundle() -> String {
 }
 
 /// Pods need a ServiceAccount; no controller makes the `default` one here.
-async fn account(client: &Client, namespace: &str) {
+pub(super) async fn account(client: &Client, namespace: &str) {
     let account = k8s_openapi::api::core::v1::ServiceAccount {
         metadata: ObjectMeta {
             name: Some("default".to_owned()),

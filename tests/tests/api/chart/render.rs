@@ -80,7 +80,17 @@ fn a_value_that_is_misspelt_or_out_of_range_is_refused_by_its_name() {
             "vaultAddress",
             r#"injector.vaultAddress="https://vault:8200""#,
         ),
+        (
+            r#"injector.vaultAddress="https://vault:8200/v1""#,
+            "vaultAddress",
+            r#"injector.vaultAddress="https://[::1]:65535/""#,
+        ),
         ("crds.keeep=true", "keeep", "crds.keep=true"),
+        (
+            r#"admissionPolicies.enabled="no""#,
+            "admissionPolicies",
+            "admissionPolicies.enabled=true",
+        ),
     ] {
         let refusal = template(&helm::chart(), &[wrong])
             .err()

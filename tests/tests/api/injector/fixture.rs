@@ -83,7 +83,14 @@ async fn start() -> anyhow::Result<Running> {
         ]
         .iter()
         .any(|kind| object["kind"] == *kind);
-        object["kind"] == "CustomResourceDefinition" || (is_named && is_access)
+        // What the injector really does must pass them.
+        let is_policy = object["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.starts_with("ValidatingAdmissionPolicy"))
+            && object["metadata"]["name"]
+                .as_str()
+                .is_some_and(|name| name.contains("-injector-"));
+        object["kind"] == "CustomResourceDefinition" || (is_named && is_access) || is_policy
     }));
     apply(control_plane, &wanted)?;
 

@@ -1,8 +1,10 @@
 //! What a VaultRole gives, and that all of it goes with it.
 
+use std::fs;
+
 use serde_json::json;
 use vaultkeeper_crds::names;
-use vaultkeeper_tests::wait;
+use vaultkeeper_tests::{helm, wait};
 use vaultkeeper_vault::Error;
 
 use super::installation::{DEADLINE, SHOP, installation};
@@ -32,6 +34,45 @@ fn the_credentials_in_the_secret_do_what_the_policy_allows_and_nothing_else() {
         matches!(written, Err(Error::Denied { .. })),
         "writing there is denied, got {written:?}"
     );
+}
+
+#[test]
+fn the_writers_commands_in_readme_work_as_written_and_show_no_credential_to_the_api_server() {
+    let Some(installed) = installation() else { return };
+    let readme = fs::read_to_string(helm::repository().join("README.md")).unwrap();
+    let commands = readme
+        .split("```console\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .find(|block| block.contains("auth/approle/login"))
+        .expect("README logs in as the writer");
+    installed.write("not yet").unwrap();
+    let seen = installed.type_in(commands).unwrap();
+    installed
+        .until_file("deployment/app", "/vault/secrets/config", "greeting=hello")
+        .unwrap();
+
+    // What kubectl is called with is in the audit log, as parameters of the request for `exec`.
+    let secret_id = installed
+        .kubectl(&[
+            "get",
+            "secret",
+            "-n",
+            SHOP,
+            "vault-approle",
+            "-o",
+            "go-template={{index .data \"secret-id\" | base64decode}}",
+        ])
+        .unwrap();
+    assert!(
+        seen.contains("vault write -field=token auth/approle/login") && seen.contains("vault kv put"),
+        "both commands should go through kubectl exec: {seen}"
+    );
+    assert!(
+        !secret_id.is_empty() && !seen.contains(&secret_id),
+        "the secret-id should go in by standard input"
+    );
+    assert!(!seen.contains("hvs."), "the token should go in by standard input");
 }
 
 #[test]

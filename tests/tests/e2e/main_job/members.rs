@@ -2,10 +2,10 @@
 
 use anyhow::ensure;
 use serde_json::Value;
-use vaultkeeper_crds::{VaultCluster, annotations};
+use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_tests::wait;
 
-use super::installation::{DEADLINE, MAIN, VAULT, installation, reason, step};
+use super::installation::{DEADLINE, Installation, MAIN, VAULT, installation, reason, step};
 
 #[test]
 fn three_members_vote_in_one_raft_configuration_and_one_may_fail() {
@@ -89,6 +89,18 @@ fn a_deleted_member_comes_back_as_a_voter_with_nobodys_help() {
 #[test]
 fn a_member_sealed_through_the_api_stays_sealed_until_it_is_released() {
     let Some(installed) = installation() else { return };
+    let app_follows = |greeting: &str| {
+        installed.write(greeting).unwrap();
+        installed
+            .until_file(
+                "deployment/app",
+                "/vault/secrets/config",
+                &format!("greeting={greeting}"),
+            )
+            .unwrap();
+    };
+    // From here on the app's agent holds a connection to one of the members.
+    app_follows("all members serve");
     step("sealing the active member");
     let sealed = installed.seal_active_member().unwrap();
     let name = format!("{MAIN}-{sealed}");
@@ -106,7 +118,9 @@ fn a_member_sealed_through_the_api_stays_sealed_until_it_is_released() {
             .any(|m| m.name == name && m.state == "Sealed"),
         "{name} is shown as sealed"
     );
-    let restarts = restarts(&installed.get(VAULT, &format!("pod/{name}")).unwrap());
+    step("the app's file must follow while two members serve");
+    app_follows("one member is sealed");
+    assert_probe_spares(&installed, &name);
     step(&format!("{name} must stay sealed, also in a new pod"));
     installed
         .kubectl(&["delete", "pod", "-n", VAULT, &name, "--wait=false"])
@@ -131,19 +145,70 @@ fn a_member_sealed_through_the_api_stays_sealed_until_it_is_released() {
         status.initialized && status.sealed && status.progress == 0,
         "nobody sends shares to it: {status:?}"
     );
-    assert_eq!(restarts, 0, "no probe killed the sealed member");
+    let pod = installed.get(VAULT, &format!("pod/{name}")).unwrap();
+    assert_eq!(
+        pod["status"]["containerStatuses"][0]["restartCount"], 0,
+        "nothing should restart the sealed member in its new pod: {}",
+        pod["status"]
+    );
+    assert_probe_spares(&installed, &name);
+    app_follows("it is still sealed");
 
-    step("releasing the seal");
-    let annotation = format!("{}=the drill is over", annotations::RELEASE_SEAL);
-    installed
-        .kubectl(&["annotate", "vc", "-n", VAULT, MAIN, &annotation])
-        .unwrap();
+    step("releasing the seal as the event says");
+    let command = release_command(&installed, &name).replace("<reason>", "the drill is over");
+    installed.type_in(&command).unwrap();
     installed.until_available().unwrap();
     installed.until_voters(3).unwrap();
 }
 
-fn restarts(pod: &Value) -> i64 {
-    pod["status"]["containerStatuses"][0]["restartCount"]
-        .as_i64()
-        .unwrap_or(-1)
+/// Asks a sealed member what the kubelet asks it: the answer that would have it killed takes a minute to come about.
+fn assert_probe_spares(installed: &Installation, name: &str) {
+    let pod = installed.get(VAULT, &format!("pod/{name}")).unwrap();
+    let probe = &pod["spec"]["containers"][0]["livenessProbe"]["httpGet"];
+    let path = probe["path"].as_str().expect("a liveness probe");
+    let ask = |path: &str| {
+        let port = names::API_PORT;
+        // kubectl fails at any other status than a success.
+        installed.kubectl(&[
+            "get",
+            "--raw",
+            &format!("/api/v1/namespaces/{VAULT}/pods/https:{name}:{port}/proxy{path}"),
+        ])
+    };
+    let answer =
+        ask(path).unwrap_or_else(|error| panic!("the liveness probe should pass at {name}: {error:#}"));
+    assert!(
+        answer.contains("\"sealed\":true"),
+        "{name} should be sealed when it is asked: {answer}"
+    );
+    let plain = ask("/v1/sys/health").expect_err("without the probe's parameters a sealed member fails");
+    assert!(
+        format!("{plain:#}").contains("ServiceUnavailable"),
+        "the failure should be the sealed member's own: {plain:#}"
+    );
+}
+
+/// The command in the event about a seal.
+fn release_command(installed: &Installation, name: &str) -> String {
+    let events = installed
+        .kubectl(&[
+            "get",
+            "events",
+            "-n",
+            VAULT,
+            "--field-selector=reason=SealLatched",
+            "-o",
+            "json",
+        ])
+        .unwrap();
+    let events: Value = serde_json::from_str(&events).unwrap();
+    let messages = events["items"].as_array().unwrap().iter();
+    let command = messages
+        .filter_map(|event| event["message"].as_str())
+        .filter(|message| message.starts_with(name))
+        .find_map(|message| message.split_once("To release it: "));
+    let Some((_, command)) = command else {
+        panic!("an event should say how to release {name}: {events}");
+    };
+    command.to_owned()
 }

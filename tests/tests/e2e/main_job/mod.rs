@@ -7,4 +7,6 @@ mod injection;
 mod installation;
 mod members;
 mod operator;
+mod restarts;
 mod root;
+mod shell;

@@ -82,6 +82,19 @@ async fn requests_are_audited_on_standard_output(stage: &Stage) {
         1,
         "one audit device writes to standard output: {devices:?}"
     );
+    // The request that asked for them, in the log of the member that answered.
+    wait::until_async("the request in the audit log", DEADLINE, async || {
+        let log = stage.kubelet.log_tail("main-0", 200).await?;
+        let is_it = |line: &str| {
+            line.starts_with('{')
+                && line.contains(r#""type":"request""#)
+                && line.contains(r#""path":"sys/audit""#)
+        };
+        ensure!(log.lines().any(is_it), "not in:\n{log}");
+        Ok(())
+    })
+    .await
+    .unwrap();
     root.revoke_self().await.unwrap();
 }
 

@@ -2,13 +2,17 @@
 
 mod auto_unseal;
 mod bootstrap;
+mod claims;
 mod crash;
 mod faults;
 mod kubelet_stand_in;
+mod login;
 mod names;
+mod ownership;
 mod pods;
 mod rendered;
 mod roles;
 mod seals;
-mod stage;
+mod side_data;
+pub(crate) mod stage;
 mod storage;

@@ -257,6 +257,68 @@ async fn a_role_gets_what_it_asks_for_keeps_it_over_a_restart_and_leaves_nothing
     stage.end().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_role_whose_vault_is_away_says_so_keeps_its_credentials_and_goes_on_later() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    create_role(&stage).await.unwrap();
+    until_ready(&stage).await.unwrap();
+    let (role_id, _, accessor) = stored(&stage).await.unwrap();
+
+    stage.kubelet.freeze("main-0").await.unwrap();
+    let longer = json!({ "spec": { "token": { "ttl": "20m" } } });
+    roles(&stage)
+        .patch("app", &PatchParams::default(), &Patch::Merge(&longer))
+        .await
+        .unwrap();
+    wait::until_async("the role to say that it waits", DEADLINE, async || {
+        let role = roles(&stage).get("app").await?;
+        let conditions = role.status.unwrap_or_default().conditions;
+        let ready = conditions
+            .iter()
+            .find(|c| c.type_ == "Ready")
+            .context("no condition")?;
+        ensure!(
+            ready.status == "False" && ready.message.contains("main"),
+            "Ready is {}: {}: {}",
+            ready.status,
+            ready.reason,
+            ready.message
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let kept = stored(&stage).await.unwrap();
+    assert_eq!(
+        (&kept.0, &kept.2),
+        (&role_id, &accessor),
+        "the Secret keeps its credentials while Vault is away"
+    );
+
+    stage.kubelet.thaw("main-0").await.unwrap();
+    until_ready(&stage).await.unwrap();
+    let root = stage.root(0).await.unwrap();
+    assert_credentials(&stage, &root).await.unwrap();
+    assert_eq!(
+        stored(&stage).await.unwrap().2,
+        accessor,
+        "a Vault that was away is no reason for a new secret-id"
+    );
+    let name = names::vault_name(&stage.namespace, "app");
+    let role = root.approle("approle").read_role(&name).await.unwrap();
+    assert_eq!(
+        role.token.ttl,
+        Duration::from_secs(1200),
+        "what was asked for meanwhile is done"
+    );
+    root.revoke_self().await.unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
 /// Wakes the controller for the role, as an edit would.
 async fn touch(stage: &Stage) -> anyhow::Result<()> {
     let change = json!({ "metadata": { "annotations": { "touched": "yes" } } });

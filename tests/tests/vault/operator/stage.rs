@@ -28,11 +28,11 @@ use vaultkeeper_tests::process_kubelet::ProcessKubelet;
 use vaultkeeper_tests::reaper::Reaper;
 use vaultkeeper_tests::run_dir::RunDir;
 use vaultkeeper_tests::wait;
-use vaultkeeper_vault::{BuildError, Client, Error, SecretString};
+use vaultkeeper_vault::{BuildError, Client, Error, SecretString, Token};
 
 /// Generous: the machine may run several of these at a time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
-const OPERATOR: &str = "vaultkeeper-operator";
+pub(crate) const OPERATOR: &str = "vaultkeeper-operator";
 
 struct Shared {
     control_plane: ControlPlane,
@@ -198,15 +198,40 @@ impl Stage {
         })
     }
 
+    /// Another namespace in which an operator may be installed.
+    pub(crate) async fn another_operator_namespace(&self) -> anyhow::Result<String> {
+        let namespace = shared().await?.control_plane.create_namespace("op").await?;
+        self.create_account(&namespace, OPERATOR).await?;
+        Ok(namespace)
+    }
+
+    /// Makes a ServiceAccount.
+    pub(crate) async fn create_account(&self, namespace: &str, name: &str) -> anyhow::Result<()> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        accounts.create(&PostParams::default(), &account).await?;
+        Ok(())
+    }
+
     /// Starts an operator whose calls pass these points.
     pub(crate) fn start_operator(&self, points: &Arc<Points>) -> Operator {
+        self.start_operator_as(points, &self.operator_namespace, OPERATOR)
+    }
+
+    /// Starts an operator that was installed in this namespace with this ServiceAccount.
+    pub(crate) fn start_operator_as(
+        &self,
+        points: &Arc<Points>,
+        namespace: &str,
+        service_account: &str,
+    ) -> Operator {
         let client = points.kubernetes(&self.client, &self.namespace);
         let metrics = Arc::new(Metrics::new());
         let ctx = Arc::new(Context {
             reporter: Reporter::new(client.clone(), "test"),
             client,
-            namespace: self.operator_namespace.clone(),
-            service_account: OPERATOR.to_owned(),
+            namespace: namespace.to_owned(),
+            service_account: service_account.to_owned(),
             auth_environment: self.environment.clone(),
             vault: Arc::new(TappedConnect(Arc::clone(points))),
             sessions: Sessions::default(),
@@ -341,8 +366,14 @@ impl Stage {
         Ok(HttpsConnect.connect(&node, Duration::from_secs(60))?)
     }
 
-    /// A root token made from the stored shares: proof that they are the right ones.
+    /// A client with a root token made from the stored shares: proof that they are the right ones.
     pub(crate) async fn root(&self, ordinal: u32) -> anyhow::Result<Client> {
+        let token = self.root_token(ordinal).await?;
+        Ok(self.member(ordinal).await?.with_token(&token))
+    }
+
+    /// A root token made from the stored shares.
+    pub(crate) async fn root_token(&self, ordinal: u32) -> anyhow::Result<Token> {
         let member = self.member(ordinal).await?;
         let shares = self.shares().await?;
         let attempt = member.start_generate_root().await?;
@@ -358,8 +389,9 @@ impl Stage {
         let encoded = progress
             .encoded_token()
             .context("the stored shares make no root token")?;
-        let token = vaultkeeper_vault::sys::generate_root::decode_root_token(encoded, &otp)?;
-        Ok(member.with_token(&token))
+        Ok(vaultkeeper_vault::sys::generate_root::decode_root_token(
+            encoded, &otp,
+        )?)
     }
 
     /// Removes the cluster's processes and namespaces.

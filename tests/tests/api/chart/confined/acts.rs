@@ -1,0 +1,192 @@
+//! The operator's own acts, under its ServiceAccount, while the policies work: none may be refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use vaultkeeper_crds::{VaultCluster, names};
+use vaultkeeper_operator::cluster::build::volume_claim;
+use vaultkeeper_operator::cluster::keys::{self, SealRecord, State};
+use vaultkeeper_operator::cluster::validate::{Validated, validate};
+use vaultkeeper_operator::cluster::{key_store, tls_store};
+use vaultkeeper_operator::connect::HttpsConnect;
+use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::leader::{self, Elector, LeaseSettings};
+use vaultkeeper_operator::metrics::Metrics;
+use vaultkeeper_operator::report::Reporter;
+use vaultkeeper_operator::sessions::Sessions;
+use vaultkeeper_vault::SecretString;
+
+use super::super::NAMESPACE;
+use super::super::installed::installed;
+use super::{DEADLINE, Stage, ours, send};
+
+/// A stage on which every policy is known to work.
+pub(super) async fn stage() -> Stage {
+    let stage = Stage::new().await;
+    stage.furnish().await;
+    for abuse in stage.by_operator() {
+        stage.refuses(&stage.operator, &abuse).await;
+    }
+    stage
+}
+
+pub(super) fn context(client: &Client) -> Context {
+    Context {
+        reporter: Reporter::new(client.clone(), "test"),
+        client: client.clone(),
+        namespace: NAMESPACE.to_owned(),
+        service_account: "keeper-operator".to_owned(),
+        auth_environment: KubernetesAuthEnvironment::default(),
+        vault: Arc::new(HttpsConnect),
+        sessions: Sessions::default(),
+        metrics: Arc::new(Metrics::new()),
+        recent: Recent::default(),
+    }
+}
+
+pub(super) fn cluster(namespace: &str, app: &str) -> VaultCluster {
+    serde_json::from_value(json!({
+        "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
+        "metadata": { "name": "main", "namespace": namespace, "uid": "not-yet" },
+        "spec": {
+            "version": "1.21.1", "replicas": 1, "profile": "Development", "deletionPolicy": "Delete",
+            "storage": { "raft": { "size": "1Gi" } },
+            "access": [{ "namespaces": [app], "pathPrefixes": ["secret/data/{{namespace}}/"] }],
+        },
+    }))
+    .unwrap()
+}
+
+fn validated(namespace: &str) -> Validated {
+    validate(&cluster(namespace, "app")).unwrap()
+}
+
+pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage) {
+    let ctx = context(&stage.operator);
+    let namespace = &installed().await.create_namespace("keys").await.unwrap();
+    let v = validated(namespace);
+
+    let first = tls_store::ensure_ca(&ctx, &v).await.expect("a CA should be made");
+    let again = tls_store::ensure_ca(&ctx, &v).await.expect("it should be found");
+    assert_eq!(first.certificate, again.certificate, "there is one CA");
+
+    key_store::create_marker(&ctx, &v)
+        .await
+        .expect("the marker should be written");
+    let attempt = async || {
+        key_store::get(&ctx, namespace, "main")
+            .await
+            .unwrap()
+            .unwrap()
+            .attempt
+    };
+    // A lost initialisation: the volume and the pod on it go.
+    let labels = json!({ "vaultkeeper.dev/cluster": "main" });
+    let claim = json!({
+        "metadata": { "name": volume_claim("main", 0), "labels": labels },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+    });
+    let pod = json!({
+        "metadata": { "name": "main-0", "labels": labels },
+        "spec": { "containers": [{ "name": "vault", "image": "vault" }] },
+    });
+    super::account(&stage.admin, namespace).await;
+    for (path, body) in [("persistentvolumeclaims", &claim), ("pods", &pod)] {
+        let path = format!("/api/v1/namespaces/{namespace}/{path}");
+        send(&stage.admin, "POST", &path, body).await.unwrap();
+    }
+    key_store::begin_wipe(&ctx, &v, &attempt().await, "volume")
+        .await
+        .expect("a wipe should begin");
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.operator.clone(), namespace);
+    claims
+        .delete(&volume_claim("main", 0), &DeleteParams::default())
+        .await
+        .expect("the condemned volume claim should be deleted");
+    let pods: Api<Pod> = Api::namespaced(stage.operator.clone(), namespace);
+    pods.delete("main-0", &DeleteParams::default())
+        .await
+        .expect("the pod on it should be deleted");
+    key_store::end_wipe(&ctx, &v, &attempt().await)
+        .await
+        .expect("a wipe should end");
+
+    let shares = ["one", "two"].map(SecretString::from);
+    let data = keys::initialized_data(&shares, 2, &SecretString::from("root"));
+    let stored = key_store::store_initialized(&ctx, &v, &attempt().await, &data).await;
+    assert_eq!(stored.expect("shares should be stored"), key_store::Stored::Yes);
+    let record = key_store::get(&ctx, namespace, "main").await.unwrap().unwrap();
+    let seals = SealRecord {
+        unsealed: BTreeMap::from([("main-0".to_owned(), "container".to_owned())]),
+        ..SealRecord::default()
+    };
+    key_store::record_seals(&ctx, &v, &record, &seals)
+        .await
+        .expect("seals should be recorded");
+    key_store::remove_root_token(&ctx, &v)
+        .await
+        .expect("the root token should be removed");
+    let record = key_store::get(&ctx, namespace, "main").await.unwrap().unwrap();
+    assert_eq!((record.state, record.shares.len()), (State::Initialized, 2));
+    assert!(record.root_token.is_none(), "the root token should be gone");
+
+    // Restored by hand from a backup that kept no metadata.
+    let secrets: Api<Secret> = Api::namespaced(stage.admin.clone(), NAMESPACE);
+    let name = names::key_secret(namespace, "main");
+    let bare = json!({ "metadata": { "labels": null } });
+    secrets
+        .patch(&name, &PatchParams::default(), &Patch::Merge(&bare))
+        .await
+        .unwrap();
+    let record = key_store::get(&ctx, namespace, "main").await.unwrap().unwrap();
+    key_store::record_seals(&ctx, &v, &record, &SealRecord::default())
+        .await
+        .expect("a key Secret without its label should be written");
+    let label = json!({ "metadata": { "labels": ours() } });
+    secrets
+        .patch(&name, &PatchParams::default(), &Patch::Merge(&label))
+        .await
+        .unwrap();
+
+    let retired = key_store::retire(&ctx, namespace, "main")
+        .await
+        .expect("keys should be kept aside");
+    let retired = secrets.get(&retired.expect("there were keys")).await.unwrap();
+    assert!(
+        retired.data.unwrap_or_default().contains_key("share-2"),
+        "all keys should be kept"
+    );
+    assert!(
+        secrets.get_opt(&name).await.unwrap().is_none(),
+        "a new cluster should find no keys"
+    );
+}
+
+pub(super) async fn the_lease_is_taken_and_given_back(stage: &Stage) {
+    let (sender, mut state) = watch::channel(leader::State::initial());
+    let release = CancellationToken::new();
+    let settings = LeaseSettings::new(NAMESPACE, "keeper-operator", "test");
+    let elector = Elector::new(stage.operator.clone(), settings, Arc::new(Metrics::new()), sender);
+    let task = tokio::spawn(elector.run(release.clone()));
+    tokio::time::timeout(DEADLINE, state.wait_for(|state| state.leading))
+        .await
+        .expect("the Lease should be taken")
+        .expect("the loop should live");
+    release.cancel();
+    task.await.unwrap().unwrap();
+    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keeper-operator");
+    let lease = send(&stage.admin, "GET", &lease, &Value::Null).await.unwrap();
+    assert!(
+        lease["spec"]["holderIdentity"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty(),
+        "the Lease should be given back: {lease}"
+    );
+}

@@ -1,0 +1,94 @@
+//! The operator's own login at a Vault that was set up by an operator of another name.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use vaultkeeper_crds::names;
+use vaultkeeper_operator::sessions::OPERATOR_ROLE;
+use vaultkeeper_tests::points::Points;
+use vaultkeeper_tests::wait;
+
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason};
+
+#[tokio::test]
+async fn an_operator_under_another_name_says_how_to_get_its_login_and_gets_it_that_way() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    operator.stop().await;
+
+    let space = stage.operator_namespace.clone();
+    stage.create_account(&space, "renamed").await.unwrap();
+    let operator = stage.start_operator_as(&Points::record(), &space, "renamed");
+    let cluster = stage
+        .until("the denied login to be told", |c| {
+            condition(c, "Configured").is_some_and(|said| said.message.contains("root-token"))
+        })
+        .await
+        .unwrap();
+    let said = condition(&cluster, "Configured").unwrap();
+    let key_secret = names::key_secret(&stage.namespace, "main");
+    for part in [format!("{space}/renamed"), key_secret.clone()] {
+        assert!(said.message.contains(&part), "{part} should be named: {said:?}");
+    }
+
+    let token = stage.root_token(0).await.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &space);
+    let body = json!({"stringData": {"root-token": token.expose()}});
+    secrets
+        .patch(&key_secret, &PatchParams::default(), &Patch::Merge(&body))
+        .await
+        .unwrap();
+    stage
+        .until("the login to work", |c| reason(c, "Configured") == "InPlace")
+        .await
+        .unwrap();
+    assert_keys_and_no_root(&stage).await.unwrap();
+    operator.stop().await;
+
+    // What it wrote is read back as it wrote it: an operator that starts writes nothing again.
+    let points = Points::record();
+    let operator = stage.start_operator_as(&points, &space, "renamed");
+    operator.until_passes(2).await.unwrap();
+    operator.stop().await;
+    let written = points.seen();
+    assert!(
+        !written
+            .iter()
+            .any(|p| p.call.contains("auth/kubernetes/config") || p.call.contains("auth/kubernetes/role")),
+        "nothing differs: {written:?}"
+    );
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_operators_own_role_is_brought_back_when_somebody_changes_it() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    operator.stop().await;
+
+    let root = stage.root(0).await.unwrap();
+    let auth = root.kubernetes(names::KUBERNETES_AUTH_PATH);
+    let wanted = auth.read_role(OPERATOR_ROLE).await.unwrap();
+    let mut changed = wanted.clone();
+    changed.token.ttl = Duration::from_secs(77);
+    auth.write_role(OPERATOR_ROLE, &changed).await.unwrap();
+
+    let operator = stage.start_operator(&Points::record());
+    wait::until_async("the role to be as it was", DEADLINE, async || {
+        let found = auth.read_role(OPERATOR_ROLE).await?;
+        ensure!(found == wanted, "it is {found:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}

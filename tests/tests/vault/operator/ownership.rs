@@ -1,0 +1,196 @@
+//! What belongs to a VaultCluster and what does not: names that are taken, and what its deletion leaves.
+
+use anyhow::{Context as _, bail, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use vaultkeeper_crds::names;
+use vaultkeeper_tests::points::Points;
+use vaultkeeper_tests::wait;
+
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason};
+
+async fn set_deletion_policy(stage: &Stage, policy: &str) {
+    let body = json!({"spec": {"deletionPolicy": policy}});
+    stage
+        .clusters()
+        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
+        .await
+        .unwrap();
+}
+
+async fn delete_and_wait(stage: &Stage) {
+    stage
+        .clusters()
+        .delete("main", &DeleteParams::default())
+        .await
+        .unwrap();
+    wait::until_async("the VaultCluster to be gone", DEADLINE, async || {
+        match stage.clusters().get_opt("main").await? {
+            None => Ok(()),
+            Some(cluster) => bail!("finalizers: {:?}", cluster.finalizers()),
+        }
+    })
+    .await
+    .unwrap();
+}
+
+fn claims(stage: &Stage) -> Api<PersistentVolumeClaim> {
+    Api::namespaced(stage.client.clone(), &stage.namespace)
+}
+
+#[tokio::test]
+async fn a_cluster_whose_name_is_taken_makes_nothing_and_its_deletion_spares_the_other() {
+    let stage = Stage::new().await.unwrap();
+    let sets: Api<StatefulSet> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    // Somebody's Vault, installed by other means.
+    let theirs = serde_json::from_value(json!({
+        "metadata": {"name": "main"},
+        "spec": {
+            "replicas": 0,
+            "serviceName": "main",
+            "selector": {"matchLabels": {"app": "theirs"}},
+            "template": {
+                "metadata": {"labels": {"app": "theirs"}},
+                "spec": {"containers": [{"name": "vault", "image": "vault"}]},
+            },
+        },
+    }))
+    .unwrap();
+    let theirs = sets.create(&PostParams::default(), &theirs).await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    set_deletion_policy(&stage, "Delete").await;
+    let operator = stage.start_operator(&Points::record());
+    let cluster = stage
+        .until("the name to be refused", |c| {
+            reason(c, "Available") == "NameTaken"
+        })
+        .await
+        .unwrap();
+    let said = condition(&cluster, "Available").unwrap().message;
+    assert!(
+        said.contains("StatefulSet main exists and does not belong to this VaultCluster"),
+        "the condition should name the object and the remedy: {said}"
+    );
+    let namespace = &stage.namespace;
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), namespace);
+    let services: Api<Service> = Api::namespaced(stage.client.clone(), namespace);
+    let config_maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), namespace);
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), namespace);
+    let half_made = [
+        accounts.get_opt("main").await.unwrap().is_some(),
+        services.get_opt("main").await.unwrap().is_some(),
+        config_maps.get_opt("main-config").await.unwrap().is_some(),
+        secrets
+            .get_opt(&names::tls_secret("main"))
+            .await
+            .unwrap()
+            .is_some(),
+    ];
+    assert_eq!(half_made, [false; 4], "nothing should be half made");
+
+    delete_and_wait(&stage).await;
+    let left = sets.get("main").await.unwrap();
+    assert_eq!(
+        (left.uid(), left.metadata.deletion_timestamp),
+        (theirs.uid(), None),
+        "the other StatefulSet should not be touched"
+    );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_secret_of_somebody_else_is_not_taken_for_a_lost_ca() {
+    let stage = Stage::new().await.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let theirs = serde_json::from_value(json!({
+        "metadata": {"name": names::tls_secret("main")},
+        "stringData": {"ca.crt": "the CA of somebody else", "tls.crt": "x", "tls.key": "x"},
+    }))
+    .unwrap();
+    secrets.create(&PostParams::default(), &theirs).await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    let cluster = stage
+        .until("the name to be refused", |c| {
+            reason(c, "Available") == "NameTaken"
+        })
+        .await
+        .unwrap();
+    let said = condition(&cluster, "Available").unwrap().message;
+    assert!(
+        said.contains(&format!("Secret {} exists", names::tls_secret("main"))),
+        "the condition should name the Secret: {said}"
+    );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_deleted_comes_back_with_its_data_unless_that_was_to_go_too() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    let first = stage.until_available().await.unwrap();
+    let identity = first.status.unwrap().cluster_id;
+    let bindings: Api<ClusterRoleBinding> = Api::all(stage.client.clone());
+    let binding = vaultkeeper_operator::cluster::build::reviewer_binding_name(&stage.namespace, "main");
+    assert!(
+        bindings.get_opt(&binding).await.unwrap().is_some(),
+        "Vault may review logins while its cluster is there"
+    );
+
+    delete_and_wait(&stage).await;
+    assert!(
+        bindings.get_opt(&binding).await.unwrap().is_none(),
+        "nobody may review logins for a cluster that is gone"
+    );
+    assert!(stage.keys().await.unwrap().is_some(), "the keys stay");
+    let kept = claims(&stage).list(&ListParams::default()).await.unwrap();
+    assert_eq!(kept.items.len(), 1, "Retain keeps the volume");
+
+    stage.create_cluster(1).await.unwrap();
+    let again = stage.until_available().await.unwrap();
+    assert_eq!(
+        again.status.unwrap().cluster_id,
+        identity,
+        "the same Vault should serve again, with its data"
+    );
+    assert_keys_and_no_root(&stage).await.unwrap();
+
+    set_deletion_policy(&stage, "Delete").await;
+    delete_and_wait(&stage).await;
+    wait::until_async("the volume to be gone", DEADLINE, async || {
+        let left = claims(&stage).list(&ListParams::default()).await?;
+        ensure!(
+            left.items.is_empty(),
+            "left: {:?}",
+            left.iter().map(ResourceExt::name_any).collect::<Vec<_>>()
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(
+        stage.keys().await.unwrap().is_none(),
+        "a new cluster of this name begins anew"
+    );
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.operator_namespace);
+    let retired = format!("{}.retired-", names::key_secret(&stage.namespace, "main"));
+    let kept = secrets.list(&ListParams::default()).await.unwrap();
+    let kept = kept.iter().find(|s| s.name_any().starts_with(&retired));
+    let shares = kept
+        .and_then(|s| s.data.as_ref())
+        .with_context(|| format!("a Secret named {retired}…"))
+        .unwrap();
+    assert!(
+        shares.contains_key("share-1"),
+        "the shares are kept, since snapshots may need them"
+    );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
