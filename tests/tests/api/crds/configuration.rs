@@ -167,7 +167,6 @@ async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_thei
         (device(&json!({})), Refused("an audit device must name exactly one known kind")),
         (device(&json!({ "stdout": {}, "syslog": {} })), Refused("an audit device must name exactly one known kind")),
         (device(&json!({ "stdout": {}, "path": "A" })), Refused("path must consist of lower-case letters")),
-        (device(&json!({ "stdout": {}, "prefix": "v \"" })), Refused("should match")),
         (device(&json!({ "stdout": {}, "description": "${x}" })), Refused("should match")),
         (configuration(&json!({ "audit": [] })), Refused("should have at least 1 items")),
         (file("/vault/audit/a.log"), Taken),
@@ -206,11 +205,11 @@ async fn a_device_of_openbao_is_replaced_by_one_with_another_path() {
         object
     };
     let devices = |list: &Value| configuration(&json!({ "audit": list }));
-    let changed = json!([{ "path": "a", "stdout": {}, "prefix": "v" }]);
+    let changed = json!([{ "path": "a", "stdout": {}, "format": "Jsonx" }]);
     let resource = ApiResource::erase::<VaultCluster>(&());
     let cases = vec![
         (
-            devices(&json!([{ "path": "b", "stdout": {}, "prefix": "v" }])),
+            devices(&json!([{ "path": "b", "stdout": {}, "format": "Jsonx" }])),
             Taken,
         ),
         (devices(&changed), Refused("cannot be changed on OpenBao")),

@@ -2,6 +2,8 @@
 
 mod auto_unseal;
 mod bootstrap;
+mod configuration;
+mod configuration_drift;
 mod crash;
 mod faults;
 mod kubelet_stand_in;
