@@ -1,17 +1,18 @@
-//! What a kubelet and a node do besides running containers: pods are bound to a node that stays alive, and probed.
-//! The real controllers put a pod into an EndpointSlice only when it has a node, and as ready only when it says so.
+//! What a kubelet does besides running containers: it probes them by the paths in their pods, and says whether they
+//! are ready.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, ResourceExt};
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
 use tokio::task::JoinHandle;
 use vaultkeeper_crds::{annotations, names};
+
+use super::stage::Stage;
 
 const PERIOD: Duration = Duration::from_millis(100);
 /// Longer than any member that is well needs, shorter than patience.
@@ -39,17 +40,11 @@ impl Drop for KubeletStandIn {
 }
 
 impl KubeletStandIn {
-    /// Begins for the members in one namespace.
-    pub(crate) async fn start(client: Client, namespace: &str) -> anyhow::Result<Self> {
-        let name = format!("node-{namespace}");
-        let nodes: Api<Node> = Api::all(client.clone());
-        let node: Node = serde_json::from_value(json!({"metadata": {"name": name}}))?;
-        nodes.create(&PostParams::default(), &node).await?;
+    /// Begins for the members of a stage.
+    pub(crate) fn start(stage: &Stage) -> anyhow::Result<Self> {
         let looks = Arc::new(Mutex::new(BTreeMap::new()));
         let work = Work {
-            pods: Api::namespaced(client, namespace),
-            nodes,
-            node: name,
+            pods: Api::namespaced(stage.client.clone(), &stage.namespace),
             http: reqwest::Client::builder()
                 // As a kubelet: it does not verify.
                 .tls_danger_accept_invalid_certs(true)
@@ -73,8 +68,6 @@ impl KubeletStandIn {
 
 struct Work {
     pods: Api<Pod>,
-    nodes: Api<Node>,
-    node: String,
     http: reqwest::Client,
     looks: Arc<Mutex<BTreeMap<Look, usize>>>,
     failures: BTreeMap<String, u32>,
@@ -91,13 +84,6 @@ impl Work {
     }
 
     async fn tick(&mut self) -> anyhow::Result<()> {
-        let now = Timestamp::now().to_string();
-        let alive = json!({"status": {"conditions": [{
-            "type": "Ready", "status": "True", "reason": "StandIn", "message": "", "lastHeartbeatTime": now,
-        }]}});
-        self.nodes
-            .patch_status(&self.node, &PatchParams::default(), &Patch::Strategic(&alive))
-            .await?;
         let members = ListParams::default().labels(annotations::CLUSTER);
         for pod in self.pods.list(&members).await? {
             self.attend(&pod).await?;
@@ -108,16 +94,6 @@ impl Work {
     async fn attend(&mut self, pod: &Pod) -> anyhow::Result<()> {
         let name = pod.name_any();
         let object = serde_json::to_value(pod)?;
-        if object["spec"]["nodeName"].is_null() {
-            let binding = json!({
-                "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
-                "target": {"apiVersion": "v1", "kind": "Node", "name": self.node},
-            });
-            let _: Value = self
-                .pods
-                .create_subresource("binding", &name, &PostParams::default(), &binding)
-                .await?;
-        }
         let Some(address) = object["status"]["podIP"].as_str() else {
             return Ok(());
         };

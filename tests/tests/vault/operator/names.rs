@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::Api;
 use kube::api::ListParams;
 use vaultkeeper_crds::names;
@@ -18,18 +17,26 @@ use vaultkeeper_vault::Client;
 use super::kubelet_stand_in::KubeletStandIn;
 use super::stage::{DEADLINE, Stage};
 
-/// Addresses to which a Service leads: the ready ones.
+/// Addresses to which a Service leads: those of the pods that it selects and that are ready. The real controller would
+/// put them into EndpointSlices if they were not loopback addresses, which the API server refuses there.
 async fn behind(stage: &Stage, service: &str) -> anyhow::Result<BTreeSet<IpAddr>> {
-    let slices: Api<EndpointSlice> = Api::namespaced(stage.client.clone(), &stage.namespace);
-    let of = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+    let services: Api<Service> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let selector = services.get(service).await?.spec.and_then(|s| s.selector);
+    let selector: Vec<String> = selector
+        .context("a Service without a selector")?
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let mut addresses = BTreeSet::new();
-    for slice in slices.list(&of).await? {
-        for endpoint in slice.endpoints.unwrap_or_default() {
-            if endpoint.conditions.and_then(|c| c.ready) == Some(true) {
-                for address in endpoint.addresses {
-                    addresses.insert(address.parse()?);
-                }
-            }
+    for pod in pods
+        .list(&ListParams::default().labels(&selector.join(",")))
+        .await?
+    {
+        let status = pod.status.unwrap_or_default();
+        let mut conditions = status.conditions.iter().flatten();
+        if conditions.any(|c| c.type_ == "Ready" && c.status == "True") {
+            addresses.insert(status.pod_ip.context("a ready pod without an address")?.parse()?);
         }
     }
     Ok(addresses)
@@ -92,9 +99,7 @@ fn others(leader: u32) -> Vec<u32> {
 #[tokio::test]
 async fn a_client_of_the_active_name_finds_the_new_leader_after_a_fail_over() {
     let stage = Stage::new().await.unwrap();
-    let _probes = KubeletStandIn::start(stage.client.clone(), &stage.namespace)
-        .await
-        .unwrap();
+    let _probes = KubeletStandIn::start(&stage).unwrap();
     stage.create_cluster(3).await.unwrap();
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();

@@ -125,9 +125,7 @@ async fn every_setting_of_a_pod_reaches_it_and_is_admitted_under_the_restricted_
 #[tokio::test]
 async fn no_state_of_a_member_fails_its_liveness_probe() {
     let stage = Stage::new().await.unwrap();
-    let probes = KubeletStandIn::start(stage.client.clone(), &stage.namespace)
-        .await
-        .unwrap();
+    let probes = KubeletStandIn::start(&stage).unwrap();
     stage.create_cluster(3).await.unwrap();
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
