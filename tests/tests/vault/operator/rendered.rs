@@ -299,7 +299,6 @@ async fn wait_for_request(listener: &TcpListener, words: &[&str]) {
             seen.push(asked.lines().next().unwrap_or_default().to_owned());
         }
     };
-    if tokio::time::timeout(DEADLINE, wanted).await.is_err() {
-        panic!("no request holds {words:?}; there were {seen:?}");
-    }
+    let in_time = tokio::time::timeout(DEADLINE, wanted).await.is_ok();
+    assert!(in_time, "no request holds {words:?}; there were {seen:?}");
 }
