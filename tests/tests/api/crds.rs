@@ -252,16 +252,25 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
     let spec = |spec: Value| json!({ "spec": spec });
     let pod = |pod: Value| json!({ "spec": { "pod": pod } });
     let image = |image: &str| json!({ "spec": { "image": image } });
-    let digest = |length: usize| format!("registry.example.com:5000/team/vault:1.21.1@sha256:{}", "a".repeat(length));
+    let digest = |length: usize| {
+        format!(
+            "registry.example.com:5000/team/vault:1.21.1@sha256:{}",
+            "a".repeat(length)
+        )
+    };
     let toleration = |field: &str, value: &str| json!({ "spec": { "pod": { "tolerations": [{ "key": "a", field: value }] } } });
     let client = |peer: Value| json!({ "spec": { "networkPolicy": { "clients": [peer] } } });
     let term = |operator: &str| {
         let expression = json!({ "key": "disk", "operator": operator, "values": ["ssd"] });
         let terms = json!({ "nodeSelectorTerms": [{ "matchExpressions": [expression] }] });
-        pod(json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": terms } } }))
+        pod(
+            json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": terms } } }),
+        )
     };
     let anti = |term: Value| {
-        pod(json!({ "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }))
+        pod(
+            json!({ "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }),
+        )
     };
     let egress = |to: Value, port: i32| json!({ "spec": { "networkPolicy": { "egress": [{ "to": to, "ports": [{ "port": port }] }] } } });
     let cases = vec![
@@ -271,8 +280,14 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             image(&digest(63)),
             Refused("spec.image must be an image such as registry.example.com/vault:1.21.1"),
         ),
-        (image("Vault Server"), Refused("spec.image must be an image such as")),
-        (pod(json!({ "spread": { "hosts": "Off", "zones": "Required" } })), Taken),
+        (
+            image("Vault Server"),
+            Refused("spec.image must be an image such as"),
+        ),
+        (
+            pod(json!({ "spread": { "hosts": "Off", "zones": "Required" } })),
+            Taken,
+        ),
         (
             pod(json!({ "spread": { "hosts": "Sometimes" } })),
             Refused("Unsupported value: \"Sometimes\""),
@@ -282,7 +297,10 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
         (anti(json!({ "topologyKey": "kubernetes.io/hostname" })), Taken),
         (anti(json!({})), Refused("topologyKey: Required value")),
         (toleration("effect", "NoSchedule"), Taken),
-        (toleration("effect", "NoWay"), Refused("Unsupported value: \"NoWay\"")),
+        (
+            toleration("effect", "NoWay"),
+            Refused("Unsupported value: \"NoWay\""),
+        ),
         (toleration("operator", "Exists"), Taken),
         (toleration("operator", "Is"), Refused("Unsupported value: \"Is\"")),
         (pod(json!({ "priorityClassName": "system.high-1" })), Taken),
@@ -295,7 +313,10 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             pod(json!({ "imagePullSecrets": ["Registry"] })),
             Refused("spec.pod.imagePullSecrets must be names of Secrets"),
         ),
-        (pod(json!({ "labels": { "app.kubernetes.io/part-of": "x" } })), Taken),
+        (
+            pod(json!({ "labels": { "app.kubernetes.io/part-of": "x" } })),
+            Taken,
+        ),
         (
             pod(json!({ "labels": { "app.kubernetes.io/name": "x" } })),
             Refused("spec.pod.labels must not hold labels that the operator sets"),
@@ -318,21 +339,36 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             pod(json!({ "serviceAccount": { "name": "Vault" } })),
             Refused("spec.pod.serviceAccount.name must be the name of a ServiceAccount"),
         ),
-        (pod(json!({ "serviceAccount": { "annotations": { "a": "b" } } })), Taken),
+        (
+            pod(json!({ "serviceAccount": { "annotations": { "a": "b" } } })),
+            Taken,
+        ),
         (
             pod(json!({ "serviceAccount": { "name": "vault", "annotations": { "a": "b" } } })),
             Refused("spec.pod.serviceAccount must hold a name or annotations, not both"),
         ),
-        (spec(json!({ "standbyReads": true, "distribution": "OpenBao" })), Taken),
+        (
+            spec(json!({ "standbyReads": true, "distribution": "OpenBao" })),
+            Taken,
+        ),
         (
             spec(json!({ "standbyReads": true })),
             Refused("spec.standbyReads needs distribution OpenBao"),
         ),
-        (spec(json!({ "serverConfig": { "listener": { "tcp": { "a": 1 } } } })), Taken),
-        (spec(json!({ "serverConfig": ["a"] })), Refused("must be of type object")),
+        (
+            spec(json!({ "serverConfig": { "listener": { "tcp": { "a": 1 } } } })),
+            Taken,
+        ),
+        (
+            spec(json!({ "serverConfig": ["a"] })),
+            Refused("must be of type object"),
+        ),
         (spec(json!({ "networkPolicy": { "enabled": false } })), Taken),
         (client(json!({ "namespace": "ci" })), Taken),
-        (client(json!({})), Refused("a network peer must name at least one of")),
+        (
+            client(json!({})),
+            Refused("a network peer must name at least one of"),
+        ),
         (
             client(json!({ "namespace": "c.i" })),
             Refused("namespace must be the name of a namespace"),
@@ -495,9 +531,7 @@ async fn check_updates(resource: &ApiResource, base: &Value, cases: Vec<(Value, 
 
 #[tokio::test]
 async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
-    let account = |name: Value| {
-        json!({ "spec": { "pod": { "labels": { "team": "a" }, "serviceAccount": { "name": name } } } })
-    };
+    let account = |name: Value| json!({ "spec": { "pod": { "labels": { "team": "a" }, "serviceAccount": { "name": name } } } });
     let cases = vec![
         (json!({ "spec": { "replicas": 5 } }), Taken),
         (

@@ -40,17 +40,17 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
     let ingress = vec![
         NetworkPolicyIngressRule {
             from: Some(vec![members()]),
-            ports: tcp(&[API_PORT, CLUSTER_PORT]),
+            ports: Some(tcp(&[API_PORT, CLUSTER_PORT])),
         },
         NetworkPolicyIngressRule {
             from: Some(users),
-            ports: tcp(&[API_PORT]),
+            ports: Some(tcp(&[API_PORT])),
         },
     ];
     let mut leaving = vec![
         NetworkPolicyEgressRule {
             to: Some(vec![members()]),
-            ports: tcp(&[API_PORT, CLUSTER_PORT]),
+            ports: Some(tcp(&[API_PORT, CLUSTER_PORT])),
         },
         NetworkPolicyEgressRule {
             to: None,
@@ -58,14 +58,14 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
         },
         NetworkPolicyEgressRule {
             to: None,
-            ports: tcp(&anywhere(cluster)),
+            ports: Some(tcp(&anywhere(cluster))),
         },
     ];
     if is_cloud(cluster) {
         let (block, ports) = METADATA;
         leaving.push(NetworkPolicyEgressRule {
             to: Some(vec![addresses(block)]),
-            ports: tcp(&ports),
+            ports: Some(tcp(&ports)),
         });
     }
     leaving.extend(egress.iter().map(rule));
@@ -203,13 +203,11 @@ fn addresses(cidr: &str) -> NetworkPolicyPeer {
     }
 }
 
-fn tcp(ports: &[u16]) -> Option<Vec<NetworkPolicyPort>> {
-    Some(
-        ports
-            .iter()
-            .map(|number| port(i32::from(*number), "TCP"))
-            .collect(),
-    )
+fn tcp(ports: &[u16]) -> Vec<NetworkPolicyPort> {
+    ports
+        .iter()
+        .map(|number| port(i32::from(*number), "TCP"))
+        .collect()
 }
 
 fn port(number: i32, protocol: &str) -> NetworkPolicyPort {
