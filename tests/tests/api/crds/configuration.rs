@@ -197,6 +197,34 @@ async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_thei
 }
 
 #[tokio::test]
+async fn the_default_device_of_openbao_is_not_declared_anew() {
+    let device = |distribution: &str, path: &str| json!({ "spec": { "distribution": distribution, "configuration": { "audit": [{ "path": path, "stdout": {} }] } } });
+    all(vec![
+        (device("OpenBao", "out"), Taken),
+        (
+            device("OpenBao", "stdout"),
+            Refused("must not have the path stdout on OpenBao"),
+        ),
+        (device("Vault", "stdout"), Taken),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_example_is_taken_by_the_api_server() {
+    let text =
+        std::fs::read_to_string(vaultkeeper_tests::helm::repository().join("examples/configuration.yaml"))
+            .unwrap();
+    let example: Value = serde_yaml::from_str(&text).unwrap();
+    check(
+        &ApiResource::erase::<VaultCluster>(&()),
+        &example,
+        vec![(json!({ "metadata": { "namespace": "default" } }), Taken)],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_device_of_openbao_is_replaced_by_one_with_another_path() {
     let base = |distribution: &str| {
         let mut object = cluster();

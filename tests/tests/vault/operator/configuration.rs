@@ -367,17 +367,20 @@ async fn one_bad_object_is_named_and_does_not_keep_the_others_from_theirs() {
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
     let ana = |secret: &str| json!({"name": "ana", "password": {"name": secret, "key": "password"}, "token": {"policies": ["app"]}});
-    let configuration = |hcl: &str| {
+    let good = "length = 30\nrule \"charset\" { charset = \"abc\" }";
+    let configuration = |hcl: &str, password_policy: &str| {
         json!({
+            "passwordPolicies": [{"name": "bad", "hcl": password_policy}],
             "policies": [{"name": "bad", "hcl": hcl}, {"name": "app", "hcl": "path \"a\" { capabilities = [\"read\"] }"}],
             "authMethods": [{"path": "people", "type": "userpass", "userpass": {"users": [ana("late")]}}],
         })
     };
-    declare(&stage, configuration("path \"a\" {")).await;
+    declare(&stage, configuration("path \"a\" {", "length = 1")).await;
     let cluster = stage
-        .until("the bad policy to be named", |c| {
-            condition(c, "Configured")
-                .is_some_and(|c| c.status == "False" && c.message.contains("spec.configuration.policies[0]"))
+        .until("the bad password policy to be named", |c| {
+            condition(c, "Configured").is_some_and(|c| {
+                c.status == "False" && c.message.contains("spec.configuration.passwordPolicies[0]")
+            })
         })
         .await
         .unwrap();
@@ -393,14 +396,25 @@ async fn one_bad_object_is_named_and_does_not_keep_the_others_from_theirs() {
     .await
     .unwrap();
 
-    declare(&stage, configuration("path \"b/<accessor:nowhere>\" {}")).await;
+    declare(&stage, configuration("path \"a\" {", good)).await;
+    stage
+        .until("the bad policy to be named", |c| {
+            condition(c, "Configured").is_some_and(|c| c.message.contains("spec.configuration.policies[0]"))
+        })
+        .await
+        .unwrap();
+    declare(&stage, configuration("path \"b/<accessor:nowhere>\" {}", good)).await;
     stage
         .until("the unknown auth method to be named", |c| {
             reason(c, "Configured") == "UnknownAuthMethod"
         })
         .await
         .unwrap();
-    declare(&stage, configuration("path \"b\" { capabilities = [\"read\"] }")).await;
+    declare(
+        &stage,
+        configuration("path \"b\" { capabilities = [\"read\"] }", good),
+    )
+    .await;
     let cluster = stage
         .until("the missing Secret to be named", |c| {
             reason(c, "Configured") == "SecretUnusable"
