@@ -23,8 +23,8 @@ pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
 pub use network::{EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol};
 pub use pod::{PodSettings, ServiceAccountSettings, Spread, SpreadSettings};
 pub use seal::{
-    AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal, ShamirSeal, StaticKey,
-    StaticSeal, TransitSeal,
+    AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal, ShamirSeal,
+    StaticKey, StaticSeal, TransitSeal,
 };
 pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
