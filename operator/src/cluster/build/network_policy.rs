@@ -35,7 +35,8 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
     }
     let members = || pods(None, &selector(&cluster.name));
     let mut users = vec![operator(operator_namespace)];
-    users.extend(cluster.client_namespaces.iter().map(|n| namespace(n)));
+    let namespaces = cluster.client_namespaces.iter().filter(|n| is_namespace(n));
+    users.extend(namespaces.map(|n| namespace(n)));
     users.extend(clients.iter().chain(prometheus).map(peer));
     let ingress = vec![
         NetworkPolicyIngressRule {
@@ -166,6 +167,12 @@ fn peer(peer: &NetworkPeer) -> NetworkPolicyPeer {
         None => Some(namespace_labels.clone()).filter(|l| !l.is_empty()),
     };
     pods(namespaces, pod_labels)
+}
+
+/// Whether there can be a namespace of this name. The API server would refuse the whole policy for another one.
+fn is_namespace(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= 63 && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 fn namespace(name: &str) -> NetworkPolicyPeer {
