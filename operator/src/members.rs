@@ -293,7 +293,8 @@ async fn ask(client: &Client, member: &mut Member) {
     } else {
         // The node addressed says whether it is active; labels and Services are hints only.
         match client.on_this_node().leader().await {
-            Ok(leader) if leader.is_self => Probe::Active,
+            // Storage in memory knows no leaders: the one member is active.
+            Ok(leader) if leader.is_self || !leader.ha_enabled => Probe::Active,
             _ => Probe::Standby,
         }
     };

@@ -61,7 +61,8 @@ pub struct Configuration {
 
     /// Where requests are logged. Default: standard output of the active member and, in a new cluster of profile
     /// Hardened, its standard error as well. Declare two that do not fail together: when all devices fail, Vault
-    /// refuses every request.
+    /// refuses every request. Devices that are not named are left alone; on OpenBao, whose devices stand in the
+    /// server's configuration file, they go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]

@@ -39,6 +39,7 @@ pub struct Storage {
 pub struct RaftStorage {
     /// Size of each member's volume, for example 10Gi.
     #[serde(default = "default_size")]
+    #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi|Ti|M|G|T)$')").message("spec.storage.raft.size must be a size such as 10Gi"))]
     pub size: String,
 
@@ -116,6 +117,7 @@ pub struct ConsulTls {
     /// Secret of type kubernetes.io/tls with the client certificate that the members show to Consul.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.storage.consul.tls.clientCertificateSecret must be the name of a Secret"))]
     pub client_certificate_secret: Option<String>,
 }
 

@@ -32,17 +32,17 @@ fn changes(members: &[Member]) -> Vec<Change<'_>> {
         .filter_map(|member| {
             let state = match member.probe {
                 Probe::Active if actives == 1 => Some(ACTIVE),
-                // An old leader that has not noticed yet: the next look will tell which one it is.
-                Probe::Active => return None,
                 Probe::Standby => Some(STANDBY),
                 Probe::Sealed { .. } | Probe::Uninitialized | Probe::Removed => None,
-                // Perhaps only the operator does not reach it. With another one active it is not the one.
+                // It was the active one, does not answer, and another one is active now.
                 Probe::Pending | Probe::Unreachable(_)
                     if actives == 1 && member.label.as_deref() == Some(ACTIVE) =>
                 {
                     None
                 }
-                Probe::Pending | Probe::Unreachable(_) => return None,
+                // Perhaps only the operator does not reach it, or it is an old leader that has not noticed yet: the
+                // next look will tell.
+                Probe::Active | Probe::Pending | Probe::Unreachable(_) => return None,
             };
             let pod = member.pod.as_deref()?;
             (member.label.as_deref() != state).then_some(Change {

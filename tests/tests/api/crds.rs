@@ -437,6 +437,11 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             egress(json!([{ "cidr": "10.0.0.0/8" }]), 65536),
             Refused("should be less than or equal to 65535"),
         ),
+        (
+            egress(json!([{ "cidr": "10.0.0.0/8" }]), 0),
+            Refused("should be greater than or equal to 1"),
+        ),
+        (egress(json!([{ "cidr": "10.0.0.0/8" }]), 1), Taken),
         (egress(json!([]), 1), Refused("should have at least 1 items")),
     ];
     check(&ApiResource::erase::<VaultCluster>(&()), &cluster(), cases).await;

@@ -23,11 +23,6 @@ pub struct AuditDevice {
     #[serde(default)]
     pub format: AuditFormat,
 
-    /// Text in front of each line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128), regex(pattern = r#"^[^"\\$\n]*$"#))]
-    pub prefix: Option<String>,
-
     /// The server's standard output: the pod's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<StdoutAudit>,

@@ -196,8 +196,10 @@ pub struct CertRole {
     pub name: String,
 
     /// The CA that issued them, or the certificate itself, in PEM. No private key.
-    #[schemars(length(min = 1, max = 65536))]
-    #[x_kube(validation = Rule::new("self.contains('BEGIN CERTIFICATE') && !self.contains('PRIVATE KEY')").message("certificate must be a certificate in PEM, without a private key"))]
+    #[schemars(
+        length(min = 1, max = 65536),
+        regex(pattern = r"^\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$")
+    )]
     pub certificate: String,
 
     /// Common names, one of which a certificate must have. `*` stands for any text.

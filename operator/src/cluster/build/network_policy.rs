@@ -35,22 +35,23 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
     }
     let members = || pods(None, &selector(&cluster.name));
     let mut users = vec![operator(operator_namespace)];
-    users.extend(cluster.client_namespaces.iter().map(|n| namespace(n)));
+    let namespaces = cluster.client_namespaces.iter().filter(|n| is_namespace(n));
+    users.extend(namespaces.map(|n| namespace(n)));
     users.extend(clients.iter().chain(prometheus).map(peer));
     let ingress = vec![
         NetworkPolicyIngressRule {
             from: Some(vec![members()]),
-            ports: tcp(&[API_PORT, CLUSTER_PORT]),
+            ports: Some(tcp(&[API_PORT, CLUSTER_PORT])),
         },
         NetworkPolicyIngressRule {
             from: Some(users),
-            ports: tcp(&[API_PORT]),
+            ports: Some(tcp(&[API_PORT])),
         },
     ];
     let mut leaving = vec![
         NetworkPolicyEgressRule {
             to: Some(vec![members()]),
-            ports: tcp(&[API_PORT, CLUSTER_PORT]),
+            ports: Some(tcp(&[API_PORT, CLUSTER_PORT])),
         },
         NetworkPolicyEgressRule {
             to: None,
@@ -58,14 +59,14 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
         },
         NetworkPolicyEgressRule {
             to: None,
-            ports: tcp(&anywhere(cluster)),
+            ports: Some(tcp(&anywhere(cluster))),
         },
     ];
     if is_cloud(cluster) {
         let (block, ports) = METADATA;
         leaving.push(NetworkPolicyEgressRule {
             to: Some(vec![addresses(block)]),
-            ports: tcp(&ports),
+            ports: Some(tcp(&ports)),
         });
     }
     leaving.extend(egress.iter().map(rule));
@@ -168,6 +169,12 @@ fn peer(peer: &NetworkPeer) -> NetworkPolicyPeer {
     pods(namespaces, pod_labels)
 }
 
+/// Whether there can be a namespace of this name. The API server would refuse the whole policy for another one.
+fn is_namespace(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= 63 && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
 fn namespace(name: &str) -> NetworkPolicyPeer {
     pods(Some(by_name(name)), &BTreeMap::new())
 }
@@ -203,13 +210,11 @@ fn addresses(cidr: &str) -> NetworkPolicyPeer {
     }
 }
 
-fn tcp(ports: &[u16]) -> Option<Vec<NetworkPolicyPort>> {
-    Some(
-        ports
-            .iter()
-            .map(|number| port(i32::from(*number), "TCP"))
-            .collect(),
-    )
+fn tcp(ports: &[u16]) -> Vec<NetworkPolicyPort> {
+    ports
+        .iter()
+        .map(|number| port(i32::from(*number), "TCP"))
+        .collect()
 }
 
 fn port(number: i32, protocol: &str) -> NetworkPolicyPort {

@@ -68,6 +68,12 @@ fn the_operator_and_the_namespaces_with_access_are_let_in() {
 }
 
 #[test]
+fn a_name_that_no_namespace_can_have_does_not_spoil_the_policy() {
+    let users = users("  access: [{namespaces: ['*', 'Shop', 'a.b', '-a', shop]}]");
+    assert_eq!(users[1..], [named("shop")]);
+}
+
+#[test]
 fn named_clients_and_prometheus_are_let_in() {
     let users = users(
         "  networkPolicy: {clients: [{namespace: ci}, {cidr: 10.0.0.0/8}, {podLabels: {app: a}}], prometheus: [{namespaceLabels: {team: obs}, podLabels: {app: prometheus}}]}",

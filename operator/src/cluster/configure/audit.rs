@@ -28,8 +28,8 @@ pub(crate) enum AuditChange {
     None,
     /// Enable it.
     Enable,
-    /// Disable it and enable it anew: a device cannot be changed. Another device logs meanwhile.
-    Replace(Difference),
+    /// Disable the one that is there and enable it anew: a device cannot be changed. Another device logs meanwhile.
+    Replace(Difference, Device),
     /// It would have to be replaced, but is the only one: without it requests would go unlogged.
     Alone(Difference),
 }
@@ -79,7 +79,6 @@ fn one(index: usize, declared: &AuditDevice) -> Declared {
         path,
         description,
         format,
-        prefix,
         stdout,
         file,
         socket,
@@ -91,9 +90,6 @@ fn one(index: usize, declared: &AuditDevice) -> Declared {
     };
     if *format == AuditFormat::Jsonx {
         option("format", "jsonx");
-    }
-    if let Some(prefix) = prefix {
-        option("prefix", prefix);
     }
     let mut kind = "file";
     if let Some(StdoutAudit {}) = stdout {
@@ -144,7 +140,7 @@ pub(crate) fn plan(declared: &Declared, found: &BTreeMap<String, Device>) -> Aud
     };
     match difference(declared, there) {
         None => AuditChange::None,
-        Some(difference) if found.len() > 1 => AuditChange::Replace(difference),
+        Some(difference) if found.len() > 1 => AuditChange::Replace(difference, there.clone()),
         Some(difference) => AuditChange::Alone(difference),
     }
 }
@@ -266,7 +262,7 @@ mod tests {
     }
 
     const TWO: &str =
-        "[{path: out, stdout: {}}, {path: siem, socket: {address: '127.0.0.1:9090', type: Udp}, prefix: v}]";
+        "[{path: out, stdout: {}}, {path: siem, socket: {address: '127.0.0.1:9090', type: Udp}}]";
 
     #[test]
     fn what_is_there_as_declared_is_left_and_what_is_absent_is_enabled() {
@@ -291,7 +287,7 @@ mod tests {
         if let Some(device) = found.get_mut("siem/") {
             device.options.insert("log_raw".to_owned(), "true".to_owned());
         }
-        let AuditChange::Replace(difference) = plan(&two[1], &found) else {
+        let AuditChange::Replace(difference, _) = plan(&two[1], &found) else {
             panic!("log_raw writes secrets in clear: the device must be replaced")
         };
         assert_eq!(difference.field, "spec.configuration.audit[1].log_raw");
@@ -305,7 +301,7 @@ mod tests {
     #[test]
     fn openbao_reads_the_same_devices_from_its_file() {
         let text = stanzas(&devices(TWO));
-        let wanted = "\naudit \"file\" \"out\" {\n  description = \"\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n\naudit \"socket\" \"siem\" {\n  description = \"\"\n  options {\n    address = \"127.0.0.1:9090\"\n    prefix = \"v\"\n    socket_type = \"udp\"\n  }\n}\n";
+        let wanted = "\naudit \"file\" \"out\" {\n  description = \"\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n\naudit \"socket\" \"siem\" {\n  description = \"\"\n  options {\n    address = \"127.0.0.1:9090\"\n    socket_type = \"udp\"\n  }\n}\n";
         assert_eq!(text, wanted);
     }
 

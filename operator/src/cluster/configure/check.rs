@@ -95,6 +95,15 @@ pub(crate) fn check(
             ));
         }
     }
+    if distribution == Distribution::OpenBao
+        && configuration
+            .audit
+            .iter()
+            .flatten()
+            .any(|device| device.path == "stdout")
+    {
+        return Err("audit: the path stdout is that of OpenBao's default device, which cannot be changed: choose another path".to_owned());
+    }
     for rule in &configuration.mfa.enforcements {
         let own = [names::KUBERNETES_AUTH_PATH, names::APPROLE_AUTH_PATH];
         if rule

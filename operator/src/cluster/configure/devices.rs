@@ -1,6 +1,7 @@
 //! Looks at audit devices and enables them. OpenBao has its devices in the configuration file and refuses these calls.
 
 use vaultkeeper_crds::cluster::{Distribution, Profile};
+use vaultkeeper_vault::sys::audit::AuditDevice as Device;
 use vaultkeeper_vault::{Client, Error as VaultError};
 
 use super::audit::{self, AuditChange, Declared};
@@ -82,11 +83,11 @@ pub(crate) async fn declared(cluster: &Validated, work: &mut Work<'_>) -> Result
             AuditChange::None => continue,
             AuditChange::Enable => {
                 work.note(super::object::missing(&declared.field, &audit::what(&declared)));
-                false
+                None
             }
-            AuditChange::Replace(difference) => {
+            AuditChange::Replace(difference, there) => {
                 work.note(difference);
-                true
+                Some(there)
             }
             AuditChange::Alone(difference) => {
                 let field = difference.field.clone();
@@ -100,27 +101,34 @@ pub(crate) async fn declared(cluster: &Validated, work: &mut Work<'_>) -> Result
         if !work.writes() {
             continue;
         }
-        if let Err(error) = write(client, &declared, replaces).await {
+        if let Err(error) = write(client, &declared, replaces.as_ref()).await {
             work.fail(error)?;
         }
     }
     Ok(())
 }
 
-async fn write(client: &Client, declared: &Declared, replaces: bool) -> Result<(), Error> {
+async fn write(client: &Client, declared: &Declared, replaces: Option<&Device>) -> Result<(), Error> {
     let failed = |source: VaultError| Error::Declared {
         field: declared.field.clone(),
         what: audit::what(declared),
         source: Box::new(source),
     };
-    if replaces {
+    let Some(there) = replaces else {
+        let enabled = client.enable_audit_device(&declared.path, &declared.device).await;
+        return enabled.map_err(failed);
+    };
+    client
+        .disable_audit_device(&declared.path)
+        .await
+        .map_err(failed)?;
+    let enabled = client.enable_audit_device(&declared.path, &declared.device).await;
+    if enabled.is_err() {
+        // The one that worked is better than none.
         client
-            .disable_audit_device(&declared.path)
+            .enable_audit_device(&declared.path, there)
             .await
             .map_err(failed)?;
     }
-    client
-        .enable_audit_device(&declared.path, &declared.device)
-        .await
-        .map_err(failed)
+    enabled.map_err(failed)
 }

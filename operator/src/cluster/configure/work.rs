@@ -60,7 +60,7 @@ impl<'a> Work<'a> {
 
     /// Keeps an error for the end, unless it is the session's.
     pub(crate) fn fail(&mut self, error: Error) -> Result<(), Error> {
-        if error.vault_cause().is_some_and(sessions::is_spoilt_by) {
+        if error.vault_cause().is_some_and(is_of_the_session) {
             return Err(error);
         }
         if !self.errors.is_empty() {
@@ -195,6 +195,11 @@ impl<'a> Work<'a> {
         })?;
         Ok(Some(data.unwrap_or_default()))
     }
+}
+
+/// A server error can be about the one object: Vault answers 500 to some that it does not understand.
+fn is_of_the_session(error: &VaultError) -> bool {
+    sessions::is_spoilt_by(error) && !matches!(error, VaultError::Server { .. })
 }
 
 fn declared(wanted: &Wanted, source: VaultError) -> Error {

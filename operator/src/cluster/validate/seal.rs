@@ -15,7 +15,7 @@ pub enum Seal {
     /// The members unseal themselves.
     Auto {
         /// With what.
-        by: AutoSeal,
+        by: Box<AutoSeal>,
         /// The recovery keys.
         recovery: Split,
     },
@@ -54,7 +54,7 @@ impl Seal {
     pub fn auto(&self) -> Option<&AutoSeal> {
         match self {
             Self::Shamir(_) => None,
-            Self::Auto { by, .. } => Some(by),
+            Self::Auto { by, .. } => Some(by.as_ref()),
         }
     }
 }
@@ -128,7 +128,10 @@ pub(super) fn validate(spec: &VaultClusterSpec) -> Result<Seal, Invalid> {
                 keys.shares,
                 keys.threshold,
             )?;
-            Ok(Seal::Auto { by, recovery })
+            Ok(Seal::Auto {
+                by: Box::new(by),
+                recovery,
+            })
         }
         _ => Err(invalid(
             "spec.seal",

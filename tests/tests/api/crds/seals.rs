@@ -378,6 +378,10 @@ async fn a_storage_that_cannot_work_is_refused_in_words() {
             Taken,
         ),
         (
+            consul(json!({"tls": {"clientCertificateSecret": "Pair"}})),
+            Refused("spec.storage.consul.tls.clientCertificateSecret must be the name of a Secret"),
+        ),
+        (
             consul(json!({"address": "consul.test:8501"})),
             Refused("spec.storage.consul.address must be a URL such as"),
         ),

@@ -11,6 +11,7 @@ use vaultkeeper_tests::reaper::OwnedRun;
 use vaultkeeper_tests::vault_server::{Config, VaultServer};
 use vaultkeeper_tests::wait;
 
+use super::crash::lose_the_answer_of_init;
 use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason};
 
 /// The other Vault: its own process, CA and keys.
@@ -180,6 +181,21 @@ async fn a_cluster_that_another_vault_unseals_needs_no_key_of_ours_but_keeps_rec
     );
 
     a_seal_on_purpose_is_latched_and_ends_with_a_release_or_a_restart(&stage, &operator, &points).await;
+
+    kms.call("POST", "auth/token/revoke", json!({"token": token}))
+        .await;
+    restart(&stage, "main-0").await;
+    let cluster = stage
+        .until("the refused token to be named as the reason", |c| {
+            reason(c, "Available") == "SealRefused"
+        })
+        .await
+        .unwrap();
+    let said = condition(&cluster, "Available").unwrap().message;
+    assert!(
+        said.contains("refuses the credential of this cluster") && !said.contains(&token),
+        "the status says so without the token: {said}"
+    );
     operator.stop().await;
     stage.end().await.unwrap();
 }
@@ -303,12 +319,19 @@ async fn a_transit_seal_that_is_away_is_named_in_the_status_and_comes_back_by_it
         "nothing is wrong any more: {rows:?}"
     );
     assert_eq!(sent_keys(&points), 0, "they have unsealed themselves");
-    let read: Vec<_> = points
-        .seen()
-        .into_iter()
-        .filter(|p| p.call.contains("kms-token"))
-        .collect();
-    assert!(read.is_empty(), "the operator never reads the token: {read:?}");
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn recovery_keys_whose_answer_was_lost_are_followed_by_another_attempt() {
+    let (stage, kms) = (Stage::new().await.unwrap(), Kms::start().await);
+    create(&stage, &kms, 1).await;
+    // The member is active by then, and nobody holds its recovery keys.
+    lose_the_answer_of_init(&stage).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    assert_keys_and_no_root(&stage).await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
 }

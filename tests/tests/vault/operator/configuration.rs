@@ -16,12 +16,20 @@ use super::stage::{DEADLINE, Stage, condition, reason};
 
 /// The fields at a path of a real server.
 pub(super) async fn read(client: &Client, path: &str) -> anyhow::Result<Map<String, Value>> {
-    let secret = client.read(path).await.with_context(|| format!("cannot read {path}"))?;
+    let secret = client
+        .read(path)
+        .await
+        .with_context(|| format!("cannot read {path}"))?;
     Ok(secret.data.decode()?)
 }
 
 /// Logs in by password; the client has the token.
-pub(super) async fn log_in(member: &Client, mount: &str, user: &str, password: &str) -> anyhow::Result<Client> {
+pub(super) async fn log_in(
+    member: &Client,
+    mount: &str,
+    user: &str,
+    password: &str,
+) -> anyhow::Result<Client> {
     let body = json!({"password": password});
     let answer = member.write(&format!("auth/{mount}/login/{user}"), &body).await?;
     let auth = answer.and_then(|a| a.auth).context("the login gave no token")?;
@@ -70,19 +78,25 @@ pub(super) async fn until_configured(stage: &Stage) -> VaultCluster {
 /// Waits for an event whose note holds all these words.
 pub(super) async fn event(stage: &Stage, reason: &str, words: &[&str]) {
     let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
-    wait::until_async(&format!("an event {reason} with {words:?}"), DEADLINE, async || {
-        let events = events.list(&ListParams::default()).await?;
-        let notes: Vec<&str> = events
-            .iter()
-            .filter(|e| e.reason.as_deref() == Some(reason))
-            .filter_map(|e| e.note.as_deref())
-            .collect();
-        ensure!(
-            notes.iter().any(|note| words.iter().all(|word| note.contains(word))),
-            "the notes are {notes:?}"
-        );
-        Ok(())
-    })
+    wait::until_async(
+        &format!("an event {reason} with {words:?}"),
+        DEADLINE,
+        async || {
+            let events = events.list(&ListParams::default()).await?;
+            let notes: Vec<&str> = events
+                .iter()
+                .filter(|e| e.reason.as_deref() == Some(reason))
+                .filter_map(|e| e.note.as_deref())
+                .collect();
+            ensure!(
+                notes
+                    .iter()
+                    .any(|note| words.iter().all(|word| note.contains(word))),
+                "the notes are {notes:?}"
+            );
+            Ok(())
+        },
+    )
     .await
     .unwrap();
 }
@@ -143,24 +157,38 @@ async fn everything_that_is_declared_is_found_in_vault() {
     mounts_are_tuned(&root).await.unwrap();
     auth_methods_have_their_settings(&root, &ca).await.unwrap();
     // The accessor of the method stands in the policy: who logs in there reaches the own folder and no other.
-    let ana = log_in(&stage.member(0).await.unwrap(), "people", "ana", "correct horse").await.unwrap();
-    ana.write("secret/data/ana/note", &json!({"data": {"a": "b"}})).await.unwrap();
-    let other = ana.write("secret/data/bob/note", &json!({"data": {"a": "b"}})).await;
-    assert!(matches!(other, Err(Error::Denied { .. })), "another's folder: {other:?}");
+    let ana = log_in(&stage.member(0).await.unwrap(), "people", "ana", "correct horse")
+        .await
+        .unwrap();
+    ana.write("secret/data/ana/note", &json!({"data": {"a": "b"}}))
+        .await
+        .unwrap();
+    let other = ana
+        .write("secret/data/bob/note", &json!({"data": {"a": "b"}}))
+        .await;
+    assert!(
+        matches!(other, Err(Error::Denied { .. })),
+        "another's folder: {other:?}"
+    );
     personas_do_their_work_and_no_more(&root, &ana).await.unwrap();
 
     let generated = read(&root, "sys/policies/password/long/generate").await.unwrap();
-    assert_eq!(generated["password"].as_str().map(str::len), Some(30), "by the password policy");
+    assert_eq!(
+        generated["password"].as_str().map(str::len),
+        Some(30),
+        "by the password policy"
+    );
     let devices = root.audit_devices().await.unwrap();
-    assert_eq!(devices.keys().collect::<Vec<_>>(), ["file/", "stdout/"], "as declared and no other");
+    assert_eq!(
+        devices.keys().collect::<Vec<_>>(),
+        ["file/", "stdout/"],
+        "as declared and no other"
+    );
     let lines = std::fs::read_to_string(&log).unwrap();
-    assert!(lines.contains("secret/data/ana/note") && !lines.contains("correct horse"), "in the file, hashed");
-
-    // The login at the method with MFA is not done with the password.
-    let admin = log_in(&stage.member(0).await.unwrap(), "admins", "ana", "correct horse").await;
-    assert!(admin.is_err(), "a password alone must not do");
-    let rule = read(&root, "identity/mfa/login-enforcement/admins").await.unwrap();
-    assert_eq!(rule["mfa_method_ids"].as_array().map(Vec::len), Some(1), "{rule:?}");
+    assert!(
+        lines.contains("secret/data/ana/note") && !lines.contains("correct horse"),
+        "in the file, hashed"
+    );
 
     // A second look by another operator finds nothing to do: what is read back equals what was declared.
     operator.stop().await;
@@ -169,10 +197,27 @@ async fn everything_that_is_declared_is_found_in_vault() {
     until_configured(&stage).await;
     let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let events = events.list(&ListParams::default()).await.unwrap();
-    let drift: Vec<_> = events.iter().filter(|e| e.reason.as_deref() == Some("ConfigurationDrift")).collect();
+    let drift: Vec<_> = events
+        .iter()
+        .filter(|e| e.reason.as_deref() == Some("ConfigurationDrift"))
+        .collect();
     assert!(drift.is_empty(), "nobody changed anything: {drift:?}");
-    root.revoke_self().await.unwrap();
+
+    // The login at the method with MFA is not done with the password, and without the rule it is.
     operator.stop().await;
+    let member = stage.member(0).await.unwrap();
+    let admin = log_in(&member, "admins", "ana", "correct horse").await;
+    assert!(admin.is_err(), "a password alone must not do");
+    let rule = "identity/mfa/login-enforcement/admins";
+    let methods = read(&root, rule).await.unwrap();
+    assert_eq!(
+        methods["mfa_method_ids"].as_array().map(Vec::len),
+        Some(1),
+        "{methods:?}"
+    );
+    root.delete(rule).await.unwrap();
+    log_in(&member, "admins", "ana", "correct horse").await.unwrap();
+    root.revoke_self().await.unwrap();
     stage.end().await.unwrap();
 }
 
@@ -180,14 +225,26 @@ async fn mounts_are_tuned(root: &Client) -> anyhow::Result<()> {
     let secret = read(root, "sys/mounts/secret/tune").await?;
     ensure!(secret["max_lease_ttl"] == json!(7200), "{secret:?}");
     ensure!(secret["listing_visibility"] == json!("hidden"), "{secret:?}");
-    ensure!(secret["description"] == json!("apps") && secret["options"]["version"] == json!("2"), "{secret:?}");
+    ensure!(
+        secret["description"] == json!("apps") && secret["options"]["version"] == json!("2"),
+        "{secret:?}"
+    );
     let transit = read(root, "sys/mounts/team/transit/tune").await?;
     ensure!(transit["default_lease_ttl"] == json!(1800), "{transit:?}");
-    ensure!(transit["audit_non_hmac_request_keys"] == json!(["context"]), "{transit:?}");
+    ensure!(
+        transit["audit_non_hmac_request_keys"] == json!(["context"]),
+        "{transit:?}"
+    );
     let people = read(root, "sys/auth/people/tune").await?;
-    ensure!(people["max_lease_ttl"] == json!(28800) && people["listing_visibility"] == json!("unauth"), "{people:?}");
+    ensure!(
+        people["max_lease_ttl"] == json!(28800) && people["listing_visibility"] == json!("unauth"),
+        "{people:?}"
+    );
     let approle = read(root, "sys/auth/approle/tune").await?;
-    ensure!(approle["max_lease_ttl"] == json!(86400), "the operator's own method can be tuned: {approle:?}");
+    ensure!(
+        approle["max_lease_ttl"] == json!(86400),
+        "the operator's own method can be tuned: {approle:?}"
+    );
     Ok(())
 }
 
@@ -195,35 +252,103 @@ async fn auth_methods_have_their_settings(root: &Client, ca: &Ca) -> anyhow::Res
     let ci = read(root, "auth/ci/config").await?;
     ensure!(ci["bound_issuer"] == json!("https://ci"), "{ci:?}");
     let build = read(root, "auth/ci/role/build").await?;
-    ensure!(build["bound_claims"] == json!({"ref": ["main", "release"]}), "{build:?}");
+    ensure!(
+        build["bound_claims"] == json!({"ref": ["main", "release"]}),
+        "{build:?}"
+    );
     let devices = read(root, "auth/devices/config").await?;
     ensure!(devices["disable_binding"] == json!(true), "{devices:?}");
     let web = read(root, "auth/devices/certs/web").await?;
-    ensure!(web["certificate"].as_str().map(str::trim) == Some(ca.cert_pem().trim()), "{web:?}");
-    ensure!(web["token_ttl"] == json!(600) && web["allowed_common_names"] == json!(["web.*"]), "{web:?}");
+    ensure!(
+        web["certificate"].as_str().map(str::trim) == Some(ca.cert_pem().trim()),
+        "{web:?}"
+    );
+    ensure!(
+        web["token_ttl"] == json!(600) && web["allowed_common_names"] == json!(["web.*"]),
+        "{web:?}"
+    );
     let other = read(root, "auth/other-cluster/config").await?;
-    ensure!(other["kubernetes_host"] == json!("https://other:6443"), "{other:?}");
-    ensure!(other["token_reviewer_jwt_set"] == json!(true), "the reviewer comes from the Secret: {other:?}");
+    ensure!(
+        other["kubernetes_host"] == json!("https://other:6443"),
+        "{other:?}"
+    );
+    ensure!(
+        other["token_reviewer_jwt_set"] == json!(true),
+        "the reviewer comes from the Secret: {other:?}"
+    );
     Ok(())
 }
 
 /// A token with each ready policy may do what its persona is for, and neither read secrets nor give rights.
 async fn personas_do_their_work_and_no_more(root: &Client, ana: &Client) -> anyhow::Result<()> {
     for (persona, allowed, refused) in [
-        ("auditor", vec![("sys/policies/acl/app", "read"), ("sys/audit", "read"), ("auth/people/users/ana", "read"), ("auth/token/accessors", "list")], vec![("sys/policies/acl/app", "update"), ("auth/people/users/ana", "update")]),
-        ("operator", vec![("sys/storage/raft/snapshot", "read"), ("sys/step-down", "update"), ("sys/rotate", "update")], vec![("sys/seal", "update"), ("sys/storage/raft/remove-peer", "update")]),
-        ("responder", vec![("sys/seal", "update"), ("auth/token/revoke-accessor", "update"), ("sys/leases/revoke-prefix/secret", "update")], vec![("sys/storage/raft/snapshot", "read"), ("auth/token/create", "update")]),
-        ("application", vec![("auth/token/renew-self", "update")], vec![("sys/policies/acl/app", "read")]),
+        (
+            "auditor",
+            vec![
+                ("sys/policies/acl/app", "read"),
+                ("sys/audit", "read"),
+                ("auth/people/users/ana", "read"),
+                ("auth/token/accessors", "list"),
+            ],
+            vec![
+                ("sys/policies/acl/app", "update"),
+                ("auth/people/users/ana", "update"),
+            ],
+        ),
+        (
+            "operator",
+            vec![
+                ("sys/storage/raft/snapshot", "read"),
+                ("sys/step-down", "update"),
+                ("sys/rotate", "update"),
+            ],
+            vec![("sys/seal", "update"), ("sys/storage/raft/remove-peer", "update")],
+        ),
+        (
+            "responder",
+            vec![
+                ("sys/seal", "update"),
+                ("auth/token/revoke-accessor", "update"),
+                ("sys/leases/revoke-prefix/secret", "update"),
+            ],
+            vec![
+                ("sys/storage/raft/snapshot", "read"),
+                ("auth/token/create", "update"),
+            ],
+        ),
+        (
+            "application",
+            vec![("auth/token/renew-self", "update")],
+            vec![("sys/policies/acl/app", "read")],
+        ),
     ] {
         let body = json!({"policies": [persona], "no_default_policy": true, "ttl": "5m"});
-        let token = root.write("auth/token/create", &body).await?.and_then(|s| s.auth).context("no token")?;
+        let token = root
+            .write("auth/token/create", &body)
+            .await?
+            .and_then(|s| s.auth)
+            .context("no token")?;
         for (path, capability, wanted) in allowed.iter().map(|(p, c)| (p, c, true)).chain(
-            refused.iter().chain([&("secret/data/ana/note", "read"), &("sys/policies/acl/x", "update"), &("sys/auth/x", "update"), &("sys/generate-root/attempt", "update")])
+            refused
+                .iter()
+                .chain([
+                    &("secret/data/ana/note", "read"),
+                    &("sys/policies/acl/x", "update"),
+                    &("sys/auth/x", "update"),
+                    &("sys/generate-root/attempt", "update"),
+                ])
                 .map(|(p, c)| (p, c, false)),
         ) {
-            let held = root.write("sys/capabilities", &json!({"token": token.client_token.expose(), "paths": [path]})).await?;
+            let held = root
+                .write(
+                    "sys/capabilities",
+                    &json!({"token": token.client_token.expose(), "paths": [path]}),
+                )
+                .await?;
             let held: Map<String, Value> = held.context("no answer")?.data.decode()?;
-            let has = held[*path].as_array().is_some_and(|c| c.iter().any(|c| c == capability));
+            let has = held[*path]
+                .as_array()
+                .is_some_and(|c| c.iter().any(|c| c == capability));
             ensure!(has == wanted, "{persona} and {capability} on {path}: {held:?}");
         }
     }
@@ -242,38 +367,70 @@ async fn one_bad_object_is_named_and_does_not_keep_the_others_from_theirs() {
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
     let ana = |secret: &str| json!({"name": "ana", "password": {"name": secret, "key": "password"}, "token": {"policies": ["app"]}});
-    let configuration = |hcl: &str| {
+    let good = "length = 30\nrule \"charset\" { charset = \"abc\" }";
+    let configuration = |hcl: &str, password_policy: &str| {
         json!({
+            "passwordPolicies": [{"name": "bad", "hcl": password_policy}],
             "policies": [{"name": "bad", "hcl": hcl}, {"name": "app", "hcl": "path \"a\" { capabilities = [\"read\"] }"}],
             "authMethods": [{"path": "people", "type": "userpass", "userpass": {"users": [ana("late")]}}],
         })
     };
-    declare(&stage, configuration("path \"a\" {")).await;
+    declare(&stage, configuration("path \"a\" {", "length = 1")).await;
     let cluster = stage
-        .until("the bad policy to be named", |c| {
-            condition(c, "Configured").is_some_and(|c| c.status == "False" && c.message.contains("spec.configuration.policies[0]"))
+        .until("the bad password policy to be named", |c| {
+            condition(c, "Configured").is_some_and(|c| {
+                c.status == "False" && c.message.contains("spec.configuration.passwordPolicies[0]")
+            })
         })
         .await
         .unwrap();
-    assert_eq!(reason(&cluster, "Available"), "AllMembersServe", "the cluster serves all the same");
+    assert_eq!(
+        reason(&cluster, "Available"),
+        "AllMembersServe",
+        "the cluster serves all the same"
+    );
     let root = stage.root(0).await.unwrap();
-    wait::until_async("the good policy", DEADLINE, async || Ok(root.read_policy("app").await?)).await.unwrap();
+    wait::until_async("the good policy", DEADLINE, async || {
+        Ok(root.read_policy("app").await?)
+    })
+    .await
+    .unwrap();
 
-    declare(&stage, configuration("path \"b/<accessor:nowhere>\" {}")).await;
+    declare(&stage, configuration("path \"a\" {", good)).await;
     stage
-        .until("the unknown auth method to be named", |c| reason(c, "Configured") == "UnknownAuthMethod")
+        .until("the bad policy to be named", |c| {
+            condition(c, "Configured").is_some_and(|c| c.message.contains("spec.configuration.policies[0]"))
+        })
         .await
         .unwrap();
-    declare(&stage, configuration("path \"b\" { capabilities = [\"read\"] }")).await;
+    declare(&stage, configuration("path \"b/<accessor:nowhere>\" {}", good)).await;
+    stage
+        .until("the unknown auth method to be named", |c| {
+            reason(c, "Configured") == "UnknownAuthMethod"
+        })
+        .await
+        .unwrap();
+    declare(
+        &stage,
+        configuration("path \"b\" { capabilities = [\"read\"] }", good),
+    )
+    .await;
     let cluster = stage
-        .until("the missing Secret to be named", |c| reason(c, "Configured") == "SecretUnusable")
+        .until("the missing Secret to be named", |c| {
+            reason(c, "Configured") == "SecretUnusable"
+        })
         .await
         .unwrap();
     let said = condition(&cluster, "Configured").unwrap().message;
-    assert!(said.contains("users[0].password") && said.contains("late"), "{said}");
+    assert!(
+        said.contains("users[0].password") && said.contains("late"),
+        "{said}"
+    );
     password(&stage, "late", "s3cret").await;
     until_configured(&stage).await;
-    log_in(&stage.member(0).await.unwrap(), "people", "ana", "s3cret").await.unwrap();
+    log_in(&stage.member(0).await.unwrap(), "people", "ana", "s3cret")
+        .await
+        .unwrap();
     root.revoke_self().await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();

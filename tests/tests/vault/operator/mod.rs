@@ -3,6 +3,8 @@
 mod auto_unseal;
 mod bootstrap;
 mod claims;
+mod configuration;
+mod configuration_drift;
 mod crash;
 mod faults;
 mod kubelet_stand_in;

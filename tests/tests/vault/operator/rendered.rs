@@ -76,6 +76,7 @@ fn start(example: &str, change: &Value, secrets: &[(&str, &str)]) -> Rendered {
     let mut spec = ProcessSpec::new("server", servers::path(Server::Vault).unwrap(), &run)
         .args(["server".to_owned(), format!("-config={}", config.display())])
         .env("VAULT_API_ADDR", format!("https://{own}:8200"))
+        .env("VAULT_CLUSTER_ADDR", format!("https://{own}:8201"))
         // What asks a cloud's public address finds a closed port, not the network.
         .env("HTTPS_PROXY", "http://127.0.0.1:1")
         .env("NO_PROXY", "127.0.0.0/8");
@@ -298,7 +299,6 @@ async fn wait_for_request(listener: &TcpListener, words: &[&str]) {
             seen.push(asked.lines().next().unwrap_or_default().to_owned());
         }
     };
-    if tokio::time::timeout(DEADLINE, wanted).await.is_err() {
-        panic!("no request holds {words:?}; there were {seen:?}");
-    }
+    let in_time = tokio::time::timeout(DEADLINE, wanted).await.is_ok();
+    assert!(in_time, "no request holds {words:?}; there were {seen:?}");
 }

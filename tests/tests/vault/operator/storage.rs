@@ -8,6 +8,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret;
 
+use super::crash::lose_the_answer_of_init;
 use super::stage::{DEADLINE, Stage, assert_keys_and_no_root};
 
 #[tokio::test]
@@ -58,6 +59,21 @@ async fn a_vault_in_memory_starts_anew_after_each_restart_and_forgets_keys_that_
         "the declared engine is mounted again"
     );
     root.revoke_self().await.unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_of_a_memory_whose_answer_was_lost_are_followed_by_another_attempt() {
+    let stage = Stage::new().await.unwrap();
+    stage
+        .create_cluster_with(1, json!({"storage": {"ephemeral": {}}}))
+        .await
+        .unwrap();
+    lose_the_answer_of_init(&stage).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    assert_keys_and_no_root(&stage).await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
 }
