@@ -209,7 +209,7 @@ impl Node {
             if let Some(container) = state.running.remove(&uid) {
                 let last_state = container.last_state();
                 let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-                self.report_down(&pods, &container.pod, state.started, &waiting, &last_state)
+                self.report_down(&container.pod, state.started, &waiting, &last_state)
                     .await?;
                 let again = Instant::now() + BACK_OFF;
                 state.crashed.insert(uid, Crash { again, last_state });
@@ -261,7 +261,7 @@ impl Node {
                 let waiting =
                     json!({"waiting": {"reason": "CreateContainerConfigError", "message": missing}});
                 return self
-                    .report_down(pods, &name, state.started, &waiting, &last_state)
+                    .report_down(&name, state.started, &waiting, &last_state)
                     .await;
             }
         };
@@ -331,7 +331,6 @@ impl Node {
 
     async fn report_down(
         &self,
-        pods: &Api<Pod>,
         pod: &str,
         restarts: usize,
         state: &Value,
@@ -341,9 +340,7 @@ impl Node {
             "name": "vault", "image": "vault", "imageID": "", "ready": false, "restartCount": restarts,
             "state": state, "lastState": last_state,
         }]}});
-        pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(&status))
-            .await?;
-        Ok(())
+        self.write_status(pod, &status).await
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Api;
 use serde_json::Value;
-use vaultkeeper_crds::{VaultCluster, annotations, names};
+use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::Client;
 

@@ -118,7 +118,7 @@ pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage
         .expect("a wipe should end");
 
     let shares = ["one", "two"].map(SecretString::from);
-    let data = keys::initialized_data(&shares, 2, &SecretString::from("root"));
+    let data = keys::initialized_data(keys::KeyKind::Unseal, &shares, 2, &SecretString::from("root"));
     let stored = key_store::store_initialized(&ctx, &v, &attempt().await, &data).await;
     assert_eq!(stored.expect("shares should be stored"), key_store::Stored::Yes);
     let record = key_store::get(&ctx, namespace, "main").await.unwrap().unwrap();
