@@ -14,7 +14,7 @@ mod outage;
 mod pace;
 pub mod plan;
 pub mod seals;
-mod states;
+pub mod states;
 mod status;
 pub mod tls;
 pub mod tls_store;

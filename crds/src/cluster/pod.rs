@@ -97,21 +97,9 @@ pub enum Spread {
 /// Identity of the members' pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!(has(self.name) && has(self.annotations) && size(self.annotations) > 0)")
-        .message("spec.pod.serviceAccount must hold a name or annotations, not both: annotate the ServiceAccount of that name yourself"),
-    validation = Rule::new("!has(oldSelf.name) || (has(self.name) && self.name == oldSelf.name)")
-        .message("spec.pod.serviceAccount.name cannot be changed once it is set: members that run would lose the right to review logins"),
-)]
 pub struct ServiceAccountSettings {
-    /// Name of an existing ServiceAccount in the same namespace. Default: one that the operator makes, named like the
-    /// VaultCluster. It is given the right to review tokens (system:auth-delegator).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("spec.pod.serviceAccount.name must be the name of a ServiceAccount"))]
-    pub name: Option<String>,
-
-    /// Annotations of the ServiceAccount that the operator makes, for the workload identity of a cloud provider.
+    /// Annotations of the ServiceAccount that the operator makes, for the workload identity of a cloud provider. It is
+    /// named like the VaultCluster; members run as no other, so that nobody borrows the rights of one by a VaultCluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "kubernetes_schema::texts")]
     pub annotations: BTreeMap<String, String>,

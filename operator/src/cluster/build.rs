@@ -135,7 +135,7 @@ fn tls_secret(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Secre
     }
 }
 
-/// Made also when the pods run as another one: members of before still use it.
+/// Identity of the members' pods.
 fn service_account(cluster: &Validated) -> ServiceAccount {
     let annotations = &cluster.pod.service_account.annotations;
     let mut metadata = metadata(cluster, cluster.name.clone());

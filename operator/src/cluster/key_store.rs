@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PostParams};
+use kube::api::{DeleteParams, Patch, PostParams, Preconditions};
 use ring::rand::SecureRandom;
 use serde_json::{Value, json};
 use vaultkeeper_crds::{annotations, names};
@@ -17,9 +17,6 @@ use super::error::Error;
 use super::keys::{self, KeyRecord, SealRecord, State};
 use super::validate::Validated;
 use crate::context::Context;
-
-/// Where the seal record lies, as a JSON pointer.
-const SEAL_RECORD_POINTER: &str = "/metadata/annotations/vaultkeeper.dev~1seal-record";
 
 fn api(ctx: &Context) -> Api<Secret> {
     Api::namespaced(ctx.client.clone(), &ctx.namespace)
@@ -174,23 +171,19 @@ pub async fn end_wipe(ctx: &Context, cluster: &Validated, attempt: &str) -> Resu
     patch(ctx, cluster, operations, "start a new attempt to initialise").await
 }
 
-/// Back to the marker after the memory that held the data is gone: those keys open nothing any more.
+/// Forgets the keys of a memory that is gone: they open nothing any more. Only the very Secret that was read goes.
 pub async fn start_over(ctx: &Context, cluster: &Validated, record: &KeyRecord) -> Result<(), Error> {
-    let mut operations = vec![
-        json!({"op": "test", "path": "/metadata/resourceVersion", "value": record.resource_version}),
-        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initialized.as_str())}),
-        json!({"op": "replace", "path": "/data/state", "value": encoded(State::Initializing.as_str())}),
-        json!({"op": "replace", "path": "/data/attempt", "value": encoded(&random_id()?)}),
-        json!({"op": "add", "path": SEAL_RECORD_POINTER, "value": "{}"}),
-    ];
-    let remove = |key: String| json!({"op": "remove", "path": format!("/data/{key}")});
-    operations.push(remove(keys::THRESHOLD.to_owned()));
-    if record.root_token.is_some() {
-        operations.push(remove(keys::ROOT_TOKEN.to_owned()));
+    let this = DeleteParams::default().preconditions(Preconditions {
+        uid: None,
+        resource_version: Some(record.resource_version.clone()),
+    });
+    let step = "forget the keys of a lost memory";
+    let name = names::key_secret(&cluster.namespace, &cluster.name);
+    match api(ctx).delete(&name, &this).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Err(Error::Outdated { step }),
+        Err(error) => Err(Error::kubernetes(step, error)),
     }
-    let prefix = record.kind.prefix();
-    operations.extend((1..=record.shares.len()).map(|n| remove(format!("{prefix}{n}"))));
-    patch(ctx, cluster, operations, "forget the keys of a lost memory").await
 }
 
 /// Writes the memory of unsealed containers and latched members.

@@ -57,7 +57,7 @@ fn changes(members: &[Member]) -> Vec<Change<'_>> {
 }
 
 /// Brings the labels to what the members say.
-pub(crate) async fn follow(ctx: &Context, namespace: &str, members: &[Member]) -> Result<(), Error> {
+pub async fn follow(ctx: &Context, namespace: &str, members: &[Member]) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
     let due = changes(members);
     let (first, others) = due.split_at(usize::from(due.first().is_some_and(|c| c.state == Some(ACTIVE))));

@@ -370,18 +370,9 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             pod(json!({ "annotations": { "vaultkeeper.dev/a": "x" } })),
             Refused("spec.pod.annotations must not start with vaultkeeper.dev/"),
         ),
-        (pod(json!({ "serviceAccount": { "name": "vault.1" } })), Taken),
-        (
-            pod(json!({ "serviceAccount": { "name": "Vault" } })),
-            Refused("spec.pod.serviceAccount.name must be the name of a ServiceAccount"),
-        ),
         (
             pod(json!({ "serviceAccount": { "annotations": { "a": "b" } } })),
             Taken,
-        ),
-        (
-            pod(json!({ "serviceAccount": { "name": "vault", "annotations": { "a": "b" } } })),
-            Refused("spec.pod.serviceAccount must hold a name or annotations, not both"),
         ),
         (
             spec(json!({ "standbyReads": true, "distribution": "OpenBao" })),
@@ -582,7 +573,6 @@ async fn check_updates(resource: &ApiResource, base: &Value, cases: Vec<(Value, 
 
 #[tokio::test]
 async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
-    let account = |name: Value| json!({ "spec": { "pod": { "labels": { "team": "a" }, "serviceAccount": { "name": name } } } });
     let cases = vec![
         (json!({ "spec": { "replicas": 5 } }), Taken),
         (
@@ -605,20 +595,10 @@ async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
             json!({ "spec": { "seal": { "shamir": { "shares": 7, "threshold": 3 } } } }),
             Refused("spec.seal.shamir cannot be changed after creation: that takes a rekey"),
         ),
-        (account(json!("vault")), Taken),
-        (
-            account(json!("other")),
-            Refused("spec.pod.serviceAccount.name cannot be changed once it is set"),
-        ),
-        (
-            account(Value::Null),
-            Refused("spec.pod.serviceAccount.name cannot be changed once it is set"),
-        ),
     ];
     let mut paused = cluster();
     // The operator of this tier's other tests must not work on it.
     merge(&mut paused, &json!({ "spec": { "paused": true } }));
-    merge(&mut paused, &account(json!("vault")));
     check_updates(&ApiResource::erase::<VaultCluster>(&()), &paused, cases).await;
 
     let cases = vec![

@@ -35,10 +35,9 @@ pub(super) fn place(cluster: &Validated, pod: &mut PodSpec) {
         annotations: _,
         service_account,
     } = &cluster.pod;
-    let ServiceAccountSettings { name, annotations: _ } = service_account;
-    pod.service_account_name = Some(service_account_name(cluster).to_owned());
-    // A foreign ServiceAccount may say that its token is not to be mounted; the reviews of logins need it.
-    pod.automount_service_account_token = name.is_some().then_some(true);
+    // Those of the ServiceAccount itself.
+    let ServiceAccountSettings { annotations: _ } = service_account;
+    pod.service_account_name = Some(cluster.name.clone());
     pod.topology_spread_constraints = Some(constraints(cluster, spread)).filter(|c| !c.is_empty());
     pod.affinity.clone_from(affinity);
     pod.tolerations = Some(tolerations.clone()).filter(|t| !t.is_empty());
@@ -48,16 +47,6 @@ pub(super) fn place(cluster: &Validated, pod: &mut PodSpec) {
         .iter()
         .map(|name| LocalObjectReference { name: name.clone() });
     pod.image_pull_secrets = Some(secrets.collect()).filter(|s: &Vec<_>| !s.is_empty());
-}
-
-/// Identity of the members' pods.
-pub(super) fn service_account_name(cluster: &Validated) -> &str {
-    cluster
-        .pod
-        .service_account
-        .name
-        .as_deref()
-        .unwrap_or(&cluster.name)
 }
 
 /// Evenly over hosts and zones. Unlike a required anti-affinity it lets a single host take all members, and nodes
@@ -144,26 +133,6 @@ mod tests {
             constraints
                 .iter()
                 .all(|c| c.node_taints_policy.as_deref() == Some("Honor"))
-        );
-    }
-
-    #[test]
-    fn a_foreign_service_account_gets_its_token_mounted() {
-        let own = placed("");
-        assert_eq!(
-            (
-                own.service_account_name.as_deref(),
-                own.automount_service_account_token
-            ),
-            (Some("main"), None)
-        );
-        let foreign = placed("  pod: {serviceAccount: {name: vault-identity}}");
-        assert_eq!(
-            (
-                foreign.service_account_name.as_deref(),
-                foreign.automount_service_account_token
-            ),
-            (Some("vault-identity"), Some(true))
         );
     }
 

@@ -191,7 +191,7 @@ async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_thei
             configuration(&json!({ "namespaces": [{ "path": "team" }] })),
             Refused("Vault's community edition ignores the namespace that a client names"),
         ),
-        (json!({ "spec": { "version": "1.21.1+ent", "configuration": { "namespaces": [{ "path": "team" }] } } }), Taken),
+        (json!({ "spec": { "version": "1.21.1+ent", "image": "mirror/vault:1.21.1-ent", "configuration": { "namespaces": [{ "path": "team" }] } } }), Taken),
     ])
     .await;
 }

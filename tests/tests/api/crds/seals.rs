@@ -115,6 +115,7 @@ async fn a_seal_is_of_exactly_one_kind_with_its_own_keys() {
             {
                 let mut enterprise = hsm(json!({}));
                 enterprise["spec"]["version"] = json!("1.21.1+ent.hsm");
+                enterprise["spec"]["image"] = json!("mirror/vault:1.21.1-ent.hsm");
                 enterprise
             },
             Taken,

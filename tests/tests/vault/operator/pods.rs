@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use vaultkeeper_crds::names;
 use vaultkeeper_tests::points::Points;
@@ -65,7 +65,7 @@ async fn every_setting_of_a_pod_reaches_it_and_is_admitted_under_the_restricted_
         "imagePullSecrets": ["registry"],
         "labels": {"team": "platform"},
         "annotations": {"example.com/note": "yes"},
-        "serviceAccount": {"name": "identity"},
+        "serviceAccount": {"annotations": {"example.com/identity": "vault"}},
     });
     stage
         .create_cluster_with(1, json!({"image": digest, "pod": pod}))
@@ -83,7 +83,10 @@ async fn every_setting_of_a_pod_reaches_it_and_is_admitted_under_the_restricted_
     assert_eq!(spec["nodeSelector"], pod["nodeSelector"]);
     assert_eq!(spec["priorityClassName"], class);
     assert_eq!(spec["imagePullSecrets"], json!([{"name": "registry"}]));
-    assert_eq!(spec["serviceAccountName"], "identity");
+    assert_eq!(spec["serviceAccountName"], "main");
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let account = accounts.get("main").await.unwrap();
+    assert_eq!(account.annotations()["example.com/identity"], "vault");
     assert!(
         spec["tolerations"]
             .as_array()
