@@ -276,10 +276,10 @@ async fn the_operator_labels_members_and_isolates_them_and_changes_no_pod() {
     let admin = control_plane.client().await.unwrap();
     account(&admin, &namespace).await;
     let made: Api<Pod> = Api::namespaced(admin, &namespace);
-    let created = made
-        .create(&PostParams::default(), &pod("main-0", json!({})))
-        .await;
-    created.unwrap();
+    let mut member = pod("main-0", json!({}));
+    let mark = ("vaultkeeper.dev/cluster".to_owned(), "main".to_owned());
+    member.labels_mut().extend([mark]);
+    made.create(&PostParams::default(), &member).await.unwrap();
     let operator = control_plane
         .client_for_service_account(NAMESPACE, "keeper-operator")
         .await
@@ -313,7 +313,7 @@ async fn the_operator_labels_members_and_isolates_them_and_changes_no_pod() {
 
     let policies: Api<NetworkPolicy> = Api::namespaced(operator, &namespace);
     let policy: NetworkPolicy =
-        serde_json::from_value(json!({"metadata": {"name": "main"}, "spec": {"podSelector": {}}})).unwrap();
+        serde_json::from_value(json!({"metadata": {"name": "main", "labels": {"app.kubernetes.io/managed-by": "vaultkeeper"}}, "spec": {"podSelector": {}}})).unwrap();
     policies.create(&PostParams::default(), &policy).await.unwrap();
     policies.delete("main", &DeleteParams::default()).await.unwrap();
 }
