@@ -15,6 +15,12 @@ pub const CLUSTER: &str = "vaultkeeper.dev/cluster";
 pub const ROLE: &str = "vaultkeeper.dev/role";
 /// On a VaultRole's Secret: the accessor of the secret-id in it.
 pub const SECRET_ID_ACCESSOR: &str = "vaultkeeper.dev/secret-id-accessor";
+/// On a member's pod: `active` or `standby`, as the member itself last said. The Services of both names select by it.
+pub const STATE: &str = "vaultkeeper.dev/state";
+/// Value of [`STATE`] on the member that is active.
+pub const ACTIVE: &str = "active";
+/// Value of [`STATE`] on members that wait to become active.
+pub const STANDBY: &str = "standby";
 /// Finalizer of both kinds.
 pub const FINALIZER: &str = "vaultkeeper.dev/cleanup";
 /// Name under which the operator applies and owns fields.

@@ -4,9 +4,12 @@
 #![allow(unreachable_pub)]
 
 mod access;
-mod configuration;
+pub mod configuration;
+mod kubernetes_schema;
+mod network;
 mod pod;
 mod seal;
+mod secret;
 mod status;
 mod storage;
 mod tls;
@@ -16,12 +19,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessGrant;
-pub use configuration::{AuthMethod, Configuration, SecretsEngine};
-pub use pod::PodSettings;
-pub use seal::{Seal, ShamirSeal};
+pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
+pub use network::{EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol};
+pub use pod::{PodSettings, ServiceAccountSettings, Spread, SpreadSettings};
+pub use seal::{
+    AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal, ShamirSeal,
+    StaticKey, StaticSeal, TransitSeal,
+};
+pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
-pub use status::{MemberStatus, VaultClusterStatus};
-pub use storage::{RaftStorage, Storage};
+pub use status::{ConfigurationStatus, MemberStatus, VaultClusterStatus};
+pub use storage::{ConsulStorage, ConsulTls, EphemeralStorage, RaftStorage, ServiceRegistration, Storage};
 pub use tls::{ManagedTls, Tls};
 
 /// What a VaultCluster is to be.
@@ -49,7 +57,7 @@ pub use tls::{ManagedTls, Tls};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.replicas % 2 == 1")
+    validation = Rule::new("!has(self.storage.raft) || self.replicas % 2 == 1")
         .message("spec.replicas must be odd: an even number of Raft voters tolerates no more failures than one fewer. Use 1, 3, 5 or 7"),
     validation = Rule::new("self.profile == 'Development' || self.replicas >= 3")
         .message("spec.replicas must be at least 3 in profile Hardened: set 3, or profile: Development for a single member"),
@@ -57,6 +65,26 @@ pub use tls::{ManagedTls, Tls};
         .message("spec.version with + needs spec.image: no image tag can hold a +"),
     validation = Rule::new("self.replicas >= oldSelf.replicas")
         .message("spec.replicas cannot be lowered yet: the members that go would stay in Raft's configuration as dead voters"),
+    validation = Rule::new("!has(self.storage.ephemeral) || self.profile == 'Development'")
+        .message("spec.storage.ephemeral is allowed only in profile Development: every restart loses all data"),
+    validation = Rule::new("!has(self.storage.ephemeral) || self.replicas == 1")
+        .message("spec.replicas must be 1 with spec.storage.ephemeral: members do not share their memory"),
+    validation = Rule::new("!has(self.storage.consul) || self.distribution == 'Vault'")
+        .message("spec.storage.consul needs distribution Vault: OpenBao has no Consul storage. Use raft"),
+    validation = Rule::new("!has(self.storage.consul) || self.profile == 'Development' || self.storage.consul.address.startsWith('https://')")
+        .message("spec.storage.consul.address must start with https:// in profile Hardened: the ACL token travels with every request"),
+    validation = Rule::new("!has(self.seal.static) || self.distribution == 'OpenBao'")
+        .message("spec.seal.static needs distribution OpenBao: Vault has no such seal"),
+    validation = Rule::new("!has(self.seal.pkcs11) || self.distribution == 'OpenBao' || self.version.contains('.hsm')")
+        .message("spec.seal.pkcs11 needs distribution OpenBao or an HSM build of Vault Enterprise (a version such as 1.21.1+ent.hsm): Vault's community edition has no such seal"),
+    validation = Rule::new("!self.standbyReads || self.distribution == 'OpenBao'")
+        .message("spec.standbyReads needs distribution OpenBao: standbys of Vault forward reads to the active member"),
+    validation = Rule::new("size(self.configuration.namespaces) == 0 || self.distribution == 'OpenBao' || self.version.contains('+ent')")
+        .message("spec.configuration.namespaces needs distribution OpenBao or Vault Enterprise: Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
+    validation = Rule::new("self.distribution != 'OpenBao' || !has(self.configuration.audit) || !has(oldSelf.configuration.audit) || self.configuration.audit.all(d, oldSelf.configuration.audit.all(o, o.path != d.path || o == d))")
+        .message("a device in spec.configuration.audit cannot be changed on OpenBao, which does not become active after a restart with one: declare the new device under another path"),
+    validation = Rule::new("self.distribution != 'OpenBao' || !has(self.configuration.audit) || self.configuration.audit.all(d, d.path != 'stdout')")
+        .message("a device in spec.configuration.audit must not have the path stdout on OpenBao: it is that of the default device, which cannot be changed"),
     validation = Rule::new("oldSelf.distribution == self.distribution").message("spec.distribution cannot be changed: Vault and OpenBao do not read each other's storage reliably"),
 )]
 pub struct VaultClusterSpec {
@@ -69,8 +97,11 @@ pub struct VaultClusterSpec {
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+\\\\.[0-9]+\\\\.[0-9]+([-+].*)?$')").message("spec.version must be a version such as 1.21.1"))]
     pub version: String,
 
-    /// Image of the server. Default: `hashicorp/vault:<version>` or `openbao/openbao:<version>`.
+    /// Image of the server, best with its digest: `registry.example.com/vault:1.21.1@sha256:<64 hex digits>`.
+    /// Default: `hashicorp/vault:<version>` or `openbao/openbao:<version>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9]([-.a-zA-Z0-9]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([-._]+[a-z0-9]+)*)*(:[_a-zA-Z0-9][-._a-zA-Z0-9]{0,127})?(@sha256:[a-f0-9]{64})?$')").message("spec.image must be an image such as registry.example.com/vault:1.21.1 or one with a digest, @sha256: and 64 hex digits"))]
     pub image: Option<String>,
 
     /// Number of members: 1 (profile Development only), 3, 5 or 7.
@@ -113,6 +144,22 @@ pub struct VaultClusterSpec {
     /// Settings of the members' pods.
     #[serde(default)]
     pub pod: PodSettings,
+
+    /// The NetworkPolicy that isolates the members.
+    #[serde(default)]
+    pub network_policy: NetworkPolicySettings,
+
+    /// OpenBao only: standbys answer reads from their own copy of the data. It takes load off the active member, and
+    /// a read that follows a write may still see the old value. Default: every read goes to the active member.
+    #[serde(default)]
+    pub standby_reads: bool,
+
+    /// Further settings of the server process, named as in its configuration file: `max_lease_ttl: 87600h` or
+    /// `listener: {tcp: {max_request_size: 1048576}}`. They are merged into what the operator writes; a setting that
+    /// the operator writes itself is refused. No credentials: this is stored in a ConfigMap.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schemars(schema_with = "kubernetes_schema::free_object")]
+    pub server_config: serde_json::Map<String, serde_json::Value>,
 }
 
 fn default_replicas() -> i32 {

@@ -30,6 +30,16 @@ pub fn headless_service(name: &str) -> String {
     format!("{name}-internal")
 }
 
+/// Name of the Service that leads to the active member.
+pub fn active_service(name: &str) -> String {
+    format!("{name}-active")
+}
+
+/// Name of the Service that leads to the standbys.
+pub fn standby_service(name: &str) -> String {
+    format!("{name}-standby")
+}
+
 /// Name of a member's pod.
 pub fn member(name: &str, ordinal: u32) -> String {
     format!("{name}-{ordinal}")

@@ -10,17 +10,18 @@ mod execute;
 mod finalize;
 pub mod key_store;
 pub mod keys;
-mod mounts;
+mod outage;
 mod pace;
 pub mod plan;
 pub mod seals;
+pub mod states;
 mod status;
 pub mod tls;
 pub mod tls_store;
 pub mod validate;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -49,7 +50,7 @@ use execute::Scope;
 use keys::{KeyRecord, SealRecord, State};
 use plan::{Observed, Plan};
 use status::Facts;
-use validate::Validated;
+use validate::{Storage, Validated};
 
 /// Parameters of every write.
 fn patch_params() -> PatchParams {
@@ -101,7 +102,9 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         error: result.as_ref().err(),
         observed: pass.observed,
         configured: pass.configured,
+        findings: pass.findings.get(),
         raft: pass.raft.as_ref(),
+        seal: Some(&validated.seal),
     };
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
@@ -121,6 +124,8 @@ struct Pass {
     /// Whether members and keys could be looked at; if not, what was known of them stays in the status.
     observed: bool,
     configured: bool,
+    /// What a look at the declared configuration found; not every pass looks.
+    findings: OnceLock<configure::Findings>,
     raft: Option<(RaftConfiguration, AutopilotState)>,
 }
 
@@ -168,6 +173,8 @@ async fn run(
     pass.members = members::observe(ctx, namespace, name, *replicas, &ca)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
+    // Before all that may block: clients of the active name wait for it.
+    let labelled = states::follow(ctx, namespace, &pass.members).await;
     if pass.members.iter().all(|m| m.probe == Probe::Pending) {
         // Perhaps somebody deleted or scaled down the StatefulSet: the next pass applies everything again.
         ctx.recent.forget(&format!("{}/apply/", validated.uid));
@@ -176,10 +183,10 @@ async fn run(
         .record
         .as_ref()
         .is_some_and(|r| r.state == State::Initialized);
-    let first_volume = if initialized {
-        None
-    } else {
-        first_volume(ctx, validated).await?
+    let first_volume = match &validated.storage {
+        Storage::Raft(_) if !initialized => first_volume(ctx, validated).await?,
+        Storage::Ephemeral => pass.members.first().and_then(|m| m.container.clone()),
+        Storage::Raft(_) | Storage::Consul(_) => None,
     };
     let release = cluster
         .annotations()
@@ -192,6 +199,7 @@ async fn run(
     pass.plan = plan::plan(&Observed {
         members: &pass.members,
         record: pass.record.as_ref(),
+        storage: &validated.storage,
         first_volume: first_volume.as_deref(),
         confirmed: &confirmed,
         release,
@@ -204,6 +212,8 @@ async fn run(
         cluster: validated,
         members: &pass.members,
         record: pass.record.as_ref(),
+        applied: applied_configuration(cluster),
+        findings: &pass.findings,
     };
     let executed = execute::execute_all(&scope, &pass.plan.steps).await;
     if executed.is_ok() && initialized && pass.record.as_ref().is_some_and(|r| r.seals.damaged) {
@@ -213,7 +223,9 @@ async fn run(
     }
     if pass.plan.steps.contains(&plan::Step::Configure) {
         pass.configured = executed.is_ok();
-        pass.raft = observe_raft(ctx, validated).await;
+        if matches!(validated.storage, Storage::Raft(_)) {
+            pass.raft = observe_raft(ctx, validated).await;
+        }
     }
     let again = executed?;
     if let Some(reason) = release
@@ -224,7 +236,13 @@ async fn run(
         scope.event(Reason::SealReleased, "", &note).await;
         drop_release(ctx, cluster).await?;
     }
-    applied.map(|()| again)
+    applied.and(labelled).map(|()| again)
+}
+
+/// Identifies the declared configuration that was applied last.
+fn applied_configuration(cluster: &VaultCluster) -> Option<&str> {
+    let status = cluster.status.as_ref()?;
+    status.configuration.as_ref()?.applied.as_deref()
 }
 
 /// Members found sealed, pass after pass, in the container that was seen unsealed. Their pods are read again after
@@ -278,7 +296,7 @@ fn damaged_note(cluster: &Validated) -> String {
 
 async fn build_and_apply(ctx: &Context, cluster: &Validated, ca: &tls::Issued) -> Result<(), Error> {
     let leaf = tls_store::current_or_new_leaf(ctx, cluster, ca).await?;
-    let objects = Box::new(build::build(cluster, &ca.certificate, &leaf));
+    let objects = Box::new(build::build(cluster, &ca.certificate, &leaf, &ctx.namespace)?);
     apply::apply(ctx, cluster, &objects).await
 }
 

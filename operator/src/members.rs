@@ -18,12 +18,16 @@ use crate::context::Context;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One wanted member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
     /// Name of the pod.
     pub name: String,
     /// Its number.
     pub ordinal: u32,
+    /// UID of its pod, if there is one.
+    pub pod: Option<String>,
+    /// What its pod is labelled as, `active` or `standby`: a hint for Services, never the truth.
+    pub label: Option<String>,
     /// How to reach it, once its pod has an address.
     pub node: Option<Node>,
     /// Id of the running container. Another id means another process.
@@ -36,6 +40,21 @@ pub struct Member {
     pub obstacle: Option<String>,
     /// What it answered.
     pub probe: Probe,
+    /// Why its container does not run, or how it ended before.
+    pub stopped: Option<Stopped>,
+}
+
+/// What the kubelet says of a container that does not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Why it waits, for example CrashLoopBackOff or CreateContainerConfigError.
+    pub waiting: Option<String>,
+    /// What the kubelet adds to that, for example the name of a missing Secret.
+    pub detail: Option<String>,
+    /// Exit code of the process before, if there was one.
+    pub exit_code: Option<i32>,
+    /// The last lines of its log, where the container says so that they are kept.
+    pub last_words: Option<String>,
 }
 
 impl Member {
@@ -51,9 +70,10 @@ impl Member {
 }
 
 /// What a member answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Probe {
     /// There is no running container, or its pod is being deleted.
+    #[default]
     Pending,
     /// It does not answer, and why.
     Unreachable(String),
@@ -118,16 +138,18 @@ pub async fn observe(
         let host = names::member_host(namespace, name, ordinal);
         let obstacle = obstacle(pod);
         let running = pod.and_then(running);
+        let stopped = pod.and_then(stopped);
+        let label = pod.and_then(|p| p.labels().get(annotations::STATE).cloned());
+        let uid = pod.and_then(ResourceExt::uid);
         async move {
             let mut member = Member {
                 name: pod_name,
                 ordinal,
-                node: None,
-                container: None,
-                version: None,
-                cluster_id: None,
                 obstacle,
-                probe: Probe::Pending,
+                pod: uid,
+                label,
+                stopped,
+                ..Member::default()
             };
             let Some((ip, container)) = running else {
                 return member;
@@ -146,6 +168,30 @@ pub async fn observe(
         }
     });
     Ok(join_all(asked).await)
+}
+
+/// Why the server of a pod does not run, or how its process before ended.
+fn stopped(pod: &Pod) -> Option<Stopped> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let container = statuses
+        .iter()
+        .find(|c| c.name == crate::cluster::build::CONTAINER)?;
+    let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
+    let ended = |s: &k8s_openapi::api::core::v1::ContainerState| s.terminated.clone();
+    let ended = container
+        .state
+        .as_ref()
+        .and_then(ended)
+        .or_else(|| container.last_state.as_ref().and_then(ended));
+    if waiting.is_none() && ended.is_none() {
+        return None;
+    }
+    Some(Stopped {
+        waiting: waiting.and_then(|w| w.reason.clone()),
+        detail: waiting.and_then(|w| w.message.clone()),
+        exit_code: ended.as_ref().map(|t| t.exit_code),
+        last_words: ended.and_then(|t| t.message),
+    })
 }
 
 /// The running container of each member's pod, right now.
@@ -247,7 +293,8 @@ async fn ask(client: &Client, member: &mut Member) {
     } else {
         // The node addressed says whether it is active; labels and Services are hints only.
         match client.on_this_node().leader().await {
-            Ok(leader) if leader.is_self => Probe::Active,
+            // Storage in memory knows no leaders: the one member is active.
+            Ok(leader) if leader.is_self || !leader.ha_enabled => Probe::Active,
             _ => Probe::Standby,
         }
     };
@@ -295,13 +342,8 @@ mod tests {
     fn the_obstacle_is_told_while_the_member_is_pending_only() {
         let mut member = Member {
             name: "main-0".to_owned(),
-            ordinal: 0,
-            node: None,
-            container: None,
-            version: None,
-            cluster_id: None,
             obstacle: Some("ImagePullBackOff".to_owned()),
-            probe: Probe::Pending,
+            ..Member::default()
         };
         assert_eq!(member.says(), "main-0 is Pending (ImagePullBackOff)");
         member.probe = Probe::Active;

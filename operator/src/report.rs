@@ -25,6 +25,8 @@ pub enum Reason {
     RootTokenRevoked,
     /// Engines, auth methods and policies were brought to the declared state.
     Configured,
+    /// Somebody changed an object in Vault that the spec declares.
+    ConfigurationDrift,
     /// A certificate was issued.
     CertificateIssued,
     /// The members' volumes, or keys, were left where they are.
@@ -56,6 +58,7 @@ impl Reason {
             Self::SealReleased => "SealReleased",
             Self::RootTokenRevoked => "RootTokenRevoked",
             Self::Configured => "Configured",
+            Self::ConfigurationDrift => "ConfigurationDrift",
             Self::CertificateIssued => "CertificateIssued",
             Self::Retained => "Retained",
             Self::IdentityWritten => "IdentityWritten",
@@ -82,6 +85,7 @@ impl Reason {
             | Self::CredentialsDestroyed => EventType::Normal,
             Self::InitializationRepeated
             | Self::SealLatched
+            | Self::ConfigurationDrift
             | Self::AccessWithdrawn
             | Self::Refused
             | Self::LeftBehind

@@ -2,7 +2,10 @@
 //! loopback addresses, each pod with an address of its own.
 //!
 //! Pods, volume claims and their deletion are the real controllers' work; only the containers are processes. The
-//! data of a member lies in a folder named after the UID of its volume claim, so that a new claim is empty.
+//! data of a member lies in a folder named after the UID of its volume claim, so that a new claim is empty. What a
+//! process says before it ends by itself is in the pod's status, as a container may ask its kubelet to keep it.
+
+mod files;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,13 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::ports;
 use crate::process::{Process, ProcessSpec};
@@ -26,6 +30,10 @@ use crate::servers::{self, Server};
 
 const PERIOD: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a process that ended by itself stays down; a real kubelet begins with ten seconds.
+const BACK_OFF: Duration = Duration::from_secs(2);
+/// What a kubelet keeps of the log of a container that failed.
+const LAST_WORDS: usize = 2048;
 const LABEL: &str = "vaultkeeper.dev/cluster";
 
 /// Runs the members of one namespace. Dropping it ends the loop; its processes end with the run.
@@ -47,6 +55,8 @@ struct State {
     addresses: BTreeMap<String, IpAddr>,
     /// Processes by the UID of their pod.
     running: BTreeMap<String, Container>,
+    /// What ended by itself, by the UID of its pod.
+    crashed: BTreeMap<String, Crash>,
     started: usize,
     /// Pods whose status is not told at present, with the latest that was not.
     silent: BTreeMap<String, Option<serde_json::Value>>,
@@ -55,6 +65,13 @@ struct State {
 struct Container {
     pod: String,
     process: Process,
+    /// Where its log begins in the file that all processes of this pod share.
+    log_start: u64,
+}
+
+struct Crash {
+    again: Instant,
+    last_state: Value,
 }
 
 impl Drop for ProcessKubelet {
@@ -189,7 +206,18 @@ impl Node {
             {
                 continue;
             }
-            state.running.remove(&uid);
+            if let Some(container) = state.running.remove(&uid) {
+                let last_state = container.last_state();
+                let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+                self.report_down(&container.pod, state.started, &waiting, &last_state)
+                    .await?;
+                let again = Instant::now() + BACK_OFF;
+                state.crashed.insert(uid, Crash { again, last_state });
+                continue;
+            }
+            if state.crashed.get(&uid).is_some_and(|c| c.again > Instant::now()) {
+                continue;
+            }
             self.start_pod(&pod, &mut state)
                 .await
                 .with_context(|| format!("cannot start {}", pod.name_any()))?;
@@ -204,14 +232,7 @@ impl Node {
             .get(LABEL)
             .context("a pod without the label")?
             .clone();
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.namespace);
-        let claim = claims.get(&format!("data-{name}")).await?;
-        if claim.metadata.deletion_timestamp.is_some() {
-            return Err(anyhow!("the volume claim is being deleted"));
-        }
-        let data = self
-            .run
-            .folder(format!("volumes/{}", claim.uid().unwrap_or_default()))?;
+        let data = self.data(pod).await?;
         let configs: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let config = configs.get(&format!("{cluster}-config")).await?;
         let config = config
@@ -229,10 +250,23 @@ impl Node {
         }
         let address = *state.addresses.get(&name).context("no address")?;
         let folder = self
-            .mount(&name, &cluster, &data, &config, &state.addresses)
+            .mount(pod, &cluster, data.as_deref(), &config, &state.addresses)
             .await?;
+        let uid = pod.uid().unwrap_or_default();
+        let last_state = state.crashed.get(&uid).map(|c| c.last_state.clone());
+        let last_state = last_state.unwrap_or_else(|| json!({}));
+        let environment = match self.environment(pod, &folder).await? {
+            Ok(environment) => environment,
+            Err(missing) => {
+                let waiting =
+                    json!({"waiting": {"reason": "CreateContainerConfigError", "message": missing}});
+                return self
+                    .report_down(&name, state.started, &waiting, &last_state)
+                    .await;
+            }
+        };
         state.started += 1;
-        let spec = ProcessSpec::new(
+        let mut spec = ProcessSpec::new(
             &format!("{}-{name}", self.namespace),
             servers::path(Server::Vault)?,
             &self.run,
@@ -244,13 +278,16 @@ impl Node {
         .env("VAULT_RAFT_NODE_ID", name.clone())
         .env("VAULT_API_ADDR", format!("https://{address}:8200"))
         .env("VAULT_CLUSTER_ADDR", format!("https://{address}:8201"));
+        spec.env.extend(environment);
+        let log_start = std::fs::metadata(&spec.log).map_or(0, |m| m.len());
         let process = Process::start(spec, &self.run)?;
         let container = format!("process://{}-{}", state.started, process.pid());
         state.running.insert(
-            pod.uid().unwrap_or_default(),
+            uid,
             Container {
                 pod: name.clone(),
                 process,
+                log_start,
             },
         );
         let status = json!({"status": {
@@ -259,7 +296,7 @@ impl Node {
             "podIPs": [{"ip": address}],
             "containerStatuses": [{
                 "name": "vault", "image": "vault", "imageID": "", "ready": true, "restartCount": state.started,
-                "containerID": container, "state": {"running": {}},
+                "containerID": container, "state": {"running": {}}, "lastState": last_state,
             }],
         }});
         if let Some(held) = state.silent.get_mut(&name) {
@@ -276,32 +313,49 @@ impl Node {
         Ok(())
     }
 
-    /// What a kubelet would mount: the certificate, and the configuration with names and paths of this machine.
-    async fn mount(
+    /// The folder of the member's volume, if it has one.
+    async fn data(&self, pod: &Pod) -> anyhow::Result<Option<PathBuf>> {
+        let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref());
+        let mut volumes = volumes.unwrap_or_default().iter();
+        let Some(claim) = volumes.find_map(|v| v.persistent_volume_claim.as_ref()) else {
+            return Ok(None);
+        };
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.namespace);
+        let claim = claims.get(&claim.claim_name).await?;
+        if claim.metadata.deletion_timestamp.is_some() {
+            return Err(anyhow!("the volume claim is being deleted"));
+        }
+        let uid = claim.uid().unwrap_or_default();
+        Ok(Some(self.run.folder(format!("volumes/{uid}"))?))
+    }
+
+    async fn report_down(
         &self,
         pod: &str,
-        cluster: &str,
-        data: &std::path::Path,
-        config: &str,
-        addresses: &BTreeMap<String, IpAddr>,
-    ) -> anyhow::Result<PathBuf> {
-        let folder = self.run.folder(format!("pods/{}-{pod}", self.namespace))?;
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let tls = secrets.get(&format!("{cluster}-tls")).await?;
-        for (key, value) in tls.data.unwrap_or_default() {
-            std::fs::write(folder.join(key), value.0)?;
-        }
-        let own = addresses.get(pod).context("no address")?;
-        let mut text = config.replace("[::]:", &format!("{own}:"));
-        for (member, address) in addresses {
-            text = text.replace(
-                &format!("{member}.{cluster}-internal.{}.svc", self.namespace),
-                &address.to_string(),
-            );
-        }
-        text = text.replace("/vault/data", &data.display().to_string());
-        text = text.replace("/vault/tls", &folder.display().to_string());
-        std::fs::write(folder.join("vault.hcl"), text)?;
-        Ok(folder)
+        restarts: usize,
+        state: &Value,
+        last_state: &Value,
+    ) -> anyhow::Result<()> {
+        let status = json!({"status": {"containerStatuses": [{
+            "name": "vault", "image": "vault", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": state, "lastState": last_state,
+        }]}});
+        self.write_status(pod, &status).await
+    }
+}
+
+impl Container {
+    /// How it ended, with its last words.
+    fn last_state(&self) -> Value {
+        let log = std::fs::read(self.process.log()).unwrap_or_default();
+        let start = usize::try_from(self.log_start).unwrap_or_default();
+        let own = log.get(start..).unwrap_or_default();
+        let end = own
+            .get(own.len().saturating_sub(LAST_WORDS)..)
+            .unwrap_or_default();
+        let code = self.process.exit_status().and_then(|s| s.code());
+        json!({"terminated": {
+            "exitCode": code.unwrap_or(137), "reason": "Error", "message": String::from_utf8_lossy(end),
+        }})
     }
 }

@@ -3,64 +3,117 @@
 // KubeSchema repeats each struct inside a private scope, where `pub` looks unreachable.
 #![allow(unreachable_pub)]
 
+mod audit;
+mod auth;
+mod auth_settings;
+mod mfa;
+mod mounts;
+mod policies;
+
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use audit::{AuditDevice, AuditFormat, FileAudit, SocketAudit, SocketType, StdoutAudit, SyslogAudit};
+pub use auth::{AuthMethod, AuthTune, ListingVisibility, TokenType};
+pub use auth_settings::{
+    BoundClaimsType, CertAuth, CertRole, JwtAuth, JwtRole, JwtRoleType, KubernetesAuth, LoginToken,
+    UserpassAuth, UserpassUser,
+};
+pub use mfa::{Mfa, MfaEnforcement, TotpAlgorithm, TotpMethod};
+pub use mounts::{MountTune, SecretsEngine};
+pub use policies::{AclPolicy, PasswordPolicy, Persona};
 
 /// Vault's own objects as code.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Configuration {
+    /// What happens to an object in Vault that somebody changed after it was applied. A change of this spec is
+    /// applied in any case.
+    #[serde(default)]
+    pub drift: Drift,
+
     /// Secrets engines that are to be mounted. Those that are not named are left alone.
     #[serde(default)]
     #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]
     pub secrets_engines: Vec<SecretsEngine>,
 
     /// Further auth methods that are to be enabled. `kubernetes` and `approle` always are.
     #[serde(default)]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]
     pub auth_methods: Vec<AuthMethod>,
+
+    /// Policies. Those that are not named are left alone.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub policies: Vec<AclPolicy>,
+
+    /// Rules for generated passwords (`sys/policies/password/<name>`).
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub password_policies: Vec<PasswordPolicy>,
+
+    /// Where requests are logged. Default: standard output of the active member and, in a new cluster of profile
+    /// Hardened, its standard error as well. Declare two that do not fail together: when all devices fail, Vault
+    /// refuses every request. Devices that are not named are left alone; on OpenBao, whose devices stand in the
+    /// server's configuration file, they go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]
+    pub audit: Option<Vec<AuditDevice>>,
+
+    /// A second factor for logins of people.
+    #[serde(default)]
+    pub mfa: Mfa,
+
+    /// Namespaces inside this server (`sys/namespaces`). OpenBao and Vault Enterprise have them.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]
+    pub namespaces: Vec<Namespace>,
 }
 
-/// A secrets engine (`sys/mounts/<path>`).
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretsEngine {
-    /// Path of the mount without slashes at its ends, for example `secret`.
-    #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][-_.a-zA-Z0-9]*(/[a-z0-9][-_.a-zA-Z0-9]*)*$') && !(self in ['sys', 'identity', 'cubbyhole', 'auth'])").message("path must be a mount path such as secret or team/kv, without a slash at its ends, and none of sys, identity, cubbyhole, auth"))]
-    pub path: String,
-
-    /// Type of the engine, for example kv, pki, transit, database.
-    #[serde(rename = "type")]
-    #[schemars(length(min = 1))]
-    pub type_: String,
-
-    /// What it is for. Shown in Vault.
-    #[serde(default)]
-    pub description: String,
-
-    /// Options of the mount, for example `version: "2"` for a KV engine with versions.
-    #[serde(default)]
-    pub options: BTreeMap<String, String>,
+/// What happens to an object in Vault that differs from what was applied.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drift {
+    /// It is put right within a minute, and an event names the field.
+    #[default]
+    Enforce,
+    /// It is left, and an event and the condition Drifted name the field.
+    Report,
+    /// It is not looked at.
+    Off,
 }
 
-/// An auth method (`sys/auth/<path>`).
+/// A namespace inside the server.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct AuthMethod {
-    /// Path of the mount without slashes at its ends, for example `userpass`.
+pub struct Namespace {
+    /// Path without slashes at its ends, for example `team` or `team/dev`. A parent comes before its children.
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][-_.a-zA-Z0-9]*(/[a-z0-9][-_.a-zA-Z0-9]*)*$') && self != 'token'").message("path must be a mount path such as userpass, without a slash at its ends, and not token"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][-_a-zA-Z0-9]*(/[a-z0-9][-_a-zA-Z0-9]*)*$') && !(self in ['root', 'sys', 'audit', 'auth', 'cubbyhole', 'identity'])").message("path must be a path such as team or team/dev, without a slash at its ends, and none of root, sys, audit, auth, cubbyhole, identity"))]
     pub path: String,
 
-    /// Type of the method, for example userpass, jwt, cert, approle, kubernetes.
-    #[serde(rename = "type")]
-    #[schemars(length(min = 1))]
-    pub type_: String,
-
-    /// What it is for. Shown in Vault.
+    /// Notes that Vault keeps with it (`custom_metadata`).
     #[serde(default)]
-    pub description: String,
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// One key of a Secret in the VaultCluster's own namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// Name of the Secret. One that the operator itself keeps is refused.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Key in it.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
 }

@@ -3,23 +3,82 @@
 // KubeSchema repeats each struct inside a private scope, where `pub` looks unreachable.
 #![allow(unreachable_pub)]
 
+mod cloud;
+mod keys;
+mod transit;
+
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// How Vault is sealed: exactly one kind.
+pub use cloud::{AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal};
+pub use keys::{Pkcs11Seal, StaticKey, StaticSeal};
+pub use transit::TransitSeal;
+
+/// How Vault is sealed: exactly one kind. With every kind but shamir the members unseal themselves, and the operator
+/// keeps recovery keys instead of unseal shares.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.shamir)").message("spec.seal must name one known kind: shamir"))]
+#[x_kube(
+    validation = Rule::new("[has(self.shamir), has(self.transit), has(self.awskms), has(self.gcpckms), has(self.azurekeyvault), has(self.ocikms), has(self.static), has(self.pkcs11)].filter(b, b).size() == 1")
+        .message("spec.seal must name exactly one known kind: shamir, transit, awskms, gcpckms, azurekeyvault, ocikms, static or pkcs11"),
+    validation = Rule::new("!(has(self.shamir) && has(self.recovery))")
+        .message("spec.seal.recovery does not go with shamir, whose shares are the keys: set spec.seal.shamir.shares and threshold"),
+    validation = Rule::new("has(self.recovery) == has(oldSelf.recovery)")
+        .message("spec.seal.recovery cannot be changed after creation: that takes a rekey of the recovery keys"),
+    validation = Rule::new("has(self.shamir) == has(oldSelf.shamir) && has(self.transit) == has(oldSelf.transit) && has(self.awskms) == has(oldSelf.awskms) && has(self.gcpckms) == has(oldSelf.gcpckms) && has(self.azurekeyvault) == has(oldSelf.azurekeyvault) && has(self.ocikms) == has(oldSelf.ocikms) && has(self.static) == has(oldSelf.static)")
+        .message("spec.seal cannot be changed to another kind yet: that takes a seal migration"),
+)]
 pub struct Seal {
     /// Key shares after Shamir. The operator keeps them in a Secret in its own namespace and unseals with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shamir: Option<ShamirSeal>,
+
+    /// The transit secrets engine of another Vault or OpenBao unseals the members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transit: Option<TransitSeal>,
+
+    /// A key in AWS KMS unseals the members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awskms: Option<AwsKmsSeal>,
+
+    /// A key in Google Cloud KMS unseals the members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcpckms: Option<GcpCkmsSeal>,
+
+    /// A key in Azure Key Vault unseals the members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azurekeyvault: Option<AzureKeyVaultSeal>,
+
+    /// A key in OCI KMS unseals the members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocikms: Option<OciKmsSeal>,
+
+    /// A key in a Secret unseals the members: whoever reads that Secret and a volume reads the data. OpenBao only.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "static")]
+    pub static_: Option<StaticSeal>,
+
+    /// A hardware security module unseals the members. OpenBao, or an HSM build of Vault Enterprise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkcs11: Option<Pkcs11Seal>,
+
+    /// The recovery keys of a cluster whose members unseal themselves: every kind but shamir. Default: 5 keys, 3 of which
+    /// are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryKeys>,
 }
 
 impl Default for Seal {
     fn default() -> Self {
         Self {
             shamir: Some(ShamirSeal::default()),
+            transit: None,
+            awskms: None,
+            gcpckms: None,
+            azurekeyvault: None,
+            ocikms: None,
+            static_: None,
+            pkcs11: None,
+            recovery: None,
         }
     }
 }
@@ -47,6 +106,38 @@ pub struct ShamirSeal {
 }
 
 impl Default for ShamirSeal {
+    fn default() -> Self {
+        Self {
+            shares: default_shares(),
+            threshold: default_threshold(),
+        }
+    }
+}
+
+/// The recovery keys of a cluster whose members unseal themselves. They authorise what unseal shares do elsewhere
+/// (a root token, a rekey), and the operator keeps them as it keeps shares.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.threshold <= self.shares")
+        .message("spec.seal.recovery.threshold must not be larger than spec.seal.recovery.shares: nobody could use them"),
+    validation = Rule::new("self.shares == 1 || self.threshold >= 2")
+        .message("spec.seal.recovery.threshold must be at least 2 when there are several shares: Vault refuses 1"),
+    validation = Rule::new("oldSelf == self").message("spec.seal.recovery cannot be changed after creation: that takes a rekey of the recovery keys"),
+)]
+pub struct RecoveryKeys {
+    /// Number of recovery keys, 1 to 255.
+    #[serde(default = "default_shares")]
+    #[schemars(range(min = 1, max = 255))]
+    pub shares: i32,
+
+    /// How many of them are needed.
+    #[serde(default = "default_threshold")]
+    #[schemars(range(min = 1, max = 255))]
+    pub threshold: i32,
+}
+
+impl Default for RecoveryKeys {
     fn default() -> Self {
         Self {
             shares: default_shares(),

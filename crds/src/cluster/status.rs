@@ -12,8 +12,8 @@ pub struct VaultClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, SealLatched while a deliberate seal is kept, and
-    /// Paused while spec.paused is set.
+    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, SealLatched while a deliberate seal is kept,
+    /// Drifted while Vault's objects differ from spec.configuration and are left, and Paused while spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -42,9 +42,26 @@ pub struct VaultClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_tolerance: Option<i32>,
 
+    /// What was applied of spec.configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationStatus>,
+
     /// One row per member.
     #[serde(default)]
     pub members: Vec<MemberStatus>,
+}
+
+/// What was applied of spec.configuration.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigurationStatus {
+    /// Identifies what was applied last: the declared configuration and the versions of its Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
+
+    /// What differs in Vault from what was applied, and was left since drift is Report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
 }
 
 /// What was observed of one member.
@@ -61,6 +78,9 @@ pub struct MemberStatus {
     /// Version that the server reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Why it does not run, as far as Kubernetes and the server's last words tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// The list of conditions as the API conventions want it: a map keyed by type.

@@ -5,8 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::Patch;
+use kube::api::{DeleteParams, Patch};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use vaultkeeper_crds::annotations;
 
 use super::build::Objects;
-use super::error::Error;
+use super::error::{Error, unless_gone};
 use super::patch_params;
 use super::validate::Validated;
 use crate::context::Context;
@@ -48,16 +49,28 @@ async fn all(ctx: &Context, cluster: &Validated, objects: &Objects, phase: Phase
         config,
         headless,
         client,
+        active,
+        standby,
         disruption_budget,
+        network_policy,
         stateful_set,
     } = objects;
     namespaced(ctx, cluster, phase, "ServiceAccount", service_account).await?;
     reviewer_binding(ctx, cluster, phase, reviewer).await?;
     namespaced(ctx, cluster, phase, "Secret", tls).await?;
     namespaced(ctx, cluster, phase, "ConfigMap", config).await?;
-    namespaced(ctx, cluster, phase, "Service", headless).await?;
-    namespaced(ctx, cluster, phase, "Service", client).await?;
+    for service in [headless, client, active, standby] {
+        namespaced(ctx, cluster, phase, "Service", service).await?;
+    }
     namespaced(ctx, cluster, phase, "PodDisruptionBudget", disruption_budget).await?;
+    match (network_policy, phase) {
+        (Some(policy), _) => {
+            ctx.recent.forget(&absence(cluster));
+            namespaced(ctx, cluster, phase, "NetworkPolicy", policy).await?;
+        }
+        (None, Phase::Look) => {}
+        (None, Phase::Write) => no_network_policy(ctx, cluster).await?,
+    }
     // Last: its pods need all the others.
     namespaced(ctx, cluster, phase, "StatefulSet", stateful_set).await
 }
@@ -90,6 +103,34 @@ where
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
     let ours = |found: &K| is_owned_by(found, &cluster.uid);
     one(ctx, cluster, phase, kind, &api, wanted, ours).await
+}
+
+/// Removes the policy that was applied while the spec asked for one.
+async fn no_network_policy(ctx: &Context, cluster: &Validated) -> Result<(), Error> {
+    let key = absence(cluster);
+    if ctx.recent.is_fresh(&key, 0, REPEAT, Instant::now()) {
+        return Ok(());
+    }
+    ctx.recent
+        .forget(&format!("{}/apply/NetworkPolicy/", cluster.uid));
+    let api: Api<NetworkPolicy> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
+    let found = api
+        .get_opt(&cluster.name)
+        .await
+        .map_err(|e| Error::kubernetes("look for a NetworkPolicy that is not wanted any more", e))?;
+    if found.is_some_and(|f| f.owner_references().iter().any(|o| o.uid == cluster.uid)) {
+        unless_gone(
+            "delete the NetworkPolicy",
+            api.delete(&cluster.name, &DeleteParams::default()).await,
+        )?;
+    }
+    ctx.recent.mark(key, 0, Instant::now());
+    Ok(())
+}
+
+/// Where it is remembered that there is no policy.
+fn absence(cluster: &Validated) -> String {
+    format!("{}/apply/no NetworkPolicy", cluster.uid)
 }
 
 async fn reviewer_binding(
@@ -148,6 +189,7 @@ fn apply_step(kind: &'static str) -> &'static str {
         "Secret" => "apply the certificate Secret",
         "ConfigMap" => "apply the server's ConfigMap",
         "Service" => "apply a Service",
+        "NetworkPolicy" => "apply the NetworkPolicy",
         "PodDisruptionBudget" => "apply the PodDisruptionBudget",
         _ => "apply the StatefulSet",
     }

@@ -1,15 +1,23 @@
 //! The Kubernetes objects of a cluster. Pure: one function per object.
 
 pub mod config;
+pub mod credentials;
+mod hcl;
+mod network_policy;
+mod placement;
 mod rbac;
+mod seal;
+pub mod server_config;
 mod services;
 mod statefulset;
+mod storage;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -36,27 +44,41 @@ pub struct Objects {
     pub headless: Service,
     /// Address for clients.
     pub client: Service,
+    /// Address of the active member.
+    pub active: Service,
+    /// Address of the standbys.
+    pub standby: Service,
     /// Keeps a drain from taking quorum.
     pub disruption_budget: PodDisruptionBudget,
+    /// Isolates the members. None: there is to be none.
+    pub network_policy: Option<NetworkPolicy>,
     /// The members.
     pub stateful_set: StatefulSet,
 }
 
 /// Builds all objects.
-pub fn build(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Objects {
-    Objects {
-        service_account: ServiceAccount {
-            metadata: metadata(cluster, cluster.name.clone()),
-            ..Default::default()
-        },
+///
+/// # Errors
+/// When `spec.serverConfig` holds a setting that is not the user's.
+pub fn build(
+    cluster: &Validated,
+    ca_certificate: &str,
+    leaf: &Issued,
+    operator_namespace: &str,
+) -> Result<Objects, server_config::Refused> {
+    Ok(Objects {
+        service_account: service_account(cluster),
         reviewer: rbac::reviewer(cluster),
         tls: tls_secret(cluster, ca_certificate, leaf),
-        config: config_map(cluster),
+        config: config_map(cluster)?,
         headless: services::headless(cluster),
         client: services::client(cluster),
+        active: services::active(cluster),
+        standby: services::standby(cluster),
         disruption_budget: services::disruption_budget(cluster),
+        network_policy: network_policy::network_policy(cluster, operator_namespace),
         stateful_set: statefulset::stateful_set(cluster),
-    }
+    })
 }
 
 /// Labels that select the members' pods. They are immutable in a StatefulSet: no versions here.
@@ -113,13 +135,22 @@ fn tls_secret(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Secre
     }
 }
 
-fn config_map(cluster: &Validated) -> ConfigMap {
-    ConfigMap {
-        metadata: metadata(cluster, format!("{}-config", cluster.name)),
-        data: Some(BTreeMap::from([(
-            config::FILE.to_owned(),
-            config::render(cluster),
-        )])),
-        ..ConfigMap::default()
+/// Identity of the members' pods.
+fn service_account(cluster: &Validated) -> ServiceAccount {
+    let annotations = &cluster.pod.service_account.annotations;
+    let mut metadata = metadata(cluster, cluster.name.clone());
+    metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
+    ServiceAccount {
+        metadata,
+        ..ServiceAccount::default()
     }
+}
+
+fn config_map(cluster: &Validated) -> Result<ConfigMap, server_config::Refused> {
+    let text = server_config::merge(&config::render(cluster), &cluster.server_config)?;
+    Ok(ConfigMap {
+        metadata: metadata(cluster, format!("{}-config", cluster.name)),
+        data: Some(BTreeMap::from([(config::FILE.to_owned(), text)])),
+        ..ConfigMap::default()
+    })
 }

@@ -130,6 +130,55 @@ pub enum Error {
         #[source]
         source: Box<vaultkeeper_vault::Error>,
     },
+    /// Vault does not take an object that the spec declares.
+    #[error("failed to apply {what}: correct {field}")]
+    Declared {
+        /// Field of the spec.
+        field: String,
+        /// The object.
+        what: String,
+        /// What Vault said.
+        #[source]
+        source: Box<vaultkeeper_vault::Error>,
+    },
+    /// A Secret that the configuration refers to cannot be used.
+    #[error("{field}: Secret {secret} {problem}")]
+    SecretValue {
+        /// Field of the spec.
+        field: String,
+        /// Name of the Secret.
+        secret: String,
+        /// What is wrong and what to do.
+        problem: &'static str,
+    },
+    /// The spec names an auth method that Vault does not have.
+    #[error(
+        "{field}: there is no auth method at {path}: declare it in spec.configuration.authMethods, or correct the path"
+    )]
+    UnknownAccessor {
+        /// Field of the spec.
+        field: String,
+        /// Path that it names.
+        path: String,
+    },
+    /// The spec names an MFA method that Vault does not have.
+    #[error(
+        "{field}: there is no MFA method {name}: declare it in spec.configuration.mfa.totp, or correct the name"
+    )]
+    UnknownMfaMethod {
+        /// Field of the spec.
+        field: String,
+        /// Name of the method.
+        name: String,
+    },
+    /// A device could only be changed by a moment without any.
+    #[error(
+        "{field} differs, and its device is the only one: an audit device cannot be changed, and without it requests would go unlogged. Declare a second device with another path first"
+    )]
+    OnlyAuditDevice {
+        /// Field that differs.
+        field: String,
+    },
     /// The CA Secret is gone while its certificates are in use.
     #[error(
         "Secret {secret} is gone, but members and clients still use certificates of that CA: restore it from a backup. To begin with a new CA instead, delete Secret {certificates} and then each pod"
@@ -142,6 +191,9 @@ pub enum Error {
         /// The certificate of the CA, as the members have it.
         certificate: String,
     },
+    /// `spec.serverConfig` holds what is not the user's to set.
+    #[error(transparent)]
+    ServerConfig(#[from] super::build::server_config::Refused),
     /// Something could not be encoded.
     #[error("failed to encode a request")]
     Encode(#[source] serde_json::Error),
@@ -168,6 +220,16 @@ impl Error {
         }
     }
 
+    /// The failed Vault call, where one is the cause.
+    pub fn vault_cause(&self) -> Option<&vaultkeeper_vault::Error> {
+        match self {
+            Self::Vault { source, .. } | Self::Mount { source, .. } | Self::Declared { source, .. } => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+
     /// A word for metrics and conditions, from a bounded set.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -176,7 +238,13 @@ impl Error {
             Self::NotOurs { .. } => "NameTaken",
             Self::Keys(_) | Self::Incomplete { .. } => "KeySecretUnreadable",
             Self::Tls(_) => "CertificateError",
-            Self::Vault { source, .. } | Self::Mount { source, .. } => source.reason(),
+            Self::Vault { source, .. } | Self::Mount { source, .. } | Self::Declared { source, .. } => {
+                source.reason()
+            }
+            Self::SecretValue { .. } => "SecretUnusable",
+            Self::UnknownAccessor { .. } => "UnknownAuthMethod",
+            Self::UnknownMfaMethod { .. } => "UnknownMfaMethod",
+            Self::OnlyAuditDevice { .. } => "OnlyAuditDevice",
             Self::CaLost { .. } => "CaLost",
             Self::Build(_) => "ClientError",
             Self::Session(source) => source.reason(),
@@ -186,6 +254,7 @@ impl Error {
             Self::RootTokenAlive => "RootTokenAlive",
             Self::Abandoned => "InitializationAbandoned",
             Self::MountDiffers { .. } => "MountDiffers",
+            Self::ServerConfig(_) => "ServerConfigRefused",
             Self::Encode(_) => "EncodeError",
             Self::Random => "NoRandomness",
         }

@@ -1,5 +1,6 @@
 //! Carries out the steps of a plan. Each may be interrupted before or after any call and repeated.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,14 +10,14 @@ use kube::api::{DeleteParams, Preconditions};
 use tokio::time::{Instant, timeout};
 use vaultkeeper_crds::names;
 use vaultkeeper_vault::Client;
-use vaultkeeper_vault::sys::init::{InitRequest, Split};
+use vaultkeeper_vault::sys::init::{InitRequest, Split as KeySplit};
 
 use super::build::volume_claim;
 use super::error::{Error, unless_gone};
 use super::key_store::{self, Stored};
-use super::keys::{self, KeyRecord, SealRecord};
+use super::keys::{self, KeyKind, KeyRecord, SealRecord};
 use super::plan::Step;
-use super::validate::Validated;
+use super::validate::{Seal, Split, Storage, Validated};
 use super::{bootstrap, configure};
 use crate::context::Context;
 use crate::members::{Member, Probe};
@@ -45,6 +46,10 @@ pub(crate) struct Scope<'a> {
     pub members: &'a [Member],
     /// The key Secret.
     pub record: Option<&'a KeyRecord>,
+    /// Identifies the declared configuration that was applied last.
+    pub applied: Option<&'a str>,
+    /// Where a look at the declared configuration leaves what it found.
+    pub findings: &'a OnceLock<configure::Findings>,
 }
 
 impl Scope<'_> {
@@ -83,6 +88,7 @@ pub(crate) async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Erro
         (Step::EndWipe, Some(record)) => key_store::end_wipe(scope.ctx, scope.cluster, &record.attempt)
             .await
             .map(|()| true),
+        (Step::StartOver, Some(record)) => start_over(scope, record).await.map(|()| true),
         (Step::RecordSeals(seals), Some(record)) => record_seals(scope, record, seals).await.map(|()| false),
         (Step::Unseal { member }, Some(record)) => unseal(scope, record, &scope.members[*member])
             .await
@@ -126,19 +132,30 @@ async fn initialize(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> 
     let Some(client) = scope.client(first, INIT_TIMEOUT)? else {
         return Ok(());
     };
-    let shamir = scope.cluster.shamir;
-    let request = InitRequest::Shamir(Split {
-        shares: shamir.shares,
-        threshold: shamir.threshold,
+    let (kind, Split { shares, threshold }) = match &scope.cluster.seal {
+        Seal::Shamir(split) => (KeyKind::Unseal, *split),
+        Seal::Auto { recovery, .. } => (KeyKind::Recovery, *recovery),
+    };
+    let split = KeySplit {
+        shares,
+        threshold,
         pgp_keys: Vec::new(),
-    });
+    };
+    let request = match kind {
+        KeyKind::Unseal => InitRequest::Shamir(split),
+        KeyKind::Recovery => InitRequest::AutoUnseal(split),
+    };
     let answer = client
         .on_this_node()
         .init(&request)
         .await
         .map_err(|e| Error::vault("initialise", &first.name, e))?;
     let root_token = answer.root_token.expose().to_owned().into();
-    let data = keys::initialized_data(&answer.keys, usize::from(shamir.threshold), &root_token);
+    let keys = match kind {
+        KeyKind::Unseal => &answer.keys,
+        KeyKind::Recovery => &answer.recovery_keys,
+    };
+    let data = keys::initialized_data(kind, keys, usize::from(threshold), &root_token);
     let deadline = Instant::now() + STORE_DEADLINE;
     let mut pause = Duration::from_millis(100);
     loop {
@@ -151,16 +168,15 @@ async fn initialize(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> 
             Ok(Stored::Abandoned) => return Err(Error::Abandoned),
             Err(error) if Instant::now() + pause > deadline => return Err(error),
             Err(error) => {
-                tracing::warn!(error = %error.chain(), "the unseal shares could not be stored yet; trying again");
+                tracing::warn!(error = %error.chain(), "the keys could not be stored yet; trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
         }
     }
     let note = format!(
-        "initialised with {} shares, {} of which unseal; they are in Secret {}",
-        shamir.shares,
-        shamir.threshold,
+        "initialised with {shares} {}, {threshold} of which are needed; they are in Secret {}",
+        kind.words(),
         names::key_secret(&scope.cluster.namespace, &scope.cluster.name)
     );
     scope.event(Reason::Initialized, "", &note).await;
@@ -178,10 +194,12 @@ async fn wipe(scope: &Scope<'_>, volume: &str) -> Result<(), Error> {
         }),
         ..DeleteParams::default()
     };
-    unless_gone(
-        "delete the volume of a lost initialisation",
-        claims.delete(&volume_claim(name, 0), &only_this).await,
-    )?;
+    if matches!(scope.cluster.storage, Storage::Raft(_)) {
+        unless_gone(
+            "delete the volume of a lost initialisation",
+            claims.delete(&volume_claim(name, 0), &only_this).await,
+        )?;
+    }
     let pods: Api<Pod> = Api::namespaced(scope.ctx.client.clone(), namespace);
     // The claim goes when no pod uses it any more.
     unless_gone(
@@ -189,6 +207,17 @@ async fn wipe(scope: &Scope<'_>, volume: &str) -> Result<(), Error> {
         pods.delete(&names::member(name, 0), &DeleteParams::default())
             .await,
     )
+}
+
+/// The keys of a memory that is gone are forgotten, with all that was known of the Vault in it.
+async fn start_over(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> {
+    key_store::start_over(scope.ctx, scope.cluster, record).await?;
+    let uid = &scope.cluster.uid;
+    scope.ctx.sessions.forget(uid).await;
+    scope.ctx.recent.forget(&format!("{uid}/configure"));
+    let note = "the member restarted, and its data with it: a new, empty Vault is initialised";
+    scope.event(Reason::InitializationRepeated, "", note).await;
+    Ok(())
 }
 
 async fn record_seals(scope: &Scope<'_>, record: &KeyRecord, seals: &SealRecord) -> Result<(), Error> {
@@ -201,6 +230,20 @@ async fn record_seals(scope: &Scope<'_>, record: &KeyRecord, seals: &SealRecord)
             vaultkeeper_crds::annotations::RELEASE_SEAL
         );
         scope.event(Reason::SealLatched, member, &note).await;
+    }
+    if let Some(by) = scope.cluster.seal.auto() {
+        let undone = record.seals.latched.difference(&seals.latched);
+        // Released ones leave both lists; unsealed by hand means the same process.
+        for member in undone.filter(|m| {
+            let now = seals.unsealed.get(*m);
+            now.is_some() && now != record.seals.unsealed.get(*m)
+        }) {
+            let note = format!(
+                "{member} was sealed on purpose and serves again: a restarted process is unsealed by {}",
+                by.describe()
+            );
+            scope.event(Reason::SealReleased, member, &note).await;
+        }
     }
     Ok(())
 }

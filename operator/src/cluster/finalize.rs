@@ -63,12 +63,18 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
         apply::is_managed,
     )
     .await?;
-    let note = match cluster.spec.deletion_policy {
-        DeletionPolicy::Retain => format!(
+    let note = match (&cluster.spec.storage.consul, cluster.spec.deletion_policy) {
+        // The operator has no business in Consul, and keys stay where their data is.
+        (Some(consul), _) => format!(
+            "the data stays below {} in Consul, the keys in Secret {}: a VaultCluster of the same name picks both up again",
+            consul.path,
+            names::key_secret(&namespace, &name),
+        ),
+        (None, DeletionPolicy::Retain) => format!(
             "the volumes stay in namespace {namespace}, the keys in Secret {}: a VaultCluster of the same name picks both up again",
             names::key_secret(&namespace, &name),
         ),
-        DeletionPolicy::Delete => {
+        (None, DeletionPolicy::Delete) => {
             let kept = delete_data(ctx, &namespace, &name, &uid).await?;
             kept.map_or("the volumes are deleted; there were no keys".to_owned(), |secret| {
                 format!("the volumes are deleted; the keys are kept in Secret {secret}, since snapshots may need them")

@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PostParams};
+use kube::api::{DeleteParams, Patch, PostParams, Preconditions};
 use ring::rand::SecureRandom;
 use serde_json::{Value, json};
 use vaultkeeper_crds::{annotations, names};
@@ -171,6 +171,21 @@ pub async fn end_wipe(ctx: &Context, cluster: &Validated, attempt: &str) -> Resu
     patch(ctx, cluster, operations, "start a new attempt to initialise").await
 }
 
+/// Forgets the keys of a memory that is gone: they open nothing any more. Only the very Secret that was read goes.
+pub async fn start_over(ctx: &Context, cluster: &Validated, record: &KeyRecord) -> Result<(), Error> {
+    let this = DeleteParams::default().preconditions(Preconditions {
+        uid: None,
+        resource_version: Some(record.resource_version.clone()),
+    });
+    let step = "forget the keys of a lost memory";
+    let name = names::key_secret(&cluster.namespace, &cluster.name);
+    match api(ctx).delete(&name, &this).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Err(Error::Outdated { step }),
+        Err(error) => Err(Error::kubernetes(step, error)),
+    }
+}
+
 /// Writes the memory of unsealed containers and latched members.
 pub async fn record_seals(
     ctx: &Context,
@@ -278,6 +293,7 @@ mod tests {
             attempt: attempt.to_owned(),
             identity: String::new(),
             wiping_volume: None,
+            kind: keys::KeyKind::Unseal,
             shares: Vec::new(),
             threshold: 0,
             root_token: None,

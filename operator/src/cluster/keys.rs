@@ -29,6 +29,8 @@ pub const THRESHOLD: &str = "threshold";
 pub const ROOT_TOKEN: &str = "root-token";
 /// Prefix of the keys of the shares: `share-1`, `share-2`, …
 pub const SHARE_PREFIX: &str = "share-";
+/// Prefix of the keys of the recovery keys of a cluster that unseals itself: `recovery-key-1`, …
+pub const RECOVERY_PREFIX: &str = "recovery-key-";
 /// Annotation: which container of each member was last seen unsealed, and which members are latched.
 pub const SEAL_RECORD: &str = "vaultkeeper.dev/seal-record";
 
@@ -50,6 +52,33 @@ impl State {
             Self::Initializing => "initializing",
             Self::Wiping => "wiping",
             Self::Initialized => "initialized",
+        }
+    }
+}
+
+/// What the stored keys do. Either way they are what a root token or a rekey takes, and are shown only once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// They unseal.
+    Unseal,
+    /// The members unseal themselves; these authorise the rest.
+    Recovery,
+}
+
+impl KeyKind {
+    /// Prefix of their keys in the Secret.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Unseal => SHARE_PREFIX,
+            Self::Recovery => RECOVERY_PREFIX,
+        }
+    }
+
+    /// The words of a message.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unseal => "unseal shares",
+            Self::Recovery => "recovery keys",
         }
     }
 }
@@ -78,6 +107,8 @@ pub struct KeyRecord {
     pub identity: String,
     /// UID of the volume that is being thrown away.
     pub wiping_volume: Option<String>,
+    /// What the shares do.
+    pub kind: KeyKind,
     /// The shares, in order.
     pub shares: Vec<SecretString>,
     /// How many of them unseal.
@@ -121,10 +152,16 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
         "initialized" => State::Initialized,
         _ => return Err(bad(STATE)),
     };
-    let shares: Vec<SecretString> = (1..=255)
-        .map_while(|n| text(&format!("{SHARE_PREFIX}{n}")))
-        .map(SecretString::from)
-        .collect();
+    let stored = |kind: KeyKind| -> Vec<SecretString> {
+        (1..=255)
+            .map_while(|n| text(&format!("{}{n}", kind.prefix())))
+            .map(SecretString::from)
+            .collect()
+    };
+    let (kind, shares) = match stored(KeyKind::Recovery) {
+        none if none.is_empty() => (KeyKind::Unseal, stored(KeyKind::Unseal)),
+        keys => (KeyKind::Recovery, keys),
+    };
     let threshold = match text(THRESHOLD) {
         Some(number) => number.parse().map_err(|_| bad(THRESHOLD))?,
         None => 0,
@@ -150,6 +187,7 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
         attempt: text(ATTEMPT).ok_or_else(|| bad(ATTEMPT))?.to_owned(),
         identity: text(IDENTITY).ok_or_else(|| bad(IDENTITY))?.to_owned(),
         wiping_volume: text(WIPING_VOLUME).map(str::to_owned),
+        kind,
         shares,
         threshold,
         root_token: text(ROOT_TOKEN).map(SecretString::from),
@@ -160,6 +198,7 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
 
 /// The data that one write adds when `sys/init` has answered.
 pub fn initialized_data(
+    kind: KeyKind,
     shares: &[SecretString],
     threshold: usize,
     root_token: &SecretString,
@@ -168,7 +207,12 @@ pub fn initialized_data(
     let mut data: BTreeMap<String, ByteString> = shares
         .iter()
         .enumerate()
-        .map(|(n, share)| (format!("{SHARE_PREFIX}{}", n + 1), bytes(share.expose_secret())))
+        .map(|(n, share)| {
+            (
+                format!("{}{}", kind.prefix(), n + 1),
+                bytes(share.expose_secret()),
+            )
+        })
         .collect();
     data.insert(STATE.to_owned(), bytes(State::Initialized.as_str()));
     data.insert(THRESHOLD.to_owned(), bytes(&threshold.to_string()));
@@ -198,11 +242,12 @@ mod tests {
     fn what_the_single_write_adds_is_read_back_whole() {
         let shares: Vec<SecretString> = ["s1", "s2", "s3"].map(SecretString::from).into();
         let mut stored = secret(&MARKER);
-        stored
-            .data
-            .as_mut()
-            .unwrap()
-            .extend(initialized_data(&shares, 2, &SecretString::from("root")));
+        stored.data.as_mut().unwrap().extend(initialized_data(
+            KeyKind::Unseal,
+            &shares,
+            2,
+            &SecretString::from("root"),
+        ));
         let record = read(&stored).unwrap();
         assert_eq!(record.state, State::Initialized);
         assert_eq!(
@@ -215,6 +260,23 @@ mod tests {
         );
         assert_eq!((record.threshold, record.attempt.as_str()), (2, "a1"));
         assert_eq!(record.root_token.unwrap().expose_secret(), "root");
+    }
+
+    #[test]
+    fn recovery_keys_are_told_apart_from_unseal_shares() {
+        let keys: Vec<SecretString> = ["k1", "k2"].map(SecretString::from).into();
+        let mut stored = secret(&MARKER);
+        stored.data.as_mut().unwrap().extend(initialized_data(
+            KeyKind::Recovery,
+            &keys,
+            2,
+            &SecretString::from("root"),
+        ));
+        let record = read(&stored).unwrap();
+        assert_eq!(
+            (record.kind, record.shares.len(), record.threshold),
+            (KeyKind::Recovery, 2, 2)
+        );
     }
 
     #[test]
@@ -245,6 +307,7 @@ mod tests {
     fn a_damaged_seal_record_does_not_make_the_shares_unreadable() {
         let mut stored = secret(&MARKER);
         stored.data.as_mut().unwrap().extend(initialized_data(
+            KeyKind::Unseal,
             &[SecretString::from("s")],
             1,
             &SecretString::from("root"),
@@ -266,6 +329,7 @@ mod tests {
         let shares: Vec<SecretString> = vec![SecretString::from("hidden-share")];
         let mut stored = secret(&MARKER);
         stored.data.as_mut().unwrap().extend(initialized_data(
+            KeyKind::Recovery,
             &shares,
             1,
             &SecretString::from("hidden-root"),

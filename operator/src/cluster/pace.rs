@@ -74,6 +74,7 @@ pub(super) fn fingerprint(pass: &Pass, generation: i64, seen: Seen) -> u64 {
             attempt,
             identity: _,
             wiping_volume,
+            kind: _,
             shares: _,
             threshold: _,
             root_token,
@@ -156,16 +157,15 @@ mod tests {
                 ca: String::new(),
             }),
             container: Some("c".to_owned()),
-            version: None,
-            cluster_id: None,
-            obstacle: None,
             probe: probe.clone(),
+            ..Member::default()
         });
         let record = KeyRecord {
             state: super::super::keys::State::Initialized,
             attempt: String::new(),
             identity: String::new(),
             wiping_volume: None,
+            kind: super::super::keys::KeyKind::Unseal,
             shares: Vec::new(),
             threshold: 1,
             root_token: None,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::{KeyRecord, SealRecord, State};
+use super::keys::{KeyKind, KeyRecord, SealRecord, State};
 use super::seals;
+use super::validate::Storage;
 use crate::members::{Member, Probe};
 
 /// Everything that decides about initialisation and seals.
@@ -12,7 +13,9 @@ pub struct Observed<'a> {
     pub members: &'a [Member],
     /// The key Secret.
     pub record: Option<&'a KeyRecord>,
-    /// UID of the first member's volume claim.
+    /// Where the data lies.
+    pub storage: &'a Storage,
+    /// What holds the first member's data: the UID of its volume claim, or its container if the data is in memory.
     pub first_volume: Option<&'a str>,
     /// Members that were sealed on purpose and are not latched yet.
     pub confirmed: &'a BTreeSet<String>,
@@ -29,7 +32,7 @@ pub enum Step {
     Initialize,
     /// Note that the first member's volume holds a store that nobody can open.
     BeginWipe {
-        /// UID of that volume's claim.
+        /// UID of that volume's claim, or the container.
         volume: String,
     },
     /// Delete that volume and its pod.
@@ -39,6 +42,8 @@ pub enum Step {
     },
     /// The new volume is empty: back to the marker, as a new attempt.
     EndWipe,
+    /// The memory that held the data is gone with its process: back to the marker, without the keys.
+    StartOver,
     /// Write down which containers are unsealed and which members are latched.
     RecordSeals(SealRecord),
     /// Send the shares to a member.
@@ -97,8 +102,15 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
             Some(member) => Plan::blocked(
                 "KeysMissing",
                 format!(
-                    "{} is initialised, but the key Secret is not there: restore it from a backup. Nothing is initialised or unsealed until then",
-                    member.name
+                    "{} is initialised, but the key Secret is not there: restore it from a backup{}. Nothing is initialised or unsealed until then",
+                    member.name,
+                    match observed.storage {
+                        Storage::Consul(consul) => format!(
+                            ", or, if the data below {} in Consul is another cluster's, create this one with another spec.storage.consul.path",
+                            consul.path
+                        ),
+                        Storage::Raft(_) | Storage::Ephemeral => String::new(),
+                    }
                 ),
             ),
             // All of them, so that a member with data that is merely away is not outvoted by a new cluster.
@@ -132,6 +144,20 @@ fn foreign_data(observed: &Observed<'_>) -> Option<Plan> {
 }
 
 fn plan_initializing(observed: &Observed<'_>, first: &Member) -> Plan {
+    if let Storage::Consul(consul) = observed.storage {
+        // All members see the same data, and the operator has no business in Consul.
+        return match observed.members.iter().find(|m| m.probe.is_initialized()) {
+            Some(member) => Plan::blocked(
+                "InitializationLost",
+                format!(
+                    "{} says that the data below {} in Consul is initialised, but its keys were never stored: the answer of sys/init was lost, or the path is another cluster's. If nobody needs that data, delete it (consul kv delete -recurse {}) and then each pod",
+                    member.name, consul.path, consul.path
+                ),
+            ),
+            None if first.probe == Probe::Uninitialized => Plan::step(Step::Initialize),
+            None => Plan::default(),
+        };
+    }
     if let Some(blocked) = foreign_data(observed) {
         return blocked;
     }
@@ -161,6 +187,9 @@ fn plan_wiping(observed: &Observed<'_>, record: &KeyRecord, first: &Member) -> P
 
 fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
     if observed.members.iter().all(|m| m.probe == Probe::Uninitialized) {
+        if *observed.storage == Storage::Ephemeral {
+            return plan_lost_memory(observed, record);
+        }
         return Plan::blocked(
             "StorageLost",
             "every member is empty, but keys of an earlier store exist: restore the volumes or a snapshot. \
@@ -186,8 +215,11 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
     if seals != record.seals {
         steps.push(Step::RecordSeals(seals.clone()));
     }
+    // Members that unseal themselves are left to it. Only a seal on purpose that was released does not end by itself:
+    // recovery keys open it as shares would.
+    let ours_to_unseal = record.kind == KeyKind::Unseal || observed.release.is_some();
     let held = seals::held(observed.members, &seals);
-    if !seals::holds_all(&held, observed.members.len()) {
+    if ours_to_unseal && !seals::holds_all(&held, observed.members.len()) {
         let sealed = observed.members.iter().enumerate().filter(|(_, m)| {
             matches!(m.probe, Probe::Sealed { .. }) && m.container.is_some() && !held.contains(&m.name)
         });
@@ -201,6 +233,23 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
         });
     }
     Plan { steps, blocked: None }
+}
+
+/// Data in memory ends with its process. A seal on purpose holds all the same: what comes after it is a person's choice.
+fn plan_lost_memory(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
+    let Some(first) = observed.members.first() else {
+        return Plan::default();
+    };
+    let another_process = first
+        .container
+        .as_ref()
+        .is_some_and(|container| record.seals.unsealed.get(&first.name) != Some(container));
+    let held = !record.seals.latched.is_empty() && observed.release.is_none();
+    if another_process && !held {
+        Plan::step(Step::StartOver)
+    } else {
+        Plan::default()
+    }
 }
 
 /// Two members that serve for different clusters.
@@ -225,12 +274,9 @@ mod tests {
         Member {
             name: format!("main-{ordinal}"),
             ordinal,
-            node: None,
             container: Some(container.to_owned()),
-            version: None,
-            cluster_id: None,
-            obstacle: None,
             probe,
+            ..Member::default()
         }
     }
 
@@ -240,6 +286,7 @@ mod tests {
 
     fn record(state: State) -> KeyRecord {
         KeyRecord {
+            kind: KeyKind::Unseal,
             state,
             attempt: "a".into(),
             identity: "u".into(),
@@ -252,10 +299,24 @@ mod tests {
         }
     }
 
+    fn raft() -> Storage {
+        Storage::Raft(serde_yaml::from_str("{}").unwrap())
+    }
+
     fn run(members: &[Member], record: Option<&KeyRecord>, volume: Option<&str>) -> Plan {
+        run_on(&raft(), members, record, volume)
+    }
+
+    fn run_on(
+        storage: &Storage,
+        members: &[Member],
+        record: Option<&KeyRecord>,
+        volume: Option<&str>,
+    ) -> Plan {
         plan(&Observed {
             members,
             record,
+            storage,
             first_volume: volume,
             confirmed: &BTreeSet::new(),
             release: None,
@@ -389,6 +450,7 @@ mod tests {
         let steps = plan(&Observed {
             members: &same,
             record: Some(&known),
+            storage: &raft(),
             first_volume: None,
             confirmed: &confirmed,
             release: None,
@@ -466,6 +528,7 @@ mod tests {
         let observed = Observed {
             members: &members,
             record: Some(&known),
+            storage: &raft(),
             first_volume: None,
             confirmed: &BTreeSet::new(),
             release: Some("drill over"),
@@ -476,6 +539,96 @@ mod tests {
             "{steps:?}"
         );
         assert!(steps.contains(&Step::Unseal { member: 0 }), "{steps:?}");
+    }
+
+    #[test]
+    fn members_that_unseal_themselves_get_no_keys_unless_a_seal_is_released() {
+        let mut known = record(State::Initialized);
+        known.kind = KeyKind::Recovery;
+        known.seals.unsealed.insert("main-0".into(), "c1".into());
+        let unseals = |plan: &Plan| plan.steps.iter().any(|s| matches!(s, Step::Unseal { .. }));
+
+        let restarted = [member(0, "c2", sealed())];
+        assert_eq!(run(&restarted, Some(&known), None).steps, [], "it unseals itself");
+
+        let same = [member(0, "c1", sealed())];
+        let confirmed = BTreeSet::from(["main-0".to_owned()]);
+        let storage = raft();
+        let latched = plan(&Observed {
+            members: &same,
+            record: Some(&known),
+            storage: &storage,
+            first_volume: None,
+            confirmed: &confirmed,
+            release: None,
+        });
+        assert!(
+            matches!(latched.steps.first(), Some(Step::RecordSeals(s)) if s.latched.contains("main-0")),
+            "sealed in the same process: {:?}",
+            latched.steps
+        );
+        assert!(!unseals(&latched));
+
+        known.seals.latched.insert("main-0".into());
+        let released = plan(&Observed {
+            members: &same,
+            record: Some(&known),
+            storage: &storage,
+            first_volume: None,
+            confirmed: &BTreeSet::new(),
+            release: Some("drill over"),
+        });
+        assert!(unseals(&released), "{:?}", released.steps);
+
+        let back = [member(0, "c2", Probe::Active)];
+        let steps = run(&back, Some(&known), None).steps;
+        assert!(
+            matches!(steps.first(), Some(Step::RecordSeals(s)) if s.latched.is_empty()),
+            "a process that unsealed itself is not latched any more: {steps:?}"
+        );
+    }
+
+    #[test]
+    fn a_lost_memory_is_started_over_and_a_lost_volume_is_not() {
+        let mut known = record(State::Initialized);
+        known.seals.unsealed.insert("main-0".into(), "c1".into());
+        let empty = [member(0, "c2", Probe::Uninitialized)];
+        assert_eq!(
+            run_on(&Storage::Ephemeral, &empty, Some(&known), Some("c2")).steps,
+            [Step::StartOver]
+        );
+        assert!(run(&empty, Some(&known), None).blocked.is_some());
+
+        known.seals.latched.insert("main-0".into());
+        assert_eq!(
+            run_on(&Storage::Ephemeral, &empty, Some(&known), Some("c2")).steps,
+            [],
+            "a seal on purpose holds"
+        );
+    }
+
+    #[test]
+    fn a_lost_answer_with_consul_needs_a_person() {
+        let consul = Storage::Consul(serde_yaml::from_str("{address: 'https://c:8501'}").unwrap());
+        let marked = record(State::Initializing);
+        let empty = [
+            member(0, "c", Probe::Uninitialized),
+            member(1, "c", Probe::Uninitialized),
+        ];
+        assert_eq!(
+            run_on(&consul, &empty, Some(&marked), None).steps,
+            [Step::Initialize]
+        );
+        let all_see_it = [member(0, "c", sealed()), member(1, "c", sealed())];
+        let plan = run_on(&consul, &all_see_it, Some(&marked), None);
+        assert!(plan.steps.is_empty());
+        let blocked = plan.blocked.unwrap();
+        assert_eq!(blocked.reason, "InitializationLost");
+        assert!(
+            blocked.message.contains("consul kv delete -recurse vault/"),
+            "{}",
+            blocked.message
+        );
     }
 
     #[test]

@@ -93,12 +93,9 @@ mod tests {
         Member {
             name: format!("main-{ordinal}"),
             ordinal,
-            node: None,
             container: Some(container.to_owned()),
-            version: None,
-            cluster_id: None,
-            obstacle: None,
             probe,
+            ..Member::default()
         }
     }
 

@@ -5,13 +5,16 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::Patch;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use vaultkeeper_crds::cluster::MemberStatus;
+use vaultkeeper_crds::cluster::{ConfigurationStatus, MemberStatus};
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
+use super::configure::Findings;
 use super::error::Error;
-use super::keys::{KeyRecord, State};
+use super::keys::{KeyKind, KeyRecord, State};
+use super::outage::{self, Outage};
 use super::plan::Blocked;
+use super::validate::Seal;
 use crate::conditions::{self, Status};
 use crate::context::Context;
 use crate::members::{Member, Probe};
@@ -34,8 +37,12 @@ pub(crate) struct Facts<'a> {
     pub observed: bool,
     /// Whether the declared configuration is in place.
     pub configured: bool,
+    /// What a look at the declared configuration found, when there was one.
+    pub findings: Option<&'a Findings>,
     /// Raft's members, when the active member could be asked.
     pub raft: Option<&'a (RaftConfiguration, AutopilotState)>,
+    /// The seal, when the spec is known to be valid.
+    pub seal: Option<&'a Seal>,
 }
 
 /// Computes the status.
@@ -49,13 +56,16 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         error,
         observed,
         configured,
+        findings,
         raft,
+        seal,
     } = facts;
     let wanted = members.len();
     let serving = members.iter().filter(|m| m.probe.serves()).count();
     let active = members.iter().find(|m| m.probe == Probe::Active);
     let initialized = record.is_some_and(|r| r.state == State::Initialized);
     let set_up = record.is_some_and(|r| r.state == State::Initialized && r.root_token.is_none());
+    let kind = record.map_or(KeyKind::Unseal, |r| r.kind);
     let failed = error.map(|e| (e.reason(), e.chain()));
     let stuck = blocked.map(|b| (b.reason, b.message.clone()));
 
@@ -108,7 +118,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             "Initialized",
             true,
             "KeysStored",
-            "initialised, and the unseal shares are stored",
+            &format!("initialised, and the {} are stored", kind.words()),
         );
     } else {
         let waits = (
@@ -123,7 +133,8 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         .filter(|m| !m.probe.serves())
         .map(Member::says)
         .collect();
-    let others = others.join(", ");
+    let outages: Vec<Option<Outage>> = members.iter().map(|m| outage::explain(*seal, m)).collect();
+    let others = with_reasons(&others.join(", "), &outages);
     let all_serve = serving == wanted && wanted > 0;
     if all_serve {
         set("Unsealed", true, "AllMembers", "every member serves");
@@ -147,6 +158,13 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         None => {
             let (reason, message) = stuck
                 .or(failed)
+                .or_else(|| {
+                    outages
+                        .iter()
+                        .flatten()
+                        .next()
+                        .map(|o| (o.reason, others.clone()))
+                })
                 .unwrap_or_else(|| waiting(initialized, active.is_some(), &others));
             set("Available", false, reason, &message);
         }
@@ -159,8 +177,15 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         conditions::remove(&mut list, "SealLatched");
     } else {
         let message = format!(
-            "{} sealed on purpose and not unsealed by the operator. To release: kubectl annotate vc {} -n {} {}=\"<reason>\"",
+            "{} sealed on purpose and not unsealed by the operator{}. To release: kubectl annotate vc {} -n {} {}=\"<reason>\"",
             latched.join(", "),
+            match seal.and_then(Seal::auto) {
+                Some(by) => format!(
+                    ". A restart of the process ends this: {} unseals a new one. To keep it sealed, take that key away from it",
+                    by.describe()
+                ),
+                None => String::new(),
+            },
             cluster.name_any(),
             cluster.namespace().unwrap_or_default(),
             annotations::RELEASE_SEAL,
@@ -176,6 +201,9 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         );
     }
 
+    if let Some(findings) = findings {
+        drifted(&mut list, findings, generation, now);
+    }
     let voter = |name: &str| raft.map(|(c, _)| c.servers.iter().any(|s| s.node_id == name && s.voter));
     VaultClusterStatus {
         observed_generation: generation,
@@ -191,16 +219,62 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         leader: active.map(|m| m.name.clone()),
         members_ready: Some(format!("{serving}/{wanted}")),
         voters: raft.and_then(|(c, _)| i32::try_from(c.servers.iter().filter(|s| s.voter).count()).ok()),
+        configuration: findings.map(applied).or(old.configuration),
         failure_tolerance: raft.and_then(|(_, a)| i32::try_from(a.failure_tolerance).ok()),
         members: members
             .iter()
-            .map(|m| MemberStatus {
+            .zip(&outages)
+            .map(|(m, outage)| MemberStatus {
                 name: m.name.clone(),
                 state: m.probe.word().to_owned(),
                 voter: voter(&m.name),
                 version: m.version.clone(),
+                message: outage.as_ref().map(|o| o.message.clone()),
             })
             .collect(),
+    }
+}
+
+/// The members that do not serve, and each reason once.
+fn with_reasons(others: &str, outages: &[Option<Outage>]) -> String {
+    let mut text = others.to_owned();
+    let mut said: Vec<&str> = Vec::new();
+    for outage in outages.iter().flatten() {
+        if !said.contains(&outage.message.as_str()) {
+            said.push(&outage.message);
+            text = format!("{text}; {}", outage.message);
+        }
+    }
+    text
+}
+
+fn applied(findings: &Findings) -> ConfigurationStatus {
+    let Findings { applied, left } = findings;
+    ConfigurationStatus {
+        applied: Some(applied.clone()),
+        differences: left.clone().unwrap_or_default(),
+    }
+}
+
+/// The condition is there only while something differs that was left.
+fn drifted(list: &mut Vec<Condition>, findings: &Findings, generation: Option<i64>, now: Timestamp) {
+    match findings.left.as_deref() {
+        None | Some([]) => conditions::remove(list, "Drifted"),
+        Some(left) => {
+            let message = format!(
+                "changed in Vault by somebody else: {}. Put it right there, or set spec.configuration.drift to Enforce",
+                left.join("; ")
+            );
+            conditions::set(
+                list,
+                "Drifted",
+                Status::True,
+                "DiffersFromSpec",
+                &message,
+                generation,
+                now,
+            );
+        }
     }
 }
 
@@ -323,18 +397,15 @@ mod tests {
         Member {
             name: format!("main-{ordinal}"),
             ordinal,
-            node: None,
-            container: None,
-            version: None,
-            cluster_id: None,
-            obstacle: None,
             probe,
+            ..Member::default()
         }
     }
 
     fn record() -> KeyRecord {
         KeyRecord {
             state: State::Initialized,
+            kind: KeyKind::Unseal,
             attempt: String::new(),
             identity: String::new(),
             wiping_volume: None,
@@ -404,6 +475,44 @@ mod tests {
             status.members_ready.as_deref(),
             Some("1/1"),
             "rows of members stay"
+        );
+    }
+
+    #[test]
+    fn a_seal_that_is_away_is_the_reason_why_a_cluster_is_not_available() {
+        let spec = "  seal: {transit: {address: 'https://kms.test:8200', keyName: k, tokenSecret: {name: n, key: t}}}";
+        let object = cluster(spec);
+        let validated = super::super::validate::validate(&object).unwrap();
+        let mut members = [member(0, Probe::Pending), member(1, Probe::Pending)];
+        for member in &mut members {
+            member.stopped = Some(crate::members::Stopped {
+                exit_code: Some(1),
+                last_words: Some("error parsing Seal configuration: connection refused".to_owned()),
+                ..Default::default()
+            });
+        }
+        let record = record();
+        let facts = Facts {
+            members: &members,
+            record: Some(&record),
+            observed: true,
+            seal: Some(&validated.seal),
+            ..Facts::default()
+        };
+        let status = compute(&object, &facts, now());
+        assert_eq!(of(&status, "Available"), ("False", "SealUnreachable"));
+        let message = &conditions::get(&status.conditions, "Available").unwrap().message;
+        let named = "the transit seal at https://kms.test:8200 cannot be reached";
+        assert_eq!(
+            message.matches(named).count(),
+            1,
+            "once for all members: {message}"
+        );
+        assert!(
+            status
+                .members
+                .iter()
+                .all(|m| m.message.as_ref().is_some_and(|t| t.contains(named)))
         );
     }
 

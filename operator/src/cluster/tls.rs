@@ -95,7 +95,15 @@ pub fn dns_names(cluster: &Validated) -> Vec<String> {
         &format!(".{ns}.svc.cluster.local"),
     ]
     .iter()
-    .flat_map(|suffix| [format!("{name}{suffix}"), format!("*.{headless}{suffix}")])
+    .flat_map(|suffix| {
+        [
+            name,
+            &names::active_service(name),
+            &names::standby_service(name),
+            &format!("*.{headless}"),
+        ]
+        .map(|host| format!("{host}{suffix}"))
+    })
     .chain(["localhost".to_owned()])
     .chain(cluster.extra_dns_names.iter().cloned())
     .collect();
@@ -127,6 +135,8 @@ mod tests {
         );
         for name in [
             "main.vault.svc",
+            "main-active.vault.svc",
+            "main-standby.vault.svc",
             "*.main-internal.vault.svc",
             "localhost",
             "vault.example.test",

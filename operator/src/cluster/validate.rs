@@ -3,10 +3,20 @@
 //! The API server checks the same rules at admission; they are repeated here because a CRD of another
 //! version may have let the object in.
 
+mod seal;
+mod storage;
+
+use std::collections::BTreeSet;
+
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::{
-    Configuration, DeletionPolicy, Distribution, Profile, RaftStorage, ShamirSeal,
+    Configuration, DeletionPolicy, Distribution, NetworkPolicySettings, PodSettings, Profile,
 };
+
+use super::configure;
+
+pub use seal::{AutoSeal, Seal, Split};
+pub use storage::Storage;
 
 /// A VaultCluster whose spec can work.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,25 +39,24 @@ pub struct Validated {
     pub profile: Profile,
     /// What becomes of the volumes.
     pub deletion_policy: DeletionPolicy,
-    /// Integrated storage.
-    pub raft: RaftStorage,
-    /// Key shares.
-    pub shamir: Shamir,
+    /// Where the data lies.
+    pub storage: Storage,
+    /// How the members are sealed.
+    pub seal: Seal,
     /// Further DNS names of the certificate.
     pub extra_dns_names: Vec<String>,
     /// Vault's own objects.
     pub configuration: Configuration,
-    /// CPU and memory of the server.
-    pub resources: Option<k8s_openapi::api::core::v1::ResourceRequirements>,
-}
-
-/// Number of shares and threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shamir {
-    /// Shares to make.
-    pub shares: u8,
-    /// Shares that unseal.
-    pub threshold: u8,
+    /// Settings of the members' pods.
+    pub pod: PodSettings,
+    /// Who may reach the members.
+    pub network_policy: NetworkPolicySettings,
+    /// Namespaces whose pods are clients: those that may have VaultRoles.
+    pub client_namespaces: BTreeSet<String>,
+    /// Whether standbys of OpenBao answer reads from their own copy.
+    pub standby_reads: bool,
+    /// Further settings of the server.
+    pub server_config: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Why a spec cannot work: the field and the remedy.
@@ -86,7 +95,7 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
     let spec = &cluster.spec;
     let replicas = u32::try_from(spec.replicas).ok().filter(|n| (1..=7).contains(n));
     let replicas = replicas.ok_or_else(|| invalid("spec.replicas", "must be 1, 3, 5 or 7"))?;
-    if replicas % 2 == 0 {
+    if replicas % 2 == 0 && spec.storage.raft.is_some() {
         return Err(invalid(
             "spec.replicas",
             "must be odd: an even number of Raft voters tolerates no more failures than one fewer",
@@ -98,13 +107,13 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
             "must be at least 3 in profile Hardened: set 3, or profile: Development",
         ));
     }
-    let raft = spec.storage.raft.clone();
-    let raft = raft.ok_or_else(|| invalid("spec.storage", "must name one known backend: raft"))?;
-    let shamir = spec.seal.shamir.as_ref();
-    let shamir = shamir.ok_or_else(|| invalid("spec.seal", "must name one known kind: shamir"))?;
+    let storage = storage::validate(spec)?;
+    let seal = seal::validate(spec)?;
     if spec.tls.managed.is_none() {
         return Err(invalid("spec.tls", "must name one known source: managed"));
     }
+    configure::check::check(&spec.configuration, spec.distribution, &spec.version)
+        .map_err(|problem| invalid("spec.configuration", problem))?;
     Ok(Validated {
         namespace,
         name,
@@ -118,8 +127,8 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         replicas,
         profile: spec.profile,
         deletion_policy: spec.deletion_policy,
-        raft,
-        shamir: validate_shamir(shamir)?,
+        storage,
+        seal,
         extra_dns_names: spec
             .tls
             .managed
@@ -127,29 +136,16 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
             .map(|m| m.extra_dns_names.clone())
             .unwrap_or_default(),
         configuration: spec.configuration.clone(),
-        resources: spec.pod.resources.clone(),
+        pod: spec.pod.clone(),
+        network_policy: spec.network_policy.clone(),
+        client_namespaces: spec
+            .access
+            .iter()
+            .flat_map(|a| a.namespaces.iter().cloned())
+            .collect(),
+        standby_reads: spec.standby_reads,
+        server_config: spec.server_config.clone(),
     })
-}
-
-fn validate_shamir(seal: &ShamirSeal) -> Result<Shamir, Invalid> {
-    let shares = u8::try_from(seal.shares).ok().filter(|n| *n >= 1);
-    let shares = shares.ok_or_else(|| invalid("spec.seal.shamir.shares", "must be between 1 and 255"))?;
-    let threshold = u8::try_from(seal.threshold).ok().filter(|n| *n >= 1);
-    let threshold =
-        threshold.ok_or_else(|| invalid("spec.seal.shamir.threshold", "must be between 1 and 255"))?;
-    if threshold > shares {
-        return Err(invalid(
-            "spec.seal.shamir.threshold",
-            "must not be larger than shares: nobody could unseal",
-        ));
-    }
-    if shares > 1 && threshold < 2 {
-        return Err(invalid(
-            "spec.seal.shamir.threshold",
-            "must be at least 2 when there are several shares",
-        ));
-    }
-    Ok(Shamir { shares, threshold })
 }
 
 fn default_image(distribution: Distribution, version: &str) -> String {
@@ -180,14 +176,12 @@ pub(crate) mod tests {
     fn a_minimal_spec_gets_the_documented_defaults() {
         let v = validate(&cluster("")).unwrap();
         assert_eq!((v.replicas, v.image.as_str()), (3, "hashicorp/vault:1.21.1"));
-        assert_eq!(
-            v.shamir,
-            Shamir {
-                shares: 5,
-                threshold: 3
-            }
-        );
-        assert_eq!(v.raft.size, "10Gi");
+        let split = Split {
+            shares: 5,
+            threshold: 3,
+        };
+        assert_eq!(v.seal, Seal::Shamir(split));
+        assert!(matches!(v.storage, Storage::Raft(raft) if raft.size == "10Gi"));
     }
 
     #[test]
@@ -203,7 +197,60 @@ pub(crate) mod tests {
             "spec.seal.shamir.threshold"
         );
         assert_eq!(problem("  seal: {}"), "spec.seal");
+        let shamir_and_more = "  seal: {shamir: {shares: 3, threshold: 2}, awskms: {region: r, kmsKeyId: k}}";
+        assert_eq!(problem(shamir_and_more), "spec.seal");
+        assert_eq!(
+            problem("  seal: {shamir: {shares: 3, threshold: 2}, recovery: {}}"),
+            "spec.seal.recovery"
+        );
+        assert_eq!(
+            problem("  seal: {awskms: {region: r, kmsKeyId: k}, recovery: {shares: 2, threshold: 3}}"),
+            "spec.seal.recovery.threshold"
+        );
+        assert_eq!(
+            problem("  seal: {static: {current: {id: a, secret: {name: n, key: k}}}}"),
+            "spec.seal.static"
+        );
+        let hsm = "  seal: {pkcs11: {lib: /l, slot: '0', pinSecret: {name: n, key: k}, keyLabel: l}}";
+        assert_eq!(problem(hsm), "spec.seal.pkcs11");
         assert_eq!(problem("  tls: {}"), "spec.tls");
+    }
+
+    /// The storage of the fixture is replaced.
+    fn stored(storage: &str, extra: &str) -> Result<Validated, Invalid> {
+        let mut object = cluster(extra);
+        object.spec.storage = serde_yaml::from_str(storage).unwrap();
+        validate(&object)
+    }
+
+    #[test]
+    fn each_storage_is_taken_where_it_can_work() {
+        let refused = |storage, extra| stored(storage, extra).expect_err("must be refused").field;
+        assert_eq!(refused("{raft: {}, ephemeral: {}}", ""), "spec.storage");
+        assert_eq!(refused("{}", ""), "spec.storage");
+        assert_eq!(
+            refused("{ephemeral: {}}", "  replicas: 3"),
+            "spec.storage.ephemeral"
+        );
+        assert_eq!(
+            refused("{ephemeral: {}}", "  replicas: 3\n  profile: Development"),
+            "spec.replicas"
+        );
+        let ephemeral = stored("{ephemeral: {}}", "  replicas: 1\n  profile: Development");
+        assert_eq!(ephemeral.unwrap().storage, Storage::Ephemeral);
+        assert_eq!(
+            refused("{consul: {address: 'http://c:8500'}}", ""),
+            "spec.storage.consul.address"
+        );
+        assert_eq!(
+            refused("{consul: {address: 'https://c:8501'}}", "  distribution: OpenBao"),
+            "spec.storage.consul"
+        );
+        let consul = stored("{consul: {address: 'https://c:8501'}}", "  replicas: 4").unwrap();
+        assert!(
+            matches!(consul.storage, Storage::Consul(c) if c.path == "vault/" && c.service_registration.enabled),
+            "with its defaults, and without the rule on the number of Raft voters"
+        );
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The CRDs on a real API server: what it refuses, with which words, and what just passes.
 
+mod configuration;
+mod seals;
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -200,18 +203,10 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
             spec(json!({ "distribution": "Bao" })),
             Refused("Unsupported value: \"Bao\""),
         ),
-        (
-            spec(json!({ "storage": { "raft": null, "floppy": {} } })),
-            Refused("spec.storage must name one known backend: raft"),
-        ),
         (spec(json!({ "storage": { "raft": { "size": "512Mi" } } })), Taken),
         (
             spec(json!({ "storage": { "raft": { "size": "10GB" } } })),
             Refused("spec.storage.raft.size must be a size such as 10Gi"),
-        ),
-        (
-            spec(json!({ "seal": { "wax": {} } })),
-            Refused("spec.seal must name one known kind: shamir"),
         ),
         (shamir(5, 5), Taken),
         (
@@ -284,6 +279,161 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
             spec(json!({ "access": [{ "namespaces": [] }] })),
             Refused("should have at least 1 items"),
         ),
+    ];
+    check(&ApiResource::erase::<VaultCluster>(&()), &cluster(), cases).await;
+}
+
+#[tokio::test]
+async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_neighbours_are_taken() {
+    let spec = |spec: Value| json!({ "spec": spec });
+    let pod = |pod: Value| json!({ "spec": { "pod": pod } });
+    let image = |image: &str| json!({ "spec": { "image": image } });
+    let digest = |length: usize| {
+        format!(
+            "registry.example.com:5000/team/vault:1.21.1@sha256:{}",
+            "a".repeat(length)
+        )
+    };
+    let toleration = |field: &str, value: &str| json!({ "spec": { "pod": { "tolerations": [{ "key": "a", field: value }] } } });
+    let client = |peer: Value| json!({ "spec": { "networkPolicy": { "clients": [peer] } } });
+    let term = |operator: &str| {
+        let expression = json!({ "key": "disk", "operator": operator, "values": ["ssd"] });
+        let terms = json!({ "nodeSelectorTerms": [{ "matchExpressions": [expression] }] });
+        pod(
+            json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": terms } } }),
+        )
+    };
+    let anti = |term: Value| {
+        pod(
+            json!({ "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }),
+        )
+    };
+    let egress = |to: Value, port: i32| json!({ "spec": { "networkPolicy": { "egress": [{ "to": to, "ports": [{ "port": port }] }] } } });
+    let cases = vec![
+        (image("vault"), Taken),
+        (image(&digest(64)), Taken),
+        (
+            image(&digest(63)),
+            Refused("spec.image must be an image such as registry.example.com/vault:1.21.1"),
+        ),
+        (
+            image("Vault Server"),
+            Refused("spec.image must be an image such as"),
+        ),
+        (
+            pod(json!({ "spread": { "hosts": "Off", "zones": "Required" } })),
+            Taken,
+        ),
+        (
+            pod(json!({ "spread": { "hosts": "Sometimes" } })),
+            Refused("Unsupported value: \"Sometimes\""),
+        ),
+        (term("In"), Taken),
+        (term("Is"), Refused("Unsupported value: \"Is\"")),
+        (anti(json!({ "topologyKey": "kubernetes.io/hostname" })), Taken),
+        (anti(json!({})), Refused("topologyKey: Required value")),
+        (toleration("effect", "NoSchedule"), Taken),
+        (
+            toleration("effect", "NoWay"),
+            Refused("Unsupported value: \"NoWay\""),
+        ),
+        (toleration("operator", "Exists"), Taken),
+        (toleration("operator", "Is"), Refused("Unsupported value: \"Is\"")),
+        (pod(json!({ "priorityClassName": "system.high-1" })), Taken),
+        (
+            pod(json!({ "priorityClassName": "High" })),
+            Refused("spec.pod.priorityClassName must be the name of a PriorityClass"),
+        ),
+        (pod(json!({ "imagePullSecrets": ["registry.1"] })), Taken),
+        (
+            pod(json!({ "imagePullSecrets": ["Registry"] })),
+            Refused("spec.pod.imagePullSecrets must be names of Secrets"),
+        ),
+        (
+            pod(json!({ "labels": { "app.kubernetes.io/part-of": "x" } })),
+            Taken,
+        ),
+        (
+            pod(json!({ "labels": { "app.kubernetes.io/name": "x" } })),
+            Refused("spec.pod.labels must not hold labels that the operator sets"),
+        ),
+        (
+            pod(json!({ "labels": { "vaultkeeper.dev/state": "active" } })),
+            Refused("spec.pod.labels must not hold labels that the operator sets"),
+        ),
+        (pod(json!({ "annotations": { "example.com/a": "x" } })), Taken),
+        (
+            pod(json!({ "annotations": { "vault.hashicorp.com/agent-inject": "true" } })),
+            Refused("spec.pod.annotations must not start with vaultkeeper.dev/ or vault.hashicorp.com/"),
+        ),
+        (
+            pod(json!({ "annotations": { "vaultkeeper.dev/a": "x" } })),
+            Refused("spec.pod.annotations must not start with vaultkeeper.dev/"),
+        ),
+        (
+            pod(json!({ "serviceAccount": { "annotations": { "a": "b" } } })),
+            Taken,
+        ),
+        (
+            spec(json!({ "standbyReads": true, "distribution": "OpenBao" })),
+            Taken,
+        ),
+        (
+            spec(json!({ "standbyReads": true })),
+            Refused("spec.standbyReads needs distribution OpenBao"),
+        ),
+        (
+            spec(json!({ "serverConfig": { "listener": { "tcp": { "a": 1 } } } })),
+            Taken,
+        ),
+        (
+            spec(json!({ "serverConfig": ["a"] })),
+            Refused("must be of type object"),
+        ),
+        (spec(json!({ "networkPolicy": { "enabled": false } })), Taken),
+        (client(json!({ "namespace": "ci" })), Taken),
+        (
+            client(json!({})),
+            Refused("a network peer must name at least one of"),
+        ),
+        (
+            client(json!({ "namespace": "c.i" })),
+            Refused("namespace must be the name of a namespace"),
+        ),
+        (client(json!({ "podLabels": { "app": "a" } })), Taken),
+        (
+            client(json!({ "podLabels": {} })),
+            Refused("should have at least 1 properties"),
+        ),
+        (
+            client(json!({ "namespaceLabels": {} })),
+            Refused("should have at least 1 properties"),
+        ),
+        (client(json!({ "namespaceLabels": { "team": "a" } })), Taken),
+        (
+            client(json!({ "namespace": "ci", "namespaceLabels": { "team": "a" } })),
+            Refused("a network peer must hold namespace or namespaceLabels, not both"),
+        ),
+        (client(json!({ "cidr": "fd00::/8" })), Taken),
+        (
+            client(json!({ "cidr": "10.0.0.0/33" })),
+            Refused("cidr must be a block of addresses such as 10.0.0.0/8"),
+        ),
+        (
+            client(json!({ "cidr": "10.0.0.0/8", "podLabels": { "app": "a" } })),
+            Refused("a network peer with a cidr must name neither namespaces nor pods"),
+        ),
+        (egress(json!([{ "cidr": "10.0.0.0/8" }]), 65535), Taken),
+        (
+            egress(json!([{ "cidr": "10.0.0.0/8" }]), 65536),
+            Refused("should be less than or equal to 65535"),
+        ),
+        (
+            egress(json!([{ "cidr": "10.0.0.0/8" }]), 0),
+            Refused("should be greater than or equal to 1"),
+        ),
+        (egress(json!([{ "cidr": "10.0.0.0/8" }]), 1), Taken),
+        (egress(json!([]), 1), Refused("should have at least 1 items")),
     ];
     check(&ApiResource::erase::<VaultCluster>(&()), &cluster(), cases).await;
 }

@@ -1,10 +1,10 @@
 //! The server's configuration file. Pure.
 
-use std::fmt::Write as _;
-
 use vaultkeeper_crds::cluster::Distribution;
 use vaultkeeper_crds::names;
 
+use super::{seal, storage};
+use crate::cluster::configure;
 use crate::cluster::validate::Validated;
 
 /// Folder of the data volume in the container.
@@ -16,19 +16,15 @@ pub const TLS: &str = "/vault/tls";
 /// Name of the configuration file.
 pub const FILE: &str = "vault.hcl";
 
-/// One text for all members. What differs between them (node id, addresses) comes by the environment.
-///
-/// Every member is listed in `retry_join`, itself included: Vault skips itself. All values are DNS labels
-/// and paths of ours, so that nothing needs quoting.
+/// One text for all members. What differs between them (node id, addresses) comes by the environment, and so do
+/// secrets: the text lies in a ConfigMap.
 pub fn render(cluster: &Validated) -> String {
     let Validated {
         namespace,
         name,
         distribution,
-        replicas,
         ..
     } = cluster;
-    let server_name = names::service_host(namespace, name);
     let mut text = format!(
         r#"cluster_name  = "{namespace}.{name}"
 ui            = true
@@ -42,31 +38,22 @@ listener "tcp" {{
   tls_min_version = "tls12"
 }}
 
-storage "raft" {{
-  path                   = "{DATA}"
-  performance_multiplier = 1
 "#,
         api = names::API_PORT,
         cluster_port = names::CLUSTER_PORT,
     );
-    for ordinal in 0..*replicas {
-        let _ = write!(
-            text,
-            r#"
-  retry_join {{
-    leader_api_addr         = "https://{host}:{api}"
-    leader_ca_cert_file     = "{TLS}/ca.crt"
-    leader_tls_servername   = "{server_name}"
-  }}
-"#,
-            host = names::member_host(namespace, name, ordinal),
-            api = names::API_PORT,
-        );
+    text += &storage::stanza(cluster);
+    if let Some(seal) = seal::stanza(&cluster.seal) {
+        text.push('\n');
+        text += &seal;
     }
-    text += "}\n";
+    if *distribution == Distribution::OpenBao && !cluster.standby_reads {
+        // A read at a standby may miss the write before it, and no header of a request prevents that.
+        text += "\ndisable_standby_reads = true\n";
+    }
     if *distribution == Distribution::OpenBao {
         // OpenBao refuses audit devices through its API.
-        text += "\naudit \"file\" \"stdout\" {\n  description = \"standard output\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n";
+        text += &configure::audit::of_openbao(&cluster.configuration);
     }
     text
 }
@@ -89,6 +76,53 @@ mod tests {
                 .count(),
             3
         );
+    }
+
+    #[test]
+    fn the_text_of_the_usual_cluster_stays_as_it_is() {
+        let text = render(&validate(&cluster("  replicas: 1\n  profile: Development")).unwrap());
+        assert_eq!(
+            text,
+            r#"cluster_name  = "vault.main"
+ui            = true
+disable_mlock = true
+
+listener "tcp" {
+  address         = "[::]:8200"
+  cluster_address = "[::]:8201"
+  tls_cert_file   = "/vault/tls/tls.crt"
+  tls_key_file    = "/vault/tls/tls.key"
+  tls_min_version = "tls12"
+}
+
+storage "raft" {
+  path                   = "/vault/data"
+  performance_multiplier = 1
+
+  retry_join {
+    leader_api_addr         = "https://main-0.main-internal.vault.svc:8200"
+    leader_ca_cert_file     = "/vault/tls/ca.crt"
+    leader_tls_servername   = "main.vault.svc"
+  }
+}
+"#
+        );
+    }
+
+    #[test]
+    fn a_seal_follows_the_storage() {
+        let text = render(&validate(&cluster("  seal: {awskms: {region: r, kmsKeyId: k}}")).unwrap());
+        assert!(text.contains("}\n\nseal \"awskms\" {\n"), "{text}");
+    }
+
+    #[test]
+    fn standbys_of_openbao_answer_stale_reads_only_when_asked_to() {
+        let says = |extra: &str| {
+            render(&validate(&cluster(extra)).unwrap()).contains("\ndisable_standby_reads = true\n")
+        };
+        assert!(says("  distribution: OpenBao"));
+        assert!(!says("  distribution: OpenBao\n  standbyReads: true"));
+        assert!(!says(""), "Vault has no such setting");
     }
 
     #[test]

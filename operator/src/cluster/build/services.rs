@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use vaultkeeper_crds::names;
+use vaultkeeper_crds::{annotations, names};
 
 use super::{metadata, selector};
 use crate::cluster::validate::Validated;
@@ -39,10 +39,29 @@ pub(crate) fn headless(cluster: &Validated) -> Service {
 
 /// Address for clients: the members that serve.
 pub(crate) fn client(cluster: &Validated) -> Service {
+    of_serving(cluster, cluster.name.clone(), None)
+}
+
+/// The active member, as far as its label is current. A stale label harms nobody: a pod that does not serve is not
+/// ready and leaves the Service, and a standby forwards.
+pub(crate) fn active(cluster: &Validated) -> Service {
+    let name = names::active_service(&cluster.name);
+    of_serving(cluster, name, Some(annotations::ACTIVE))
+}
+
+/// The standbys.
+pub(crate) fn standby(cluster: &Validated) -> Service {
+    let name = names::standby_service(&cluster.name);
+    of_serving(cluster, name, Some(annotations::STANDBY))
+}
+
+fn of_serving(cluster: &Validated, name: String, state: Option<&str>) -> Service {
+    let mut pods = selector(&cluster.name);
+    pods.extend(state.map(|state| (annotations::STATE.to_owned(), state.to_owned())));
     Service {
-        metadata: metadata(cluster, cluster.name.clone()),
+        metadata: metadata(cluster, name),
         spec: Some(ServiceSpec {
-            selector: Some(selector(&cluster.name)),
+            selector: Some(pods),
             ports: Some(vec![port("https", names::API_PORT)]),
             ..ServiceSpec::default()
         }),

@@ -6,19 +6,19 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm,
-    PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource,
-    SecurityContext, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use vaultkeeper_crds::cluster::Distribution;
+use vaultkeeper_crds::cluster::{Distribution, RaftStorage};
 use vaultkeeper_crds::names;
 
-use super::{config, labels, metadata, selector};
-use crate::cluster::validate::Validated;
+use super::{config, credentials, metadata, placement, seal, selector};
+use crate::cluster::validate::{Storage, Validated};
 
 /// Name of the server's container.
 pub const CONTAINER: &str = "vault";
@@ -60,12 +60,12 @@ pub(crate) fn stateful_set(cluster: &Validated) -> StatefulSet {
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),
-            volume_claim_templates: Some(vec![claim_template(cluster)]),
+            volume_claim_templates: match &cluster.storage {
+                Storage::Raft(raft) => Some(vec![claim_template(cluster, raft)]),
+                Storage::Consul(_) | Storage::Ephemeral => None,
+            },
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels(&cluster.name)),
-                    ..ObjectMeta::default()
-                }),
+                metadata: Some(placement::pod_metadata(cluster)),
                 spec: Some(pod_spec(cluster)),
             },
             ..StatefulSetSpec::default()
@@ -74,7 +74,7 @@ pub(crate) fn stateful_set(cluster: &Validated) -> StatefulSet {
     }
 }
 
-fn claim_template(cluster: &Validated) -> PersistentVolumeClaim {
+fn claim_template(cluster: &Validated, raft: &RaftStorage) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(DATA_VOLUME.to_owned()),
@@ -83,11 +83,11 @@ fn claim_template(cluster: &Validated) -> PersistentVolumeClaim {
         },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: cluster.raft.storage_class_name.clone(),
+            storage_class_name: raft.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
                 requests: Some(BTreeMap::from([(
                     "storage".to_owned(),
-                    Quantity(cluster.raft.size.clone()),
+                    Quantity(raft.size.clone()),
                 )])),
                 limits: None,
             }),
@@ -98,10 +98,8 @@ fn claim_template(cluster: &Validated) -> PersistentVolumeClaim {
 }
 
 fn pod_spec(cluster: &Validated) -> PodSpec {
-    PodSpec {
-        service_account_name: Some(cluster.name.clone()),
+    let mut pod = PodSpec {
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        affinity: Some(spread(cluster)),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(USER),
@@ -115,47 +113,34 @@ fn pod_spec(cluster: &Validated) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         containers: vec![container(cluster)],
-        volumes: Some(vec![
-            Volume {
-                name: "config".to_owned(),
-                config_map: Some(ConfigMapVolumeSource {
-                    name: format!("{}-config", cluster.name),
-                    ..Default::default()
-                }),
-                ..Volume::default()
-            },
-            Volume {
-                name: "tls".to_owned(),
-                secret: Some(SecretVolumeSource {
-                    secret_name: Some(names::tls_secret(&cluster.name)),
-                    ..Default::default()
-                }),
-                ..Volume::default()
-            },
-        ]),
+        volumes: Some(volumes(cluster)),
         ..PodSpec::default()
-    }
+    };
+    placement::place(cluster, &mut pod);
+    pod
 }
 
-/// Preferably one member per node; a single-node cluster still runs them all.
-fn spread(cluster: &Validated) -> Affinity {
-    Affinity {
-        pod_anti_affinity: Some(PodAntiAffinity {
-            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
-                weight: 100,
-                pod_affinity_term: PodAffinityTerm {
-                    topology_key: "kubernetes.io/hostname".to_owned(),
-                    label_selector: Some(LabelSelector {
-                        match_labels: Some(selector(&cluster.name)),
-                        ..LabelSelector::default()
-                    }),
-                    ..PodAffinityTerm::default()
-                },
-            }]),
-            ..PodAntiAffinity::default()
-        }),
-        ..Affinity::default()
-    }
+fn volumes(cluster: &Validated) -> Vec<Volume> {
+    let mut volumes = vec![
+        Volume {
+            name: "config".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: format!("{}-config", cluster.name),
+                ..Default::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "tls".to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(names::tls_secret(&cluster.name)),
+                ..Default::default()
+            }),
+            ..Volume::default()
+        },
+    ];
+    volumes.extend(credentials::volume(&credentials::of(cluster)));
+    volumes
 }
 
 fn container(cluster: &Validated) -> Container {
@@ -177,7 +162,7 @@ fn container(cluster: &Validated) -> Container {
             container_port("https", names::API_PORT),
             container_port("https-internal", names::CLUSTER_PORT),
         ]),
-        resources: cluster.resources.clone(),
+        resources: cluster.pod.resources.clone(),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
@@ -187,16 +172,28 @@ fn container(cluster: &Validated) -> Container {
             }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![
-            mount(DATA_VOLUME, config::DATA, false),
-            mount("config", config::CONFIG, true),
-            mount("tls", config::TLS, true),
-        ]),
-        // sys/init blocks health for up to 9 s, a restore for 6 s.
-        liveness_probe: Some(probe(LIVENESS, 10, 10, 6)),
+        volume_mounts: Some(volume_mounts(cluster)),
+        // What a server says as it exits because its seal is away is all that tells why it does not start.
+        termination_message_policy: cluster.seal.auto().map(|_| "FallbackToLogsOnError".to_owned()),
+        // sys/init blocks health for up to 9 s, the restore of a snapshot for 6 s and longer with much data. What
+        // hangs for good is killed all the same, only later.
+        liveness_probe: Some(probe(LIVENESS, 10, 10, 30)),
         readiness_probe: Some(probe(READINESS, 2, 3, 2)),
         ..Container::default()
     }
+}
+
+fn volume_mounts(cluster: &Validated) -> Vec<VolumeMount> {
+    let mut mounts = Vec::new();
+    if matches!(cluster.storage, Storage::Raft(_)) {
+        mounts.push(mount(DATA_VOLUME, config::DATA, false));
+    }
+    mounts.push(mount("config", config::CONFIG, true));
+    mounts.push(mount("tls", config::TLS, true));
+    if credentials::volume(&credentials::of(cluster)).is_some() {
+        mounts.push(mount(credentials::VOLUME, credentials::FOLDER, true));
+    }
+    mounts
 }
 
 fn environment(cluster: &Validated) -> Vec<EnvVar> {
@@ -222,15 +219,27 @@ fn environment(cluster: &Validated) -> Vec<EnvVar> {
         names::headless_service(&cluster.name),
         cluster.namespace
     );
-    vec![
-        field("POD_NAME", "metadata.name"),
-        field("VAULT_RAFT_NODE_ID", "metadata.name"),
+    let mut variables = vec![field("POD_NAME", "metadata.name")];
+    if matches!(cluster.storage, Storage::Raft(_)) {
+        variables.push(field("VAULT_RAFT_NODE_ID", "metadata.name"));
+    }
+    variables.extend([
         value("VAULT_API_ADDR", format!("{own}:{}", names::API_PORT)),
         value("VAULT_CLUSTER_ADDR", format!("{own}:{}", names::CLUSTER_PORT)),
+    ]);
+    if !seal::forbids_cli_variables(&cluster.seal) {
         // For people who run the command line in the pod.
-        value("VAULT_ADDR", format!("https://localhost:{}", names::API_PORT)),
-        value("VAULT_CACERT", format!("{}/{}", config::TLS, names::CA_KEY)),
-    ]
+        variables.push(value(
+            "VAULT_ADDR",
+            format!("https://localhost:{}", names::API_PORT),
+        ));
+        variables.push(value(
+            "VAULT_CACERT",
+            format!("{}/{}", config::TLS, names::CA_KEY),
+        ));
+    }
+    variables.extend(credentials::environment(&credentials::of(cluster)));
+    variables
 }
 
 fn container_port(name: &str, number: u16) -> ContainerPort {
@@ -302,6 +311,59 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_a_seal_reach_the_container_and_the_usual_cluster_has_none() {
+        let usual = built().spec.unwrap().template.spec.unwrap();
+        assert_eq!(usual.volumes.as_ref().unwrap().len(), 2);
+        assert_eq!(usual.containers[0].termination_message_policy, None);
+        let seal = "  seal: {transit: {address: 'https://kms:8200', keyName: auto, tokenSecret: {name: unseal, key: token}, caSecret: {name: ca, key: ca.crt}}}";
+        let pod = stateful_set(&validate(&cluster(seal)).unwrap());
+        let pod = pod.spec.unwrap().template.spec.unwrap();
+        let container = &pod.containers[0];
+        let names: Vec<&str> = container.env.iter().flatten().map(|v| v.name.as_str()).collect();
+        assert!(
+            names.contains(&"VAULT_TOKEN")
+                && !names.contains(&"VAULT_CACERT")
+                && !names.contains(&"VAULT_ADDR"),
+            "{names:?}"
+        );
+        let mounts = container.volume_mounts.as_ref().unwrap();
+        assert!(
+            mounts
+                .iter()
+                .any(|m| m.mount_path == "/vault/credentials" && m.read_only == Some(true)),
+            "{mounts:?}"
+        );
+        assert!(pod.volumes.unwrap().iter().any(|v| v.projected.is_some()));
+        assert_eq!(
+            container.termination_message_policy.as_deref(),
+            Some("FallbackToLogsOnError")
+        );
+    }
+
+    #[test]
+    fn a_cluster_without_raft_has_no_volumes_of_its_own() {
+        let mut object = cluster("  replicas: 1\n  profile: Development");
+        object.spec.storage = serde_yaml::from_str("{ephemeral: {}}").unwrap();
+        let spec = stateful_set(&validate(&object).unwrap()).spec.unwrap();
+        assert_eq!(spec.volume_claim_templates, None);
+        let container = &spec.template.spec.unwrap().containers[0];
+        assert!(
+            !container
+                .volume_mounts
+                .iter()
+                .flatten()
+                .any(|m| m.name == DATA_VOLUME)
+        );
+        assert!(
+            !container
+                .env
+                .iter()
+                .flatten()
+                .any(|v| v.name == "VAULT_RAFT_NODE_ID")
+        );
+    }
+
+    #[test]
     fn liveness_accepts_every_state_and_outlasts_an_initialisation() {
         let container = &built().spec.unwrap().template.spec.unwrap().containers[0];
         let probe = container.liveness_probe.clone().unwrap();
@@ -314,9 +376,14 @@ mod tests {
         ] {
             assert!(path.contains(code), "{code} is missing in {path}");
         }
+        let budget = probe.period_seconds.unwrap() * probe.failure_threshold.unwrap();
         assert!(
-            probe.period_seconds.unwrap() * probe.failure_threshold.unwrap() > 20,
-            "the pod would be killed during sys/init"
+            budget >= 300,
+            "the pod would be killed during a restore: {budget} s"
+        );
+        assert!(
+            probe.timeout_seconds.unwrap() > 9,
+            "sys/init blocks health for 9 s"
         );
     }
 }

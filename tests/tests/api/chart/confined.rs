@@ -63,7 +63,7 @@ impl Stage {
                 .extend(more.as_object().unwrap().clone());
             object
         };
-        let keys = |name: String| json!({ "metadata": { "name": name, "labels": ours() }, "stringData": { "share-1": "s", "threshold": "1" } });
+        let keys = |name: String| json!({ "metadata": { "name": name, "labels": ours() }, "stringData": { "share-1": "s", "recovery-key-1": "r", "threshold": "1" } });
         let kept = format!("/api/v1/namespaces/{NAMESPACE}/secrets");
         let owner = &self.foreign;
         for (path, body) in [
@@ -82,6 +82,20 @@ impl Stage {
             (
                 format!("{space}/pods"),
                 merged(json!({ "spec": { "containers": [{ "name": "a", "image": "a" }] } })),
+            ),
+            (
+                format!("{space}/pods"),
+                json!({
+                    "metadata": { "name": "member", "labels": { "vaultkeeper.dev/cluster": "theirs" } },
+                    "spec": { "containers": [{ "name": "a", "image": "a" }] },
+                }),
+            ),
+            (
+                format!(
+                    "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+                    self.foreign
+                ),
+                merged(json!({ "spec": { "podSelector": {} } })),
             ),
             (
                 format!("{space}/persistentvolumeclaims"),

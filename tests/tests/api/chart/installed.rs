@@ -5,10 +5,11 @@ use std::process::Command;
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Client;
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -266,6 +267,55 @@ async fn the_operator_reads_secrets_by_name_and_gives_away_no_role_but_token_rev
         is_forbidden(&admin),
         "cluster-admin may not be given away, got {admin:?}"
     );
+}
+
+#[tokio::test]
+async fn the_operator_labels_members_and_isolates_them_and_changes_no_pod() {
+    let control_plane = installed().await;
+    let namespace = control_plane.create_namespace("labels").await.unwrap();
+    let admin = control_plane.client().await.unwrap();
+    account(&admin, &namespace).await;
+    let made: Api<Pod> = Api::namespaced(admin, &namespace);
+    let mut member = pod("main-0", json!({}));
+    let mark = ("vaultkeeper.dev/cluster".to_owned(), "main".to_owned());
+    member.labels_mut().extend([mark]);
+    made.create(&PostParams::default(), &member).await.unwrap();
+    let operator = control_plane
+        .client_for_service_account(NAMESPACE, "keeper-operator")
+        .await
+        .unwrap();
+    let pods: Api<Pod> = Api::namespaced(operator.clone(), &namespace);
+    let (params, state) = (PatchParams::default(), "vaultkeeper.dev/state");
+    let label = Patch::Merge(json!({"metadata": {"labels": {state: "active"}}}));
+    pods.patch_status("main-0", &params, &label).await.unwrap();
+    assert_eq!(
+        made.get("main-0")
+            .await
+            .unwrap()
+            .labels()
+            .get(state)
+            .map(String::as_str),
+        Some("active")
+    );
+    let image = Patch::Merge(json!({"spec": {"containers": [{"name": "app", "image": "other"}]}}));
+    let changed = pods.patch("main-0", &params, &image).await;
+    assert!(
+        is_forbidden(&changed),
+        "changing a pod should be refused, got {changed:?}"
+    );
+    let past_it = pods.patch_status("main-0", &params, &image).await;
+    let runs = made.get("main-0").await.unwrap().spec.unwrap().containers;
+    assert_eq!(
+        runs[0].image.as_deref(),
+        Some("app"),
+        "the subresource changes no image either: {past_it:?}"
+    );
+
+    let policies: Api<NetworkPolicy> = Api::namespaced(operator, &namespace);
+    let policy: NetworkPolicy =
+        serde_json::from_value(json!({"metadata": {"name": "main", "labels": {"app.kubernetes.io/managed-by": "vaultkeeper"}}, "spec": {"podSelector": {}}})).unwrap();
+    policies.create(&PostParams::default(), &policy).await.unwrap();
+    policies.delete("main", &DeleteParams::default()).await.unwrap();
 }
 
 #[tokio::test]

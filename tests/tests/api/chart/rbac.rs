@@ -1,6 +1,9 @@
 //! The roles as rendered: no wider than needed.
 
 use serde_json::{Value, json};
+use vaultkeeper_operator::cluster::build;
+use vaultkeeper_operator::cluster::tls::Issued;
+use vaultkeeper_operator::cluster::validate::validate;
 use vaultkeeper_tests::helm;
 
 use super::{of_kind, template};
@@ -81,4 +84,48 @@ fn rights_to_bind_to_make_tokens_and_to_change_webhooks_are_for_named_objects() 
             .all(|(_, rule)| !holds(rule, "resources", &["pods/exec", "nodes/proxy"])),
         "nothing of ours runs commands in pods"
     );
+}
+
+#[test]
+fn no_running_pod_can_be_changed_into_something_else() {
+    let changing = ["create", "patch", "update"];
+    for (role, rule) in rules() {
+        assert!(
+            !(holds(&rule, "resources", &["pods"]) && holds(&rule, "verbs", &changing)),
+            "{role} may change what a pod runs: {rule}"
+        );
+    }
+    assert!(
+        rules()
+            .iter()
+            .any(|(_, rule)| holds(rule, "resources", &["pods/status"]) && rule["verbs"] == json!(["patch"])),
+        "the operator labels the active member by the subresource"
+    );
+}
+
+#[test]
+fn the_network_policy_of_the_members_lets_in_the_operator_as_the_chart_labels_it() {
+    let cluster = json!({
+        "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
+        "metadata": {"name": "main", "namespace": "vault", "uid": "u-1"},
+        "spec": {"version": "1.21.1", "storage": {"raft": {}}},
+    });
+    let cluster = validate(&serde_json::from_value(cluster).unwrap()).unwrap();
+    let leaf = Issued {
+        certificate: String::new(),
+        key: String::new().into(),
+    };
+    let built = build::build(&cluster, "", &leaf, "system").unwrap();
+    let policy = serde_json::to_value(built.network_policy).unwrap();
+    let objects = template(&helm::chart(), &[]).unwrap();
+    let operator = of_kind(&objects, "Deployment")
+        .into_iter()
+        .find(|d| d["metadata"]["name"] == "keeper-operator")
+        .expect("the chart holds the operator");
+    let labels = &operator["spec"]["template"]["metadata"]["labels"];
+    let wanted = &policy["spec"]["ingress"][1]["from"][0]["podSelector"]["matchLabels"];
+    let wanted = wanted.as_object().expect("the operator is selected by labels");
+    for (key, value) in wanted {
+        assert_eq!(&labels[key], value, "the operator's pods carry {key}: {labels}");
+    }
 }

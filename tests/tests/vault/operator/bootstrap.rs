@@ -95,6 +95,12 @@ async fn requests_are_audited_on_standard_output(stage: &Stage) {
     })
     .await
     .unwrap();
+    let second = devices.get("stderr/").and_then(|d| d.options.get("file_path"));
+    assert_eq!(
+        second.map(String::as_str),
+        Some("/dev/stderr"),
+        "a new cluster of profile Hardened has a second device: {devices:?}"
+    );
     root.revoke_self().await.unwrap();
 }
 

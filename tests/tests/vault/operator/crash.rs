@@ -93,6 +93,19 @@ async fn table(members: i32) -> anyhow::Result<Vec<Point>> {
     Ok(points.seen())
 }
 
+/// Starts an operator that dies when Vault has made the keys and before anybody has stored them.
+pub(crate) async fn lose_the_answer_of_init(stage: &Stage) -> anyhow::Result<()> {
+    let init = Point {
+        call: "Vault PUT sys/init".to_owned(),
+        occurrence: 1,
+    };
+    let points = Points::dying_at(init, Side::After);
+    let operator = stage.start_operator(&points);
+    let died = tokio::time::timeout(DEADLINE, points.reached()).await;
+    operator.kill().await;
+    died.context("sys/init was never called")
+}
+
 async fn die_at(members: i32, point: Point, side: Side) -> anyhow::Result<()> {
     let stage = Stage::new().await?;
     stage.create_cluster(members).await?;

@@ -1,12 +1,20 @@
 //! The operator in this process, against a real API server and real Vault servers.
 
+mod auto_unseal;
 mod bootstrap;
 mod claims;
+mod configuration;
+mod configuration_drift;
 mod crash;
 mod faults;
+mod kubelet_stand_in;
 mod login;
+mod names;
 mod ownership;
+mod pods;
+mod rendered;
 mod roles;
 mod seals;
 mod side_data;
 pub(crate) mod stage;
+mod storage;

@@ -248,8 +248,17 @@ impl Stage {
 
     /// Creates a VaultCluster named `main`.
     pub(crate) async fn create_cluster(&self, replicas: i32) -> anyhow::Result<()> {
+        self.create_cluster_with(replicas, json!({})).await
+    }
+
+    /// Creates a VaultCluster named `main`, with these fields of its spec instead of the usual ones.
+    pub(crate) async fn create_cluster_with(
+        &self,
+        replicas: i32,
+        fields: serde_json::Value,
+    ) -> anyhow::Result<()> {
         let profile = if replicas == 1 { "Development" } else { "Hardened" };
-        let cluster: VaultCluster = serde_json::from_value(json!({
+        let mut cluster = json!({
             "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
             "metadata": {"name": "main", "namespace": self.namespace},
             "spec": {
@@ -259,7 +268,11 @@ impl Stage {
                 "configuration": {"secretsEngines": [{"path": "secret", "type": "kv", "options": {"version": "2"}}]},
                 "access": [{"namespaces": [self.namespace], "pathPrefixes": ["secret/data/{{namespace}}/"]}],
             },
-        }))?;
+        });
+        for (field, value) in fields.as_object().into_iter().flatten() {
+            cluster["spec"][field] = value.clone();
+        }
+        let cluster: VaultCluster = serde_json::from_value(cluster)?;
         self.clusters()
             .create(&PostParams::default(), &cluster)
             .await
@@ -321,7 +334,7 @@ impl Stage {
             .unwrap_or_default();
         let shares: Vec<SecretString> = data
             .iter()
-            .filter(|(key, _)| key.starts_with("share-"))
+            .filter(|(key, _)| key.starts_with("share-") || key.starts_with("recovery-key-"))
             .map(|(_, value)| SecretString::from(String::from_utf8_lossy(&value.0).into_owned()))
             .collect();
         if shares.len() == 3 {

@@ -209,6 +209,27 @@ impl Stage {
                 Value::Null,
             ),
             abuse(
+                "labelling a foreign pod",
+                "changes the status of no pod",
+                "PATCH",
+                format!("{space}/pods/theirs/status"),
+                json!({ "metadata": { "labels": { "vaultkeeper.dev/state": "active" } } }),
+            ),
+            abuse(
+                "changing the status of a member's pod",
+                "changes the status of no pod",
+                "PATCH",
+                format!("{space}/pods/member/status"),
+                json!({ "status": { "message": "x" } }),
+            ),
+            abuse(
+                "deleting a foreign NetworkPolicy",
+                mark,
+                "DELETE",
+                format!("/apis/networking.k8s.io/v1/namespaces/{owner}/networkpolicies/theirs"),
+                Value::Null,
+            ),
+            abuse(
                 "deleting a foreign volume claim",
                 "pods and volume claims of members",
                 "DELETE",
@@ -228,6 +249,13 @@ impl Stage {
                 "PATCH",
                 "/apis/vaultkeeper.dev/v1alpha1/namespaces/vault/vaultclusters/main".to_owned(),
                 json!({ "spec": { "access": [] } }),
+            ),
+            abuse(
+                "changing stored recovery keys",
+                "never changes unseal shares or recovery keys",
+                "PATCH",
+                format!("{kept}/vault-keys.{owner}.gone"),
+                json!({ "stringData": { "recovery-key-1": "x" } }),
             ),
             abuse(
                 "changing stored unseal shares",

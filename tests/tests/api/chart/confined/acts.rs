@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,10 +13,11 @@ use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_operator::cluster::build::volume_claim;
 use vaultkeeper_operator::cluster::keys::{self, SealRecord, State};
 use vaultkeeper_operator::cluster::validate::{Validated, validate};
-use vaultkeeper_operator::cluster::{key_store, tls_store};
+use vaultkeeper_operator::cluster::{key_store, states, tls_store};
 use vaultkeeper_operator::connect::HttpsConnect;
 use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
 use vaultkeeper_operator::leader::{self, Elector, LeaseSettings};
+use vaultkeeper_operator::members::{Member, Probe};
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::sessions::Sessions;
@@ -57,6 +58,7 @@ pub(super) fn cluster(namespace: &str, app: &str) -> VaultCluster {
         "spec": {
             "version": "1.21.1", "replicas": 1, "profile": "Development", "deletionPolicy": "Delete",
             "storage": { "raft": { "size": "1Gi" } },
+            "networkPolicy": { "enabled": true },
             "access": [{ "namespaces": [app], "pathPrefixes": ["secret/data/{{namespace}}/"] }],
         },
     }))
@@ -101,6 +103,24 @@ pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage
         let path = format!("/api/v1/namespaces/{namespace}/{path}");
         send(&stage.admin, "POST", &path, body).await.unwrap();
     }
+    // It is the active member, and the pod says so.
+    let pods: Api<Pod> = Api::namespaced(stage.operator.clone(), namespace);
+    let admins: Api<Pod> = Api::namespaced(stage.admin.clone(), namespace);
+    let first = Member {
+        name: "main-0".to_owned(),
+        pod: admins.get("main-0").await.unwrap().uid(),
+        probe: Probe::Active,
+        ..Member::default()
+    };
+    states::follow(&ctx, namespace, &[first])
+        .await
+        .expect("a member should be labelled");
+    let labelled = admins.get("main-0").await.unwrap();
+    assert_eq!(
+        labelled.labels().get("vaultkeeper.dev/state").map(String::as_str),
+        Some("active"),
+        "labels of the active member"
+    );
     key_store::begin_wipe(&ctx, &v, &attempt().await, "volume")
         .await
         .expect("a wipe should begin");
@@ -109,7 +129,6 @@ pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage
         .delete(&volume_claim("main", 0), &DeleteParams::default())
         .await
         .expect("the condemned volume claim should be deleted");
-    let pods: Api<Pod> = Api::namespaced(stage.operator.clone(), namespace);
     pods.delete("main-0", &DeleteParams::default())
         .await
         .expect("the pod on it should be deleted");
@@ -118,7 +137,7 @@ pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage
         .expect("a wipe should end");
 
     let shares = ["one", "two"].map(SecretString::from);
-    let data = keys::initialized_data(&shares, 2, &SecretString::from("root"));
+    let data = keys::initialized_data(keys::KeyKind::Unseal, &shares, 2, &SecretString::from("root"));
     let stored = key_store::store_initialized(&ctx, &v, &attempt().await, &data).await;
     assert_eq!(stored.expect("shares should be stored"), key_store::Stored::Yes);
     let record = key_store::get(&ctx, namespace, "main").await.unwrap().unwrap();

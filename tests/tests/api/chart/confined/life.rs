@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -63,6 +64,9 @@ impl Life<'_> {
             format!("{core}/configmaps/main-config"),
             format!("{core}/services/main-internal"),
             format!("{core}/services/main"),
+            format!("{core}/services/main-active"),
+            format!("{core}/services/main-standby"),
+            format!("{}/networkpolicies/main", group("networking.k8s.io/v1")),
             format!("{}/poddisruptionbudgets/main", group("policy/v1")),
             format!("{}/statefulsets/main", group("apps/v1")),
         ]
@@ -107,6 +111,22 @@ impl Life<'_> {
             .await
             .unwrap();
         self.applied("registry.test/vault:next").await;
+    }
+
+    /// The NetworkPolicy goes when it is not wanted any more.
+    async fn is_opened(&self) {
+        let open = Patch::Merge(json!({ "spec": { "networkPolicy": { "enabled": false } } }));
+        self.of::<VaultCluster>()
+            .patch("main", &PatchParams::default(), &open)
+            .await
+            .unwrap();
+        wait::until_async("the NetworkPolicy to go", DEADLINE, async || {
+            let left = self.of::<NetworkPolicy>().get_opt("main").await?;
+            ensure!(left.is_none(), "it is there");
+            Ok(())
+        })
+        .await
+        .unwrap();
     }
 
     /// The VaultRole's credentials are stored, replaced, and go with the role.
@@ -269,6 +289,7 @@ pub(super) async fn a_cluster_and_a_role_live_and_end(stage: &Stage) {
     .unwrap();
 
     life.is_repaired().await;
+    life.is_opened().await;
     life.credentials(&context(&stage.operator)).await;
     let claim = json!({
         "metadata": { "name": volume_claim("main", 0), "labels": { "vaultkeeper.dev/cluster": "main" } },

@@ -1,0 +1,314 @@
+//! Audit devices as they are declared: what Vault is asked for, and what OpenBao reads from its file. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use vaultkeeper_crds::cluster::configuration::{
+    AuditDevice, AuditFormat, Configuration, FileAudit, SocketAudit, SocketType, StdoutAudit, SyslogAudit,
+};
+use vaultkeeper_vault::sys::audit::AuditDevice as Device;
+
+use super::object::Difference;
+
+/// One device as it is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// Field of the spec.
+    pub field: String,
+    /// Path in Vault.
+    pub path: String,
+    /// What Vault is asked for.
+    pub device: Device,
+}
+
+/// What is to be done about a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AuditChange {
+    /// It is as declared.
+    None,
+    /// Enable it.
+    Enable,
+    /// Disable the one that is there and enable it anew: a device cannot be changed. Another device logs meanwhile.
+    Replace(Difference, Device),
+    /// It would have to be replaced, but is the only one: without it requests would go unlogged.
+    Alone(Difference),
+}
+
+/// Standard output of the active member: what every cluster has unless the spec says otherwise.
+pub(crate) fn standard_output() -> Declared {
+    ours("stdout", "standard output of the active member", "stdout")
+}
+
+/// Standard error: the second device of a new cluster. Another stream, so that one that was disabled or whose reader
+/// hangs does not stop Vault; no file, which nothing would rotate.
+pub(crate) fn standard_error() -> Declared {
+    ours("stderr", "standard error of the active member", "/dev/stderr")
+}
+
+fn ours(path: &str, description: &str, file: &str) -> Declared {
+    let mut options = BTreeMap::from([("file_path".to_owned(), file.to_owned())]);
+    if file.starts_with("/dev/") {
+        options.insert("mode".to_owned(), KEEP_MODE.to_owned());
+    }
+    Declared {
+        field: "the default of spec.configuration.audit".to_owned(),
+        path: path.to_owned(),
+        device: Device {
+            kind: "file".to_owned(),
+            description: description.to_owned(),
+            options,
+            ..Device::default()
+        },
+    }
+}
+
+/// A stream is not Vault's to change the mode of.
+const KEEP_MODE: &str = "0000";
+
+/// The devices of a spec.
+pub(crate) fn declared(devices: &[AuditDevice]) -> Vec<Declared> {
+    devices
+        .iter()
+        .enumerate()
+        .map(|(n, device)| one(n, device))
+        .collect()
+}
+
+fn one(index: usize, declared: &AuditDevice) -> Declared {
+    let AuditDevice {
+        path,
+        description,
+        format,
+        stdout,
+        file,
+        socket,
+        syslog,
+    } = declared;
+    let mut options = BTreeMap::new();
+    let mut option = |key: &str, value: &str| {
+        options.insert(key.to_owned(), value.to_owned());
+    };
+    if *format == AuditFormat::Jsonx {
+        option("format", "jsonx");
+    }
+    let mut kind = "file";
+    if let Some(StdoutAudit {}) = stdout {
+        option("file_path", "stdout");
+    }
+    if let Some(FileAudit { path }) = file {
+        option("file_path", path);
+        if path.starts_with("/dev/") {
+            option("mode", KEEP_MODE);
+        }
+    }
+    if let Some(SocketAudit { address, type_ }) = socket {
+        kind = "socket";
+        option("address", address);
+        option(
+            "socket_type",
+            match type_ {
+                SocketType::Tcp => "tcp",
+                SocketType::Udp => "udp",
+                SocketType::Unix => "unix",
+            },
+        );
+    }
+    if let Some(SyslogAudit { facility, tag }) = syslog {
+        kind = "syslog";
+        option("facility", facility);
+        option("tag", tag);
+    }
+    Declared {
+        field: format!("spec.configuration.audit[{index}]"),
+        path: path.clone(),
+        device: Device {
+            kind: kind.to_owned(),
+            description: description.clone(),
+            options,
+            ..Device::default()
+        },
+    }
+}
+
+/// Compares one device with those that are there.
+pub(crate) fn plan(declared: &Declared, found: &BTreeMap<String, Device>) -> AuditChange {
+    let Some((_, there)) = found
+        .iter()
+        .find(|(path, _)| path.trim_end_matches('/') == declared.path)
+    else {
+        return AuditChange::Enable;
+    };
+    match difference(declared, there) {
+        None => AuditChange::None,
+        Some(difference) if found.len() > 1 => AuditChange::Replace(difference, there.clone()),
+        Some(difference) => AuditChange::Alone(difference),
+    }
+}
+
+/// The first thing that differs.
+fn difference(declared: &Declared, there: &Device) -> Option<Difference> {
+    let wanted = &declared.device;
+    let differs = |part: &str, found: &str, wanted: &str| {
+        let empty = |text: &str| {
+            if text.is_empty() {
+                "nothing".to_owned()
+            } else {
+                format!("{text:?}")
+            }
+        };
+        (found != wanted).then(|| Difference {
+            field: format!("{}.{part}", declared.field),
+            what: what(declared),
+            found: empty(found),
+            wanted: empty(wanted),
+        })
+    };
+    differs("kind", &there.kind, &wanted.kind)
+        .or_else(|| {
+            let keys = wanted.options.keys().chain(there.options.keys());
+            keys.filter(|key| !is_default(key, &there.options))
+                .find_map(|key| {
+                    let value =
+                        |options: &BTreeMap<String, String>| options.get(key).cloned().unwrap_or_default();
+                    differs(key, &value(&there.options), &value(&wanted.options))
+                })
+        })
+        .or_else(|| differs("description", &there.description, &wanted.description))
+}
+
+/// An option that was made by hand and says what Vault does anyway.
+fn is_default(key: &str, options: &BTreeMap<String, String>) -> bool {
+    let value = options.get(key).map(String::as_str);
+    matches!(
+        (key, value),
+        ("format", Some("json"))
+            | ("log_raw" | "elide_list_responses", Some("false"))
+            | ("hmac_accessor", Some("true"))
+    )
+}
+
+/// What a person calls a device.
+pub(crate) fn what(declared: &Declared) -> String {
+    format!("audit device {}", declared.path)
+}
+
+/// The devices in OpenBao's configuration file. The default's text never changes: a node that restarts with a device
+/// that differs from the one that it knows does not become active.
+pub(crate) fn of_openbao(configuration: &Configuration) -> String {
+    match &configuration.audit {
+        Some(devices) => stanzas(&declared(devices)),
+        None => stanzas(&[ours("stdout", "standard output", "stdout")]),
+    }
+}
+
+/// The `audit` stanzas of OpenBao's configuration file: it takes no devices by its API. The API server has checked
+/// that no value holds what HCL would read as more than text.
+fn stanzas(devices: &[Declared]) -> String {
+    let mut text = String::new();
+    for Declared {
+        field: _,
+        path,
+        device,
+    } in devices
+    {
+        let Device {
+            kind,
+            description,
+            options,
+            local: _,
+        } = device;
+        let _ = write!(
+            text,
+            "\naudit \"{kind}\" \"{path}\" {{\n  description = \"{}\"\n  options {{\n",
+            plain(description)
+        );
+        for (key, value) in options {
+            let _ = writeln!(text, "    {key} = \"{}\"", plain(value));
+        }
+        text += "  }\n}\n";
+    }
+    text
+}
+
+/// A CRD of another version may have let more in.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() && !matches!(c, '"' | '\\' | '$'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices(text: &str) -> Vec<Declared> {
+        declared(&serde_yaml::from_str::<Vec<AuditDevice>>(text).unwrap())
+    }
+
+    fn there(devices: &[Declared]) -> BTreeMap<String, Device> {
+        devices
+            .iter()
+            .map(|d| (format!("{}/", d.path), d.device.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn the_default_of_openbao_is_the_text_that_its_clusters_have_always_had() {
+        let text = of_openbao(&Configuration::default());
+        assert_eq!(
+            text,
+            "\naudit \"file\" \"stdout\" {\n  description = \"standard output\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n"
+        );
+    }
+
+    const TWO: &str =
+        "[{path: out, stdout: {}}, {path: siem, socket: {address: '127.0.0.1:9090', type: Udp}}]";
+
+    #[test]
+    fn what_is_there_as_declared_is_left_and_what_is_absent_is_enabled() {
+        let two = devices(TWO);
+        assert_eq!(plan(&two[1], &there(&two)), AuditChange::None);
+        assert_eq!(plan(&two[1], &there(&two[..1])), AuditChange::Enable);
+        let mut by_hand = there(&two);
+        for device in by_hand.values_mut() {
+            device.options.insert("format".to_owned(), "json".to_owned());
+        }
+        assert_eq!(
+            plan(&two[1], &by_hand),
+            AuditChange::None,
+            "json is what Vault does anyway"
+        );
+    }
+
+    #[test]
+    fn a_device_is_replaced_only_while_another_one_logs() {
+        let two = devices(TWO);
+        let mut found = there(&two);
+        if let Some(device) = found.get_mut("siem/") {
+            device.options.insert("log_raw".to_owned(), "true".to_owned());
+        }
+        let AuditChange::Replace(difference, _) = plan(&two[1], &found) else {
+            panic!("log_raw writes secrets in clear: the device must be replaced")
+        };
+        assert_eq!(difference.field, "spec.configuration.audit[1].log_raw");
+        found.remove("out/");
+        assert!(
+            matches!(plan(&two[1], &found), AuditChange::Alone(_)),
+            "it is the only one"
+        );
+    }
+
+    #[test]
+    fn openbao_reads_the_same_devices_from_its_file() {
+        let text = stanzas(&devices(TWO));
+        let wanted = "\naudit \"file\" \"out\" {\n  description = \"\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n\naudit \"socket\" \"siem\" {\n  description = \"\"\n  options {\n    address = \"127.0.0.1:9090\"\n    socket_type = \"udp\"\n  }\n}\n";
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn a_text_that_a_stanza_would_end_with_stays_a_text() {
+        let mut device = standard_output();
+        device.device.description = "a\"}\n${x} b".to_owned();
+        assert!(stanzas(&[device]).contains("description = \"a}{x} b\""));
+    }
+}

@@ -1,0 +1,134 @@
+//! Looks at audit devices and enables them. OpenBao has its devices in the configuration file and refuses these calls.
+
+use vaultkeeper_crds::cluster::{Distribution, Profile};
+use vaultkeeper_vault::sys::audit::AuditDevice as Device;
+use vaultkeeper_vault::{Client, Error as VaultError};
+
+use super::audit::{self, AuditChange, Declared};
+use super::work::Work;
+use crate::cluster::error::Error;
+use crate::cluster::validate::Validated;
+
+/// The devices of a cluster that has none yet. The declared ones come later, when the operator can log in: one of them
+/// that cannot work must not stop the set-up.
+pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &str) -> Result<(), Error> {
+    if cluster.distribution == Distribution::OpenBao {
+        return Ok(());
+    }
+    let (first, others) = match &cluster.configuration.audit {
+        Some(declared) => (None, audit::declared(declared)),
+        None if cluster.profile == Profile::Hardened => {
+            (Some(audit::standard_output()), vec![audit::standard_error()])
+        }
+        None => (Some(audit::standard_output()), Vec::new()),
+    };
+    if let Some(first) = first {
+        enable(client, &first, member).await?;
+    }
+    for device in others {
+        match enable(client, &device, member).await {
+            Ok(()) => {}
+            // A typing error, or a pod whose standard error cannot be opened: the look at the configuration tells.
+            Err(Error::Vault { source, .. }) if matches!(*source, VaultError::BadRequest { .. }) => {
+                tracing::warn!(error = %source, device = %device.path, "an audit device could not be enabled");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let found = client.audit_devices().await;
+    let found = found.map_err(|e| Error::vault("read the audit devices", member, e))?;
+    if found.is_empty() {
+        // Never without any.
+        enable(client, &audit::standard_output(), member).await?;
+    }
+    Ok(())
+}
+
+/// Standard output, unless the spec declares devices.
+pub(crate) async fn standard(cluster: &Validated, client: &Client, member: &str) -> Result<(), Error> {
+    if cluster.distribution == Distribution::OpenBao || cluster.configuration.audit.is_some() {
+        return Ok(());
+    }
+    enable(client, &audit::standard_output(), member).await
+}
+
+async fn enable(client: &Client, device: &Declared, member: &str) -> Result<(), Error> {
+    if is_there(client, device, member).await? {
+        return Ok(());
+    }
+    let enabled = client.enable_audit_device(&device.path, &device.device).await;
+    enabled.map_err(|e| Error::vault("enable the audit device", member, e))
+}
+
+async fn is_there(client: &Client, device: &Declared, member: &str) -> Result<bool, Error> {
+    let found = client.audit_devices().await;
+    let found = found.map_err(|e| Error::vault("read the audit devices", member, e))?;
+    Ok(found.keys().any(|path| path.trim_end_matches('/') == device.path))
+}
+
+/// Brings the declared devices to what is declared. Others are left alone.
+pub(crate) async fn declared(cluster: &Validated, work: &mut Work<'_>) -> Result<(), Error> {
+    let Some(devices) = &cluster.configuration.audit else {
+        return Ok(());
+    };
+    if cluster.distribution == Distribution::OpenBao {
+        return Ok(());
+    }
+    let client = work.client();
+    for declared in audit::declared(devices) {
+        // Read anew for each: whether one may be replaced depends on the others.
+        let found = client.audit_devices().await;
+        let found = found.map_err(|e| Error::vault("read the audit devices", client.node(), e))?;
+        let replaces = match audit::plan(&declared, &found) {
+            AuditChange::None => continue,
+            AuditChange::Enable => {
+                work.note(super::object::missing(&declared.field, &audit::what(&declared)));
+                None
+            }
+            AuditChange::Replace(difference, there) => {
+                work.note(difference);
+                Some(there)
+            }
+            AuditChange::Alone(difference) => {
+                let field = difference.field.clone();
+                work.note(difference);
+                if work.writes() {
+                    work.fail(Error::OnlyAuditDevice { field })?;
+                }
+                continue;
+            }
+        };
+        if !work.writes() {
+            continue;
+        }
+        if let Err(error) = write(client, &declared, replaces.as_ref()).await {
+            work.fail(error)?;
+        }
+    }
+    Ok(())
+}
+
+async fn write(client: &Client, declared: &Declared, replaces: Option<&Device>) -> Result<(), Error> {
+    let failed = |source: VaultError| Error::Declared {
+        field: declared.field.clone(),
+        what: audit::what(declared),
+        source: Box::new(source),
+    };
+    let Some(there) = replaces else {
+        let enabled = client.enable_audit_device(&declared.path, &declared.device).await;
+        return enabled.map_err(failed);
+    };
+    client
+        .disable_audit_device(&declared.path)
+        .await
+        .map_err(failed)?;
+    let enabled = client.enable_audit_device(&declared.path, &declared.device).await;
+    if enabled.is_err() {
+        // The one that worked is better than none.
+        client
+            .enable_audit_device(&declared.path, there)
+            .await
+            .map_err(failed)?;
+    }
+    enabled.map_err(failed)
+}

@@ -1,0 +1,236 @@
+//! Why a member does not run, from what the kubelet says. Pure.
+//!
+//! A server whose seal is away exits. All that tells why are its last words, which the kubelet keeps in the pod's
+//! status; the operator calls no address of the spec, let alone with a credential.
+
+use super::validate::Seal;
+use crate::members::{Member, Probe, Stopped};
+
+/// How much of an error is shown.
+const LONGEST: usize = 300;
+/// What a server says before the error of its seal.
+const SEAL_ERRORS: [&str; 2] = [
+    "error parsing Seal configuration:",
+    "Error parsing Seal configuration:",
+];
+/// Errors of a network on which nobody answers.
+const AWAY: [&str; 10] = [
+    "connection refused",
+    "no such host",
+    "i/o timeout",
+    "deadline exceeded",
+    "Client.Timeout",
+    "no route to host",
+    "network is unreachable",
+    "connection reset",
+    "Vault is sealed",
+    "EOF",
+];
+/// Errors of a service that does not take the credential.
+const REFUSED: [&str; 6] = [
+    "permission denied",
+    "Code: 403",
+    "AccessDenied",
+    "PermissionDenied",
+    "UnrecognizedClient",
+    "invalid token",
+];
+
+/// Why a member does not serve, for its row and for the conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outage {
+    /// Reason of the condition.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Explains a member that does not run. Nothing for one that answers.
+pub(crate) fn explain(seal: Option<&Seal>, member: &Member) -> Option<Outage> {
+    if !matches!(member.probe, Probe::Pending | Probe::Unreachable(_)) {
+        return None;
+    }
+    let stopped = member.stopped.as_ref()?;
+    of_seal(seal, stopped).or_else(|| of_container(stopped))
+}
+
+fn of_seal(seal: Option<&Seal>, stopped: &Stopped) -> Option<Outage> {
+    let by = seal?.auto()?;
+    let words = stopped.last_words.as_deref()?;
+    let error = SEAL_ERRORS
+        .iter()
+        .find_map(|marker| words.split_once(marker))
+        .map(|(_, rest)| first_error(rest))?;
+    let has = |signs: &[&str]| signs.iter().any(|sign| error.contains(sign));
+    let what = by.describe();
+    let (reason, verdict, remedy) = if has(&["x509:", "certificate"]) {
+        (
+            "SealUntrusted",
+            "shows a certificate that is not trusted",
+            "correct the CA or the server name in spec.seal",
+        )
+    } else if has(&REFUSED) {
+        (
+            "SealRefused",
+            "refuses the credential of this cluster",
+            "renew it in its Secret",
+        )
+    } else if has(&AWAY) {
+        (
+            "SealUnreachable",
+            "cannot be reached",
+            "bring it back; members that run go on serving meanwhile, but must not restart",
+        )
+    } else {
+        ("SealFailed", "does not work", "correct spec.seal")
+    };
+    Some(Outage {
+        reason,
+        message: format!("{what} {verdict}, and without it the server exits: {remedy}. It said: {error}"),
+    })
+}
+
+/// The error at the beginning of a text, on one line, without the log that follows it.
+fn first_error(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !is_log_line(line));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    let error = words.join(" ");
+    match error.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", error.get(..end).unwrap_or_default()),
+        None => error,
+    }
+}
+
+/// `2026-11-22T07:43:39.943Z [INFO]  …`
+fn is_log_line(line: &str) -> bool {
+    line.starts_with(|c: char| c.is_ascii_digit()) && line.contains(" [")
+}
+
+fn of_container(stopped: &Stopped) -> Option<Outage> {
+    let Stopped {
+        waiting,
+        detail,
+        exit_code,
+        last_words: _,
+    } = stopped;
+    match (waiting.as_deref(), exit_code) {
+        // Usual on the way up, and a container that runs.
+        (None | Some("ContainerCreating" | "PodInitializing"), None) => None,
+        (Some("CrashLoopBackOff") | None, Some(code)) => Some(Outage {
+            reason: "ServerExits",
+            message: format!("the server exits with code {code}: see its log, kubectl logs --previous"),
+        }),
+        (Some(reason), _) => Some(Outage {
+            reason: "ContainerWaits",
+            message: match detail {
+                Some(detail) => format!("its container waits ({reason}): {detail}"),
+                None => format!("its container waits ({reason})"),
+            },
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::validate::{tests::cluster, validate};
+
+    fn transit() -> Seal {
+        let spec = "  seal: {transit: {address: 'https://kms.test:8200', keyName: k, tokenSecret: {name: n, key: t}}}";
+        validate(&cluster(spec)).unwrap().seal
+    }
+
+    fn exited(words: &str) -> Member {
+        Member {
+            stopped: Some(Stopped {
+                waiting: Some("CrashLoopBackOff".to_owned()),
+                detail: Some("back-off 10s restarting failed container".to_owned()),
+                exit_code: Some(1),
+                last_words: Some(words.to_owned()),
+            }),
+            ..Member::default()
+        }
+    }
+
+    /// What Vault 1.21.1 printed.
+    const REFUSED_CONNECTION: &str = "error parsing Seal configuration: Put \"https://127.0.9.9:8200/v1/transit/encrypt/autounseal\": dial tcp 127.0.9.9:8200: connect: connection refused\n2026-11-22T07:44:20.310Z [INFO]  proxy environment: http_proxy=\"\" https_proxy=\"\" no_proxy=\"\"\n";
+
+    #[test]
+    fn a_seal_that_is_away_is_named_with_its_address() {
+        let outage = explain(Some(&transit()), &exited(REFUSED_CONNECTION)).unwrap();
+        assert_eq!(outage.reason, "SealUnreachable");
+        assert!(
+            outage
+                .message
+                .starts_with("the transit seal at https://kms.test:8200 cannot be reached"),
+            "{}",
+            outage.message
+        );
+        assert!(
+            !outage.message.contains("proxy environment"),
+            "{}",
+            outage.message
+        );
+    }
+
+    #[test]
+    fn a_refused_token_and_an_untrusted_certificate_are_told_apart() {
+        let reason = |words: &str| explain(Some(&transit()), &exited(words)).unwrap().reason;
+        assert_eq!(
+            reason(
+                "error parsing Seal configuration: Error making API request.\n\nURL: PUT https://k/v1/transit/encrypt/k\nCode: 403. Errors:\n\n* permission denied\n"
+            ),
+            "SealRefused"
+        );
+        assert_eq!(
+            reason(
+                "error parsing Seal configuration: Put \"https://k\": tls: failed to verify certificate: x509: certificate signed by unknown authority"
+            ),
+            "SealUntrusted"
+        );
+        assert_eq!(
+            reason("error parsing Seal configuration: mount_path is required"),
+            "SealFailed"
+        );
+    }
+
+    #[test]
+    fn a_server_that_exits_for_another_reason_is_not_blamed_on_its_seal() {
+        let outage = explain(
+            Some(&transit()),
+            &exited("Error initializing storage of type raft"),
+        )
+        .unwrap();
+        assert_eq!(outage.reason, "ServerExits");
+        assert!(outage.message.contains("code 1"), "{}", outage.message);
+        assert!(
+            !outage.message.contains("storage of type"),
+            "lines of a log are not copied: {}",
+            outage.message
+        );
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_and_a_starting_pod_is_no_outage() {
+        let mut member = exited("");
+        member.stopped = Some(Stopped {
+            waiting: Some("CreateContainerConfigError".to_owned()),
+            detail: Some("secret \"unseal\" not found".to_owned()),
+            ..Stopped::default()
+        });
+        let outage = explain(Some(&transit()), &member).unwrap();
+        assert!(
+            outage.message.contains("secret \"unseal\" not found"),
+            "{}",
+            outage.message
+        );
+        member.stopped = Some(Stopped {
+            waiting: Some("ContainerCreating".to_owned()),
+            ..Stopped::default()
+        });
+        assert_eq!(explain(None, &member), None);
+        member = exited(REFUSED_CONNECTION);
+        member.probe = Probe::Active;
+        assert_eq!(explain(Some(&transit()), &member), None, "it runs again");
+    }
+}
