@@ -200,6 +200,7 @@ async fn run(
         members: &pass.members,
         record: pass.record.as_ref(),
         storage: &validated.storage,
+        uid: &validated.uid,
         first_volume: first_volume.as_deref(),
         confirmed: &confirmed,
         release,

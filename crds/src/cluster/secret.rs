@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("name must be the name of a Secret in the namespace of the VaultCluster"),
+    validation = Rule::new("!self.name.startsWith('vault-keys.') && !self.name.startsWith('vault-ca.')").message("name must not be that of a Secret in which the operator keeps keys"),
     validation = Rule::new("self.key.matches('^[-._a-zA-Z0-9]+$')").message("key must be a key of that Secret: letters, digits, - _ and ."),
 )]
 pub struct SecretKey {

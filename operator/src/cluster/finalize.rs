@@ -70,6 +70,19 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
             consul.path,
             names::key_secret(&namespace, &name),
         ),
+        // What was in memory is gone, and its keys open nothing: they must not stand in the way of a new cluster.
+        (None, _) if cluster.spec.storage.ephemeral.is_some() => {
+            let record = key_store::get(ctx, &namespace, &name).await?;
+            let kept = match record {
+                Some(record) if record.identity == uid => key_store::retire(ctx, &namespace, &name).await?,
+                // Those of an earlier cluster, whose data may have been kept.
+                Some(_) | None => None,
+            };
+            kept.map_or(
+                "what was in memory is gone; there were no keys".to_owned(),
+                |secret| format!("what was in memory is gone; its keys are kept in Secret {secret}"),
+            )
+        }
         (None, DeletionPolicy::Retain) => format!(
             "the volumes stay in namespace {namespace}, the keys in Secret {}: a VaultCluster of the same name picks both up again",
             names::key_secret(&namespace, &name),

@@ -15,6 +15,8 @@ pub struct Observed<'a> {
     pub record: Option<&'a KeyRecord>,
     /// Where the data lies.
     pub storage: &'a Storage,
+    /// UID of the VaultCluster.
+    pub uid: &'a str,
     /// What holds the first member's data: the UID of its volume claim, or its container if the data is in memory.
     pub first_volume: Option<&'a str>,
     /// Members that were sealed on purpose and are not latched yet.
@@ -240,6 +242,14 @@ fn plan_lost_memory(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
     let Some(first) = observed.members.first() else {
         return Plan::default();
     };
+    if record.identity != observed.uid {
+        return Plan::blocked(
+            "KeysOfAnother",
+            "the key Secret is of an earlier VaultCluster of this name, whose data may have been kept: choose another \
+             name, or, if that data is gone for good, delete the key Secret by hand"
+                .to_owned(),
+        );
+    }
     let another_process = first
         .container
         .as_ref()
@@ -317,6 +327,7 @@ mod tests {
             members,
             record,
             storage,
+            uid: "u",
             first_volume: volume,
             confirmed: &BTreeSet::new(),
             release: None,
@@ -451,6 +462,7 @@ mod tests {
             members: &same,
             record: Some(&known),
             storage: &raft(),
+            uid: "u",
             first_volume: None,
             confirmed: &confirmed,
             release: None,
@@ -529,6 +541,7 @@ mod tests {
             members: &members,
             record: Some(&known),
             storage: &raft(),
+            uid: "u",
             first_volume: None,
             confirmed: &BTreeSet::new(),
             release: Some("drill over"),
@@ -558,6 +571,7 @@ mod tests {
             members: &same,
             record: Some(&known),
             storage: &storage,
+            uid: "u",
             first_volume: None,
             confirmed: &confirmed,
             release: None,
@@ -574,6 +588,7 @@ mod tests {
             members: &same,
             record: Some(&known),
             storage: &storage,
+            uid: "u",
             first_volume: None,
             confirmed: &BTreeSet::new(),
             release: Some("drill over"),
@@ -605,6 +620,12 @@ mod tests {
             [],
             "a seal on purpose holds"
         );
+
+        let mut earlier = record(State::Initialized);
+        earlier.identity = "of a deleted VaultCluster with volumes".into();
+        let plan = run_on(&Storage::Ephemeral, &empty, Some(&earlier), Some("c2"));
+        assert_eq!(plan.steps, [], "keys of kept data are never forgotten");
+        assert_eq!(plan.blocked.unwrap().reason, "KeysOfAnother");
     }
 
     #[test]

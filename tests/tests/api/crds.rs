@@ -231,6 +231,10 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
         ),
         (engine("sys"), Refused("none of sys, identity, cubbyhole, auth")),
         (engine("system"), Taken),
+        (
+            spec(json!({ "configuration": { "secretsEngines": [{ "path": "kv", "type": "kv-v2" }] } })),
+            Refused("type must be kv, with the version in options"),
+        ),
         (method("userpass"), Taken),
         (
             method("token"),

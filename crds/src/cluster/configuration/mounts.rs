@@ -19,6 +19,7 @@ pub struct SecretsEngine {
     /// Type of the engine, for example kv, pki, transit, database.
     #[serde(rename = "type")]
     #[schemars(length(min = 1))]
+    #[x_kube(validation = Rule::new("!(self in ['kv-v1', 'kv-v2'])").message("type must be kv, with the version in options: Vault calls both versions so"))]
     pub type_: String,
 
     /// What it is for. Shown in Vault. Empty leaves the description as it is.

@@ -18,7 +18,8 @@ use crate::cluster::validate::{AutoSeal, Storage, Validated};
 
 /// The API server of Kubernetes, and every cloud's key management service.
 const HTTPS_PORTS: [u16; 2] = [443, 6443];
-const DNS_PORT: u16 = 53;
+/// As a Service has it, and as the pods behind it listen on some distributions: policies see the pod's port.
+const DNS_PORTS: [i32; 2] = [53, 5353];
 /// Where clouds offer credentials to workloads: link-local addresses, at these ports.
 const METADATA: (&str, [u16; 2]) = ("169.254.0.0/16", [80, 988]);
 
@@ -55,7 +56,12 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
         },
         NetworkPolicyEgressRule {
             to: None,
-            ports: Some(vec![port(DNS_PORT.into(), "UDP"), port(DNS_PORT.into(), "TCP")]),
+            ports: Some(
+                DNS_PORTS
+                    .iter()
+                    .flat_map(|dns| [port(*dns, "UDP"), port(*dns, "TCP")])
+                    .collect(),
+            ),
         },
         NetworkPolicyEgressRule {
             to: None,

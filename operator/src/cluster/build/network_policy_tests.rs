@@ -101,7 +101,7 @@ fn what_leaves_is_said() {
     };
     let usual = leaves("");
     let all: Vec<Vec<i64>> = usual.iter().map(ports).collect();
-    assert_eq!(all, [vec![8200, 8201], vec![53, 53], vec![443, 6443]]);
+    assert_eq!(all, [vec![8200, 8201], vec![53, 53, 5353, 5353], vec![443, 6443]]);
     let named = leaves(
         "  networkPolicy: {egress: [{to: [{cidr: 10.1.0.0/16}], ports: [{port: 5432}]}, {to: [{namespace: ldap}]}]}",
     );

@@ -172,6 +172,15 @@ async fn a_transit_seal_that_cannot_work_is_refused_in_words() {
             Refused("name must be the name of a Secret in the namespace of the VaultCluster"),
         ),
         (
+            secret(json!({"name": "vault-keys.prod.main"})),
+            Refused("name must not be that of a Secret in which the operator keeps keys"),
+        ),
+        (
+            secret(json!({"name": "vault-ca.prod.main"})),
+            Refused("name must not be that of a Secret in which the operator keeps keys"),
+        ),
+        (secret(json!({"name": "vault-keys"})), Taken),
+        (
             secret(json!({"key": "a/b"})),
             Refused("key must be a key of that Secret"),
         ),

@@ -194,3 +194,44 @@ async fn a_cluster_that_is_deleted_comes_back_with_its_data_unless_that_was_to_g
     operator.stop().await;
     stage.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_cluster_in_memory_never_forgets_the_keys_of_data_that_was_kept() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    let identity = stage.until_available().await.unwrap().status.unwrap().cluster_id;
+    let keys = stage.keys().await.unwrap().unwrap();
+    delete_and_wait(&stage).await;
+
+    stage
+        .create_cluster_with(1, json!({"storage": {"ephemeral": {}}}))
+        .await
+        .unwrap();
+    stage
+        .until("the keys of the earlier cluster to be told", |c| {
+            reason(c, "Available") == "KeysOfAnother"
+        })
+        .await
+        .unwrap();
+    delete_and_wait(&stage).await;
+    let kept = stage.keys().await.unwrap().expect("the key Secret should stay");
+    assert_eq!(kept.uid(), keys.uid(), "the very same Secret should be there");
+    let shares = |secret: &Secret| {
+        let data = secret.data.clone().unwrap_or_default();
+        data.into_iter()
+            .filter(|(key, _)| key.starts_with("share-"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shares(&kept), shares(&keys), "with the same shares");
+
+    stage.create_cluster(1).await.unwrap();
+    let again = stage.until_available().await.unwrap();
+    assert_eq!(
+        again.status.unwrap().cluster_id,
+        identity,
+        "the first Vault should serve again with its data"
+    );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
