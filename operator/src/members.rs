@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use vaultkeeper_crds::{annotations, names};
@@ -172,10 +172,7 @@ pub async fn observe(
 
 /// Why the server of a pod does not run, or how its process before ended.
 fn stopped(pod: &Pod) -> Option<Stopped> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let container = statuses
-        .iter()
-        .find(|c| c.name == crate::cluster::build::CONTAINER)?;
+    let container = server(pod)?;
     let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
     let ended = |s: &k8s_openapi::api::core::v1::ContainerState| s.terminated.clone();
     let ended = container
@@ -221,17 +218,18 @@ fn running(pod: &Pod) -> Option<(IpAddr, String)> {
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
-    let status = pod.status.as_ref()?;
-    let container = status
-        .container_statuses
-        .as_ref()?
-        .iter()
-        .find(|c| c.name == crate::cluster::build::CONTAINER)?;
+    let container = server(pod)?;
     container.state.as_ref()?.running.as_ref()?;
     Some((
-        status.pod_ip.as_ref()?.parse().ok()?,
+        pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?,
         container.container_id.clone()?,
     ))
+}
+
+/// What the kubelet says of a pod's server.
+fn server(pod: &Pod) -> Option<&ContainerStatus> {
+    let mut containers = pod.status.as_ref()?.container_statuses.as_ref()?.iter();
+    containers.find(|c| c.name == crate::cluster::build::CONTAINER)
 }
 
 /// The longest words of Kubernetes that are repeated.
@@ -246,12 +244,7 @@ fn obstacle(pod: Option<&Pod>) -> Option<String> {
         return Some("its pod is being deleted".to_owned());
     }
     let status = pod.status.as_ref()?;
-    let waiting = status
-        .container_statuses
-        .iter()
-        .flatten()
-        .find(|c| c.name == crate::cluster::build::CONTAINER)
-        .and_then(|c| c.state.as_ref()?.waiting.as_ref());
+    let waiting = server(pod).and_then(|c| c.state.as_ref()?.waiting.as_ref());
     let (reason, message) = if let Some(waiting) = waiting {
         (&waiting.reason, &waiting.message)
     } else {

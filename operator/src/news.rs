@@ -1,7 +1,6 @@
 //! Which VaultClusters have changed in a way that their VaultRoles wait for. Pure: fed with the events of a watch.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -9,7 +8,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use vaultkeeper_crds::VaultCluster;
 
-use crate::controllers::wish;
+use crate::controllers::{hash, wish};
 
 /// Namespace and name.
 pub(crate) type Name = (String, String);
@@ -82,9 +81,7 @@ fn state_of(cluster: &DeserializeGuard<VaultCluster>) -> u64 {
         .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
         .collect();
     states.sort_unstable();
-    let mut hasher = DefaultHasher::new();
-    (wish(cluster), states).hash(&mut hasher);
-    hasher.finish()
+    hash(&(wish(cluster), states))
 }
 
 #[cfg(test)]

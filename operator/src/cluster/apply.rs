@@ -1,13 +1,12 @@
 //! Applies the objects of a cluster, dependencies first. Objects of somebody else are never taken over.
 
 use std::fmt::Debug;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::{DeleteParams, Patch};
+use kube::api::{DeleteParams, Patch, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +18,7 @@ use super::error::{Error, unless_gone};
 use super::patch_params;
 use super::validate::Validated;
 use crate::context::Context;
+use crate::controllers::hash;
 
 /// How often unchanged objects are applied again, which repairs edits by hand.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -86,6 +86,29 @@ pub(crate) fn is_managed(object: &impl ResourceExt) -> bool {
     manager.map(String::as_str) == Some(annotations::FIELD_MANAGER)
 }
 
+/// Deletes this very object if it is ours. One of the same name may be somebody else's: it was refused when it was
+/// to be applied, and is not touched now either.
+pub(crate) async fn delete_if<K>(
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    params: DeleteParams,
+    ours: impl Fn(&K) -> bool,
+) -> Result<(), Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let found = api.get_opt(name).await.map_err(|e| Error::kubernetes(step, e))?;
+    let Some(found) = found.filter(ours) else {
+        return Ok(());
+    };
+    let this = params.preconditions(Preconditions {
+        uid: found.uid(),
+        resource_version: None,
+    });
+    unless_gone(step, api.delete(name, &this).await)
+}
+
 async fn namespaced<K>(
     ctx: &Context,
     cluster: &Validated,
@@ -114,16 +137,14 @@ async fn no_network_policy(ctx: &Context, cluster: &Validated) -> Result<(), Err
     ctx.recent
         .forget(&format!("{}/apply/NetworkPolicy/", cluster.uid));
     let api: Api<NetworkPolicy> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
-    let found = api
-        .get_opt(&cluster.name)
-        .await
-        .map_err(|e| Error::kubernetes("look for a NetworkPolicy that is not wanted any more", e))?;
-    if found.is_some_and(|f| f.owner_references().iter().any(|o| o.uid == cluster.uid)) {
-        unless_gone(
-            "delete the NetworkPolicy",
-            api.delete(&cluster.name, &DeleteParams::default()).await,
-        )?;
-    }
+    delete_if(
+        "delete the NetworkPolicy, which is not wanted any more",
+        &api,
+        &cluster.name,
+        DeleteParams::default(),
+        |policy| is_owned_by(policy, &cluster.uid),
+    )
+    .await?;
     ctx.recent.mark(key, 0, Instant::now());
     Ok(())
 }
@@ -196,9 +217,5 @@ fn apply_step(kind: &'static str) -> &'static str {
 }
 
 fn fingerprint(object: &impl Serialize) -> Result<u64, Error> {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_vec(object)
-        .map_err(Error::Encode)?
-        .hash(&mut hasher);
-    Ok(hasher.finish())
+    Ok(hash(&serde_json::to_vec(object).map_err(Error::Encode)?))
 }

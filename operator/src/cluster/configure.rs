@@ -15,7 +15,6 @@ mod policies;
 mod secrets;
 mod work;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -24,6 +23,7 @@ use vaultkeeper_vault::Client;
 
 use super::error::Error;
 use super::execute::Scope;
+use crate::controllers::hash;
 use crate::sessions::{self, Target};
 use mode::Mode;
 use work::Work;
@@ -56,11 +56,10 @@ async fn own_login(scope: &Scope<'_>, client: &Client, member: &str, identity: &
 /// Keeps the declared configuration with the operator's own login, at most once a minute and after each change.
 pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
     let key = format!("{}/configure", scope.cluster.uid);
-    let mut hasher = DefaultHasher::new();
-    format!("{:?}", scope.cluster.configuration).hash(&mut hasher);
-    store_of(scope).hash(&mut hasher);
+    let configuration = format!("{:?}", scope.cluster.configuration);
+    let fingerprint = hash(&(configuration, store_of(scope)));
     let (recent, now) = (&scope.ctx.recent, Instant::now());
-    if recent.is_fresh(&key, hasher.finish(), REPEAT, now) {
+    if recent.is_fresh(&key, fingerprint, REPEAT, now) {
         return Ok(());
     }
     let target = Target::from(scope.cluster);
@@ -73,7 +72,7 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
         scope.ctx.sessions.forget(&target.uid).await;
     }
     let findings = result?;
-    recent.mark(key, hasher.finish(), Instant::now());
+    recent.mark(key, fingerprint, Instant::now());
     let _ = scope.findings.set(findings);
     Ok(())
 }

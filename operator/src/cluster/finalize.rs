@@ -1,13 +1,10 @@
 //! What happens when a VaultCluster is deleted. Keys are never deleted.
 
-use std::fmt::Debug;
-
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::{DeleteParams, ListParams, Patch, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch};
 use kube::{Api, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use vaultkeeper_crds::cluster::DeletionPolicy;
 use vaultkeeper_crds::{VaultCluster, annotations, names};
@@ -55,7 +52,7 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
     let uid = cluster.uid().unwrap_or_default();
     let bindings: Api<ClusterRoleBinding> = Api::all(ctx.client.clone());
     let binding = reviewer_binding_name(&namespace, &name);
-    delete_if(
+    apply::delete_if(
         "delete the ClusterRoleBinding",
         &bindings,
         &binding,
@@ -112,7 +109,7 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
 /// Members first, or the StatefulSet would make new claims; then the volumes; the keys are kept aside.
 async fn delete_data(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Result<Option<String>, Error> {
     let sets: Api<StatefulSet> = Api::namespaced(ctx.client.clone(), namespace);
-    delete_if(
+    apply::delete_if(
         "delete the StatefulSet",
         &sets,
         name,
@@ -133,27 +130,4 @@ async fn delete_data(ctx: &Context, namespace: &str, name: &str, uid: &str) -> R
         )?;
     }
     key_store::retire(ctx, namespace, name).await
-}
-
-/// Deletes this very object if it is ours. One of the same name may be somebody else's: it was refused when it was
-/// to be applied, and is not touched now either.
-async fn delete_if<K>(
-    step: &'static str,
-    api: &Api<K>,
-    name: &str,
-    params: DeleteParams,
-    ours: impl Fn(&K) -> bool,
-) -> Result<(), Error>
-where
-    K: Resource + Clone + Debug + DeserializeOwned,
-{
-    let found = api.get_opt(name).await.map_err(|e| Error::kubernetes(step, e))?;
-    let Some(found) = found.filter(ours) else {
-        return Ok(());
-    };
-    let this = params.preconditions(Preconditions {
-        uid: found.uid(),
-        resource_version: None,
-    });
-    unless_gone(step, api.delete(name, &this).await)
 }

@@ -187,9 +187,7 @@ fn jwt_role(object: &str, mount: &str, role: &JwtRole) -> Wanted {
         what: format!("role {name} of auth method {mount}"),
         path: format!("auth/{mount}/role/{name}"),
         fields,
-        always: Vec::new(),
-        secrets: Vec::new(),
-        whole: false,
+        ..Wanted::default()
     }
 }
 
@@ -212,9 +210,7 @@ fn cert_config(object: &str, mount: &str, settings: &CertAuth) -> Option<Wanted>
         what: format!("settings of auth method {mount}"),
         path: format!("auth/{mount}/config"),
         fields,
-        always: Vec::new(),
-        secrets: Vec::new(),
-        whole: false,
+        ..Wanted::default()
     })
 }
 
@@ -249,9 +245,7 @@ fn cert_role(object: &str, mount: &str, role: &CertRole) -> Wanted {
         what: format!("role {name} of auth method {mount}"),
         path: format!("auth/{mount}/certs/{name}"),
         fields,
-        always: Vec::new(),
-        secrets: Vec::new(),
-        whole: false,
+        ..Wanted::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Looks at audit devices and enables them. OpenBao has its devices in the configuration file and refuses these calls.
 
+use std::collections::BTreeMap;
+
 use vaultkeeper_crds::cluster::{Distribution, Profile};
 use vaultkeeper_vault::sys::audit::AuditDevice as Device;
 use vaultkeeper_vault::{Client, Error as VaultError};
@@ -35,9 +37,7 @@ pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &
             Err(error) => return Err(error),
         }
     }
-    let found = client.audit_devices().await;
-    let found = found.map_err(|e| Error::vault("read the audit devices", member, e))?;
-    if found.is_empty() {
+    if found(client, member).await?.is_empty() {
         // Never without any.
         enable(client, &audit::standard_output(), member).await?;
     }
@@ -53,17 +53,18 @@ pub(crate) async fn standard(cluster: &Validated, client: &Client, member: &str)
 }
 
 async fn enable(client: &Client, device: &Declared, member: &str) -> Result<(), Error> {
-    if is_there(client, device, member).await? {
+    let is_it = |path: &String| path.trim_end_matches('/') == device.path;
+    if found(client, member).await?.keys().any(is_it) {
         return Ok(());
     }
     let enabled = client.enable_audit_device(&device.path, &device.device).await;
     enabled.map_err(|e| Error::vault("enable the audit device", member, e))
 }
 
-async fn is_there(client: &Client, device: &Declared, member: &str) -> Result<bool, Error> {
+/// The devices that are enabled, by path.
+async fn found(client: &Client, member: &str) -> Result<BTreeMap<String, Device>, Error> {
     let found = client.audit_devices().await;
-    let found = found.map_err(|e| Error::vault("read the audit devices", member, e))?;
-    Ok(found.keys().any(|path| path.trim_end_matches('/') == device.path))
+    found.map_err(|e| Error::vault("read the audit devices", member, e))
 }
 
 /// Brings the declared devices to what is declared. Others are left alone.
@@ -77,9 +78,7 @@ pub(crate) async fn declared(cluster: &Validated, work: &mut Work<'_>) -> Result
     let client = work.client();
     for declared in audit::declared(devices) {
         // Read anew for each: whether one may be replaced depends on the others.
-        let found = client.audit_devices().await;
-        let found = found.map_err(|e| Error::vault("read the audit devices", client.node(), e))?;
-        let replaces = match audit::plan(&declared, &found) {
+        let replaces = match audit::plan(&declared, &found(client, client.node()).await?) {
             AuditChange::None => continue,
             AuditChange::Enable => {
                 work.note(super::object::missing(&declared.field, &audit::what(&declared)));

@@ -93,9 +93,7 @@ pub(crate) fn enforcement(
             field("auth_method_accessors", "authMethods", json!(asked?)),
         ],
         field: object,
-        always: Vec::new(),
-        secrets: Vec::new(),
-        whole: false,
+        ..Wanted::default()
     })
 }
 

@@ -1,7 +1,9 @@
 //! Secrets engines and auth methods as they are declared, and as Vault lists them. Pure.
 
 use serde_json::{Map, Value, json};
-use vaultkeeper_crds::cluster::configuration::{AuthMethod, AuthTune, MountTune, SecretsEngine};
+use vaultkeeper_crds::cluster::configuration::{
+    AuthMethod, AuthTune, ListingVisibility, MountTune, SecretsEngine,
+};
 
 use super::auth::seconds;
 use super::object::{Difference, Field, Found, differences, field, missing};
@@ -59,37 +61,27 @@ pub(crate) fn engine(index: usize, engine: &SecretsEngine) -> Mount {
     if !options.is_empty() {
         fields.push(field("options", "options", json!(options)));
     }
-    if let Some(shown) = listing_visibility {
-        fields.push(field(
-            "listing_visibility",
-            "tune.listingVisibility",
-            shown.as_str(),
-        ));
-    }
-    for (vault, spec, list) in [
-        (
-            "audit_non_hmac_request_keys",
-            "tune.auditNonHmacRequestKeys",
-            audit_non_hmac_request_keys,
-        ),
-        (
-            "audit_non_hmac_response_keys",
-            "tune.auditNonHmacResponseKeys",
-            audit_non_hmac_response_keys,
-        ),
-        (
-            "passthrough_request_headers",
-            "tune.passthroughRequestHeaders",
-            passthrough_request_headers,
-        ),
-        (
-            "allowed_response_headers",
-            "tune.allowedResponseHeaders",
-            allowed_response_headers,
-        ),
-    ] {
-        fields.extend(list.as_ref().map(|list| field(vault, spec, json!(list))));
-    }
+    fields.extend(shown(*listing_visibility));
+    fields.extend(list(
+        "audit_non_hmac_request_keys",
+        "tune.auditNonHmacRequestKeys",
+        audit_non_hmac_request_keys.as_ref(),
+    ));
+    fields.extend(list(
+        "audit_non_hmac_response_keys",
+        "tune.auditNonHmacResponseKeys",
+        audit_non_hmac_response_keys.as_ref(),
+    ));
+    fields.extend(list(
+        "passthrough_request_headers",
+        "tune.passthroughRequestHeaders",
+        passthrough_request_headers.as_ref(),
+    ));
+    fields.extend(list(
+        "allowed_response_headers",
+        "tune.allowedResponseHeaders",
+        allowed_response_headers.as_ref(),
+    ));
     Mount {
         field: format!("spec.configuration.secretsEngines[{index}]"),
         family: "sys/mounts",
@@ -124,30 +116,20 @@ pub(crate) fn method(index: usize, method: &AuthMethod) -> Mount {
         default_lease_ttl.as_deref(),
         max_lease_ttl.as_deref(),
     );
-    if let Some(shown) = listing_visibility {
-        fields.push(field(
-            "listing_visibility",
-            "tune.listingVisibility",
-            shown.as_str(),
-        ));
-    }
+    fields.extend(shown(*listing_visibility));
     if let Some(kind) = token_type {
         fields.push(field("token_type", "tune.tokenType", kind.as_str()));
     }
-    for (vault, spec, list) in [
-        (
-            "audit_non_hmac_request_keys",
-            "tune.auditNonHmacRequestKeys",
-            audit_non_hmac_request_keys,
-        ),
-        (
-            "audit_non_hmac_response_keys",
-            "tune.auditNonHmacResponseKeys",
-            audit_non_hmac_response_keys,
-        ),
-    ] {
-        fields.extend(list.as_ref().map(|list| field(vault, spec, json!(list))));
-    }
+    fields.extend(list(
+        "audit_non_hmac_request_keys",
+        "tune.auditNonHmacRequestKeys",
+        audit_non_hmac_request_keys.as_ref(),
+    ));
+    fields.extend(list(
+        "audit_non_hmac_response_keys",
+        "tune.auditNonHmacResponseKeys",
+        audit_non_hmac_response_keys.as_ref(),
+    ));
     Mount {
         field: format!("spec.configuration.authMethods[{index}]"),
         family: "sys/auth",
@@ -155,6 +137,14 @@ pub(crate) fn method(index: usize, method: &AuthMethod) -> Mount {
         kind: type_.clone(),
         fields,
     }
+}
+
+fn shown(visibility: Option<ListingVisibility>) -> Option<Field> {
+    visibility.map(|to| field("listing_visibility", "tune.listingVisibility", to.as_str()))
+}
+
+fn list(vault: &'static str, spec: &'static str, names: Option<&Vec<String>>) -> Option<Field> {
+    names.map(|names| field(vault, spec, json!(names)))
 }
 
 fn common(description: &str, default_ttl: Option<&str>, max_ttl: Option<&str>) -> Vec<Field> {

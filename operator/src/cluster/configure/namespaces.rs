@@ -18,9 +18,7 @@ pub(crate) fn namespace(index: usize, namespace: &Namespace) -> Wanted {
         what: format!("namespace {path}"),
         path: format!("sys/namespaces/{path}"),
         fields,
-        always: Vec::new(),
-        secrets: Vec::new(),
-        whole: false,
+        ..Wanted::default()
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn field(vault: &'static str, spec: &'static str, value: impl Into<Va
 }
 
 /// One object in Vault as it is declared.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Wanted {
     /// Field of the spec, for example `spec.configuration.policies[0]`.
     pub field: String,

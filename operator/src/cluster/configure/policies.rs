@@ -47,9 +47,7 @@ pub(crate) fn acl(
         path: format!("sys/policies/acl/{name}"),
         fields: vec![field("policy", part, text)],
         field: object,
-        always: Vec::new(),
-        secrets: Vec::new(),
-        whole: false,
+        ..Wanted::default()
     })
 }
 
@@ -61,9 +59,7 @@ pub(crate) fn password(index: usize, policy: &PasswordPolicy) -> Wanted {
         what: format!("password policy {name}"),
         path: format!("sys/policies/password/{name}"),
         fields: vec![field("policy", "hcl", hcl.as_str())],
-        always: Vec::new(),
-        secrets: Vec::new(),
-        whole: false,
+        ..Wanted::default()
     }
 }
 

@@ -1,0 +1,180 @@
+//! Tests of what the status says.
+
+use super::super::keys::SealRecord;
+use super::super::validate::tests::cluster;
+use super::*;
+
+fn member(ordinal: u32, probe: Probe) -> Member {
+    Member {
+        name: format!("main-{ordinal}"),
+        ordinal,
+        probe,
+        ..Member::default()
+    }
+}
+
+fn record() -> KeyRecord {
+    KeyRecord {
+        state: State::Initialized,
+        kind: KeyKind::Unseal,
+        attempt: String::new(),
+        identity: String::new(),
+        wiping_volume: None,
+        shares: Vec::new(),
+        threshold: 1,
+        root_token: None,
+        seals: SealRecord::default(),
+        resource_version: String::new(),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_000_000).unwrap()
+}
+
+fn of<'a>(status: &'a VaultClusterStatus, type_: &str) -> (&'a str, &'a str) {
+    let condition = conditions::get(&status.conditions, type_).expect("the condition is there");
+    (&condition.status, &condition.reason)
+}
+
+#[test]
+fn an_error_in_the_configuration_does_not_make_a_serving_cluster_unavailable() {
+    let members = [
+        member(0, Probe::Active),
+        member(1, Probe::Standby),
+        member(2, Probe::Sealed { progress: 0 }),
+    ];
+    let record = record();
+    let error = Error::NotOurs {
+        kind: "Service",
+        name: "main".to_owned(),
+    };
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        error: Some(&error),
+        observed: true,
+        ..Facts::default()
+    };
+    let status = compute(&cluster(""), &facts, now());
+    assert_eq!(of(&status, "Available"), ("True", "Degraded"));
+    assert_eq!(of(&status, "Configured"), ("False", "NameTaken"));
+    assert_eq!(status.members_ready.as_deref(), Some("2/3"));
+}
+
+#[test]
+fn a_pass_that_saw_nothing_keeps_what_was_known() {
+    let mut object = cluster("");
+    let members = [member(0, Probe::Active)];
+    let record = record();
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        configured: true,
+        observed: true,
+        ..Facts::default()
+    };
+    object.status = Some(compute(&object, &facts, now()));
+    let error = Error::Random;
+    let blind = Facts {
+        error: Some(&error),
+        ..Facts::default()
+    };
+    let status = compute(&object, &blind, now());
+    assert_eq!(of(&status, "Available"), ("True", "AllMembersServe"));
+    assert_eq!(
+        status.members_ready.as_deref(),
+        Some("1/1"),
+        "rows of members stay"
+    );
+}
+
+#[test]
+fn a_seal_that_is_away_is_the_reason_why_a_cluster_is_not_available() {
+    let spec =
+        "  seal: {transit: {address: 'https://kms.test:8200', keyName: k, tokenSecret: {name: n, key: t}}}";
+    let object = cluster(spec);
+    let validated = super::super::validate::validate(&object).unwrap();
+    let mut members = [member(0, Probe::Pending), member(1, Probe::Pending)];
+    for member in &mut members {
+        member.stopped = Some(crate::members::Stopped {
+            exit_code: Some(1),
+            last_words: Some("error parsing Seal configuration: connection refused".to_owned()),
+            ..Default::default()
+        });
+    }
+    let record = record();
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        observed: true,
+        seal: Some(&validated.seal),
+        ..Facts::default()
+    };
+    let status = compute(&object, &facts, now());
+    assert_eq!(of(&status, "Available"), ("False", "SealUnreachable"));
+    let message = &conditions::get(&status.conditions, "Available").unwrap().message;
+    let named = "the transit seal at https://kms.test:8200 cannot be reached";
+    assert_eq!(
+        message.matches(named).count(),
+        1,
+        "once for all members: {message}"
+    );
+    assert!(
+        status
+            .members
+            .iter()
+            .all(|m| m.message.as_ref().is_some_and(|t| t.contains(named)))
+    );
+}
+
+#[test]
+fn a_pause_is_said_keeps_what_was_known_and_is_gone_after_it() {
+    let mut object = cluster("  paused: true");
+    let members = [member(0, Probe::Active)];
+    let record = record();
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        configured: true,
+        observed: true,
+        ..Facts::default()
+    };
+    object.status = Some(compute(&object, &facts, now()));
+    let held = paused(&object, now());
+    assert_eq!(of(&held, "Paused"), ("True", "SpecPaused"));
+    assert_eq!(of(&held, "Available"), ("True", "AllMembersServe"));
+    object.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    assert_eq!(of(&paused(&object, now()), "Paused"), ("True", "DeletionHeld"));
+    object.status = Some(held);
+    let after = compute(&object, &facts, now());
+    assert!(conditions::get(&after.conditions, "Paused").is_none());
+}
+
+#[test]
+fn a_member_that_cannot_start_says_why() {
+    let mut members = [member(0, Probe::Pending)];
+    members[0].obstacle = Some("ImagePullBackOff: Back-off pulling image".to_owned());
+    let facts = Facts {
+        members: &members,
+        observed: true,
+        ..Facts::default()
+    };
+    let status = compute(&cluster(""), &facts, now());
+    let said = conditions::get(&status.conditions, "Available").unwrap();
+    assert!(said.message.contains("ImagePullBackOff"), "{said:?}");
+}
+
+#[test]
+fn a_cluster_with_a_root_token_at_rest_is_not_available() {
+    let members = [member(0, Probe::Active)];
+    let mut record = record();
+    record.root_token = Some("root".to_owned().into());
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        observed: true,
+        ..Facts::default()
+    };
+    assert_eq!(of(&compute(&cluster(""), &facts, now()), "Available").0, "False");
+}
