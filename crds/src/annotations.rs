@@ -7,6 +7,10 @@ pub const PREFIX: &str = "vaultkeeper.dev/";
 
 /// On a VaultCluster: releases a latched seal. The value is the reason, shown in an event.
 pub const RELEASE_SEAL: &str = "vaultkeeper.dev/release-seal";
+/// On a VaultCluster: another value restarts its members, one after the other. Put on their pods as well.
+pub const RESTART: &str = "vaultkeeper.dev/restart";
+/// On members' pods: identifies the server's configuration that the pod was made for.
+pub const CONFIG: &str = "vaultkeeper.dev/config";
 /// On a VaultCluster: the namespace of the operator that it belongs to.
 pub const OPERATOR: &str = "vaultkeeper.dev/operator";
 /// On generated objects: `<namespace>.<name>` of the VaultCluster.

@@ -13,6 +13,8 @@ pub mod keys;
 mod outage;
 mod pace;
 pub mod plan;
+mod raft;
+mod rollout;
 pub mod seals;
 pub mod states;
 mod status;
@@ -44,7 +46,6 @@ use crate::controllers::hash;
 use crate::members::{self, Member, Probe};
 use crate::metrics::ClusterNumbers;
 use crate::report::Reason;
-use crate::sessions::{self, Target};
 use claim::Claim;
 use execute::Scope;
 use keys::{KeyRecord, SealRecord, State};
@@ -105,6 +106,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         findings: pass.findings.get(),
         raft: pass.raft.as_ref(),
         seal: Some(&validated.seal),
+        rollout: pass.rollout.as_ref(),
     };
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
@@ -127,6 +129,8 @@ struct Pass {
     /// What a look at the declared configuration found; not every pass looks.
     findings: OnceLock<configure::Findings>,
     raft: Option<(RaftConfiguration, AutopilotState)>,
+    /// How far the present pod template has come.
+    rollout: Option<rollout::Verdict>,
 }
 
 /// An error of one part does not keep the others from their work: a spec that cannot be applied must not stop the
@@ -145,7 +149,10 @@ async fn run(
     } = validated;
     let (ca, applied) = match tls_store::ensure_ca(ctx, validated).await {
         Ok(ca) => {
-            let applied = Box::pin(build_and_apply(ctx, validated, &ca)).await;
+            let applied = match rollout::version::check(cluster) {
+                Ok(()) => Box::pin(build_and_apply(ctx, validated, &ca)).await,
+                Err(error) => Err(error),
+            };
             (ca.certificate, applied)
         }
         Err(Error::CaLost {
@@ -225,9 +232,19 @@ async fn run(
     if pass.plan.steps.contains(&plan::Step::Configure) {
         pass.configured = executed.is_ok();
         if matches!(validated.storage, Storage::Raft(_)) {
-            pass.raft = observe_raft(ctx, validated).await;
+            pass.raft = raft::observe(ctx, validated).await;
         }
     }
+    let problem = applied.as_ref().err().map(Error::chain);
+    let known = rollout::act::Known {
+        ca: &ca,
+        problem: problem.as_deref(),
+        blocked: pass.plan.blocked.as_ref(),
+        raft: pass.raft.as_ref(),
+        before: cluster.status.as_ref().map(|s| s.conditions.as_slice()),
+    };
+    let rolled = Box::pin(rollout::act::roll(&scope, &known)).await;
+    pass.rollout = rolled.verdict;
     let again = executed?;
     if let Some(reason) = release
         && initialized
@@ -237,7 +254,8 @@ async fn run(
         scope.event(Reason::SealReleased, "", &note).await;
         drop_release(ctx, cluster).await?;
     }
-    applied.and(labelled).map(|()| again)
+    let acted = applied.and(labelled).and(rolled.acted)?;
+    Ok(again || acted)
 }
 
 /// Identifies the declared configuration that was applied last.
@@ -318,27 +336,6 @@ async fn drop_release(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error
         .await
         .map(drop)
         .map_err(|e| Error::kubernetes("remove the annotation that released a seal", e))
-}
-
-/// Raft's members and autopilot's judgement. Missing numbers are no failure of the pass.
-async fn observe_raft(ctx: &Context, cluster: &Validated) -> Option<(RaftConfiguration, AutopilotState)> {
-    let client = ctx.sessions.active(ctx, &Target::from(cluster)).await.ok()?;
-    let asked = async {
-        Ok::<_, vaultkeeper_vault::Error>((
-            client.raft_configuration().await?,
-            client.autopilot_state().await?,
-        ))
-    };
-    match asked.await {
-        Ok(raft) => Some(raft),
-        Err(error) => {
-            tracing::debug!(%error, "Raft's state is not known in this pass");
-            if sessions::is_spoilt_by(&error) {
-                ctx.sessions.forget(&cluster.uid).await;
-            }
-            None
-        }
-    }
 }
 
 /// When to look again.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use vaultkeeper_crds::{annotations, names};
@@ -16,6 +17,8 @@ use crate::context::Context;
 
 /// How long a member may take to say how it is. A member in `sys/init` takes longer and is asked again.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Label of the StatefulSet's controller: from which revision of the template a pod was made.
+const REVISION: &str = "controller-revision-hash";
 
 /// One wanted member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,15 @@ pub struct Member {
     pub probe: Probe,
     /// Why its container does not run, or how it ended before.
     pub stopped: Option<Stopped>,
+    /// Revision of the pod template that its pod was made from.
+    pub revision: Option<String>,
+    /// Whether its pod is being deleted.
+    pub deleting: bool,
+    /// When its container started, by the clock of its node.
+    pub started: Option<Timestamp>,
+    /// The last entry of Raft's log that it has: of a standby the last that it applied, of the active member the last that
+    /// is committed.
+    pub raft_index: Option<u64>,
 }
 
 /// What the kubelet says of a container that does not run.
@@ -141,6 +153,9 @@ pub async fn observe(
         let stopped = pod.and_then(stopped);
         let label = pod.and_then(|p| p.labels().get(annotations::STATE).cloned());
         let uid = pod.and_then(ResourceExt::uid);
+        let revision = pod.and_then(|p| p.labels().get(REVISION).cloned());
+        let deleting = pod.is_some_and(|p| p.metadata.deletion_timestamp.is_some());
+        let started = pod.and_then(started);
         async move {
             let mut member = Member {
                 name: pod_name,
@@ -149,6 +164,9 @@ pub async fn observe(
                 pod: uid,
                 label,
                 stopped,
+                revision,
+                deleting,
+                started,
                 ..Member::default()
             };
             let Some((ip, container)) = running else {
@@ -226,6 +244,12 @@ fn running(pod: &Pod) -> Option<(IpAddr, String)> {
     ))
 }
 
+/// When the server of a pod was started.
+fn started(pod: &Pod) -> Option<Timestamp> {
+    let state = server(pod)?.state.as_ref()?;
+    state.running.as_ref()?.started_at.as_ref().map(|time| time.0)
+}
+
 /// What the kubelet says of a pod's server.
 fn server(pod: &Pod) -> Option<&ContainerStatus> {
     let mut containers = pod.status.as_ref()?.container_statuses.as_ref()?.iter();
@@ -287,8 +311,15 @@ async fn ask(client: &Client, member: &mut Member) {
         // The node addressed says whether it is active; labels and Services are hints only.
         match client.on_this_node().leader().await {
             // Storage in memory knows no leaders: the one member is active.
-            Ok(leader) if leader.is_self || !leader.ha_enabled => Probe::Active,
-            _ => Probe::Standby,
+            Ok(leader) if leader.is_self || !leader.ha_enabled => {
+                member.raft_index = Some(leader.raft_committed_index).filter(|index| *index > 0);
+                Probe::Active
+            }
+            Ok(leader) => {
+                member.raft_index = Some(leader.raft_applied_index).filter(|index| *index > 0);
+                Probe::Standby
+            }
+            Err(_) => Probe::Standby,
         }
     };
 }

@@ -29,6 +29,12 @@ pub enum Reason {
     ConfigurationDrift,
     /// A certificate was issued.
     CertificateIssued,
+    /// A member's pod was deleted, so that it comes back with the present template.
+    MemberRestarted,
+    /// The active member was made to give up its leadership.
+    SteppedDown,
+    /// A restarted member does not come back.
+    RolloutStuck,
     /// The members' volumes, or keys, were left where they are.
     Retained,
     /// A policy or role was written to Vault.
@@ -60,6 +66,9 @@ impl Reason {
             Self::Configured => "Configured",
             Self::ConfigurationDrift => "ConfigurationDrift",
             Self::CertificateIssued => "CertificateIssued",
+            Self::MemberRestarted => "MemberRestarted",
+            Self::SteppedDown => "SteppedDown",
+            Self::RolloutStuck => "RolloutStuck",
             Self::Retained => "Retained",
             Self::IdentityWritten => "IdentityWritten",
             Self::CredentialsIssued => "CredentialsIssued",
@@ -79,6 +88,8 @@ impl Reason {
             | Self::RootTokenRevoked
             | Self::Configured
             | Self::CertificateIssued
+            | Self::MemberRestarted
+            | Self::SteppedDown
             | Self::Retained
             | Self::IdentityWritten
             | Self::CredentialsIssued
@@ -87,6 +98,7 @@ impl Reason {
             | Self::SealLatched
             | Self::ConfigurationDrift
             | Self::AccessWithdrawn
+            | Self::RolloutStuck
             | Self::Refused
             | Self::LeftBehind
             | Self::Failed => EventType::Warning,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use rustix::process::Signal;
@@ -296,7 +297,7 @@ impl Node {
             "podIPs": [{"ip": address}],
             "containerStatuses": [{
                 "name": "vault", "image": "vault", "imageID": "", "ready": true, "restartCount": state.started,
-                "containerID": container, "state": {"running": {}}, "lastState": last_state,
+                "containerID": container, "state": {"running": {"startedAt": now()}}, "lastState": last_state,
             }],
         }});
         if let Some(held) = state.silent.get_mut(&name) {
@@ -342,6 +343,11 @@ impl Node {
         }]}});
         self.write_status(pod, &status).await
     }
+}
+
+/// As Kubernetes writes times.
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 impl Container {

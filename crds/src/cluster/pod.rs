@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kubernetes_schema;
 
-/// Settings of the members' pods. A change reaches each member when its pod is made anew.
+/// Settings of the members' pods. A change restarts the members, one after the other.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSettings {

@@ -12,8 +12,8 @@ pub struct VaultClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, SealLatched while a deliberate seal is kept,
-    /// Drifted while Vault's objects differ from spec.configuration and are left, and Paused while spec.paused is set.
+    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, RolledOut when every member runs what the spec
+    /// says of its pod, SealLatched while a deliberate seal is kept, Drifted while Vault's objects differ from spec.configuration and are left, and Paused while spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -78,6 +78,9 @@ pub struct MemberStatus {
     /// Version that the server reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Whether its pod is made from the present template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to_date: Option<bool>,
     /// Why it does not run, as far as Kubernetes and the server's last words tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -11,6 +11,7 @@ pub mod server_config;
 mod services;
 mod statefulset;
 mod storage;
+mod template;
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,8 @@ pub fn build(
     leaf: &Issued,
     operator_namespace: &str,
 ) -> Result<Objects, server_config::Refused> {
+    let mut stateful_set = statefulset::stateful_set(cluster);
+    template::mark(&mut stateful_set, cluster)?;
     Ok(Objects {
         service_account: service_account(cluster),
         reviewer: rbac::reviewer(cluster),
@@ -77,7 +80,7 @@ pub fn build(
         standby: services::standby(cluster),
         disruption_budget: services::disruption_budget(cluster),
         network_policy: network_policy::network_policy(cluster, operator_namespace),
-        stateful_set: statefulset::stateful_set(cluster),
+        stateful_set,
     })
 }
 
@@ -146,8 +149,13 @@ fn service_account(cluster: &Validated) -> ServiceAccount {
     }
 }
 
+/// The whole configuration of the server.
+fn server_text(cluster: &Validated) -> Result<String, server_config::Refused> {
+    server_config::merge(&config::render(cluster), &cluster.server_config)
+}
+
 fn config_map(cluster: &Validated) -> Result<ConfigMap, server_config::Refused> {
-    let text = server_config::merge(&config::render(cluster), &cluster.server_config)?;
+    let text = server_text(cluster)?;
     Ok(ConfigMap {
         metadata: metadata(cluster, format!("{}-config", cluster.name)),
         data: Some(BTreeMap::from([(config::FILE.to_owned(), text)])),

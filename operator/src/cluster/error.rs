@@ -194,6 +194,9 @@ pub enum Error {
     /// `spec.serverConfig` holds what is not the user's to set.
     #[error(transparent)]
     ServerConfig(#[from] super::build::server_config::Refused),
+    /// The spec asks for an older version than what runs.
+    #[error("{0}")]
+    Downgrade(String),
     /// Something could not be encoded.
     #[error("failed to encode a request")]
     Encode(#[source] serde_json::Error),
@@ -255,6 +258,7 @@ impl Error {
             Self::Abandoned => "InitializationAbandoned",
             Self::MountDiffers { .. } => "MountDiffers",
             Self::ServerConfig(_) => "ServerConfigRefused",
+            Self::Downgrade(_) => "DowngradeRefused",
             Self::Encode(_) => "EncodeError",
             Self::Random => "NoRandomness",
         }

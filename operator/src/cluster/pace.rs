@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::keys::KeyRecord;
+use super::rollout::Verdict;
 use super::{Pass, seals};
 use crate::controllers::hash;
 use crate::members::{Member, Probe};
@@ -24,7 +25,7 @@ pub(super) struct Seen {
     pub(super) waits_for_a_person: bool,
     /// A step asks for another look, a member is awaited, or the configuration is not in place.
     pub(super) under_way: bool,
-    /// A member may have been sealed on purpose, or has no vote yet.
+    /// A member may have been sealed on purpose, has no vote yet, or is to be restarted when the others allow it.
     pub(super) settling: bool,
 }
 
@@ -53,7 +54,8 @@ pub(super) fn see(pass: &Pass, replicas: u32, again: bool) -> Seen {
         under_way: again
             || pass.members.iter().any(|m| is_awaited(m) || to_unseal(m))
             || !pass.configured && pass.members.iter().any(|m| m.node.is_some()),
-        settling: held.len() > latched.map_or(0, BTreeSet::len)
+        settling: pass.rollout.as_ref().is_some_and(Verdict::goes_on_by_itself)
+            || held.len() > latched.map_or(0, BTreeSet::len)
             || voters.is_some_and(|v| v < usize::try_from(replicas).unwrap_or_default()),
     }
 }

@@ -14,6 +14,7 @@ use super::error::Error;
 use super::keys::{KeyKind, KeyRecord, State};
 use super::outage::{self, Outage};
 use super::plan::Blocked;
+use super::rollout::{self, Verdict};
 use super::validate::Seal;
 use crate::conditions::{self, Status};
 use crate::context::Context;
@@ -43,6 +44,8 @@ pub(crate) struct Facts<'a> {
     pub raft: Option<&'a (RaftConfiguration, AutopilotState)>,
     /// The seal, when the spec is known to be valid.
     pub seal: Option<&'a Seal>,
+    /// How far the present pod template has come.
+    pub rollout: Option<&'a Verdict>,
 }
 
 /// Computes the status.
@@ -59,6 +62,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         findings,
         raft,
         seal,
+        rollout,
     } = facts;
     let wanted = members.len();
     let serving = members.iter().filter(|m| m.probe.serves()).count();
@@ -204,6 +208,9 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     if let Some(findings) = findings {
         drifted(&mut list, findings, generation, now);
     }
+    if let Some(verdict) = rollout {
+        rollout::tell(&mut list, verdict, generation, now);
+    }
     let voter = |name: &str| raft.map(|(c, _)| c.servers.iter().any(|s| s.node_id == name && s.voter));
     VaultClusterStatus {
         observed_generation: generation,
@@ -229,6 +236,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
                 state: m.probe.word().to_owned(),
                 voter: voter(&m.name),
                 version: m.version.clone(),
+                up_to_date: rollout.and_then(|verdict| verdict.is_current(m)),
                 message: outage.as_ref().map(|o| o.message.clone()),
             })
             .collect(),

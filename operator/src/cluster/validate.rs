@@ -8,10 +8,10 @@ mod storage;
 
 use std::collections::BTreeSet;
 
-use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::{
     Configuration, DeletionPolicy, Distribution, NetworkPolicySettings, PodSettings, Profile,
 };
+use vaultkeeper_crds::{VaultCluster, annotations};
 
 use super::configure;
 
@@ -31,6 +31,10 @@ pub struct Validated {
     pub generation: i64,
     /// Product.
     pub distribution: Distribution,
+    /// Its version, as the spec says.
+    pub version: String,
+    /// Value of the annotation whose change restarts the members.
+    pub restart: Option<String>,
     /// Image of the server.
     pub image: String,
     /// Number of members.
@@ -120,6 +124,11 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         uid,
         generation: meta.generation.unwrap_or_default(),
         distribution: spec.distribution,
+        version: spec.version.clone(),
+        restart: meta
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(annotations::RESTART).cloned()),
         image: spec
             .image
             .clone()

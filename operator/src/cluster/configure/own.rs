@@ -31,6 +31,7 @@ path "sys/audit"    { capabilities = ["read", "sudo"] }
 path "sys/audit/*"  { capabilities = ["update", "sudo"] }
 path "sys/storage/raft/configuration" { capabilities = ["read"] }
 path "sys/storage/raft/autopilot/*"   { capabilities = ["read", "update"] }
+path "sys/step-down" { capabilities = ["update", "sudo"] }
 path "sys/capabilities-self" { capabilities = ["update"] }
 path "auth/approle/role"   { capabilities = ["list"] }
 path "auth/approle/role/+" { capabilities = ["create", "read", "update", "delete"] }

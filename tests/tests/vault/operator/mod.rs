@@ -14,6 +14,8 @@ mod ownership;
 mod pods;
 mod rendered;
 mod roles;
+mod rollout;
+mod rollout_watch;
 mod seals;
 mod side_data;
 pub(crate) mod stage;

@@ -1,0 +1,260 @@
+//! What must hold before a member is restarted. Pure.
+
+use std::time::Duration;
+
+use super::{Reason, Wait, World, version};
+use crate::cluster::keys::State;
+use crate::cluster::validate::Storage;
+use crate::cluster::{outage, seals};
+use crate::members::{Member, Probe};
+
+/// Autopilot notices the loss of a member after this time (`last_contact_threshold`): until then its judgement may be of
+/// the process before.
+const SETTLES: Duration = Duration::from_secs(10);
+/// A node that has given up its leadership does not compete for ten seconds. Two step-downs in that time were seen to
+/// leave seven seconds without an active member.
+const BETWEEN_LEADERS: Duration = Duration::from_secs(10);
+/// How many entries of the log a member may lack: the members do not answer at the very same moment.
+const MAX_LAG: u64 = 250;
+/// What a kubelet says of a container on its way up.
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// Nothing that a person has to decide first.
+pub(super) fn may_act(world: &World<'_>) -> Result<(), Wait> {
+    if let Some(problem) = world.problem {
+        let words = format!("the present spec is not applied: {problem}");
+        return Err(Wait::new(Reason::NotApplied, words));
+    }
+    if let Some(blocked) = world.blocked {
+        return Err(Wait::new(
+            Reason::Held,
+            format!("nothing can go on: {}", blocked.message),
+        ));
+    }
+    if let Some(record) = world.record {
+        let held = seals::held(world.members, &record.seals);
+        if record.seals.damaged {
+            let words = "nobody knows which members were sealed on purpose";
+            return Err(Wait::new(Reason::Held, words));
+        }
+        if !held.is_empty() {
+            let names: Vec<&str> = held.iter().map(String::as_str).collect();
+            let words = format!(
+                "{} sealed on purpose: nothing is restarted before that is released",
+                names.join(", ")
+            );
+            return Err(Wait::new(Reason::Held, words));
+        }
+    }
+    let newer = world.members.iter().find(|m| {
+        let runs = m.version.as_deref().filter(|_| m.probe.serves());
+        runs.is_some_and(|runs| version::is_older(&world.cluster.version, runs))
+    });
+    match newer {
+        Some(member) => Err(Wait::new(
+            Reason::DowngradeRefused,
+            version::refusal(
+                &world.cluster.version,
+                &member.name,
+                member.version.as_deref().unwrap_or_default(),
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether there is a pod without a running container.
+pub(super) fn runs_nothing(member: &Member) -> bool {
+    member.probe == Probe::Pending && member.pod.is_some() && member.container.is_none() && !member.deleting
+}
+
+/// A Vault in memory is never restarted by the operator.
+pub(super) fn data_in_memory(world: &World<'_>) -> Wait {
+    let pods: Vec<&str> = world.members.iter().map(|m| m.name.as_str()).collect();
+    Wait::new(
+        Reason::DataInMemory,
+        format!(
+            "its data is in memory and would be lost by a restart. When it may go: kubectl delete pod {} -n {}",
+            pods.join(" "),
+            world.cluster.namespace
+        ),
+    )
+}
+
+/// A restarted member finds keys that unseal it, or unseals itself.
+pub(super) fn set_up(world: &World<'_>) -> Result<(), Wait> {
+    match world.record {
+        Some(record) if record.state == State::Initialized && record.root_token.is_none() => Ok(()),
+        _ => Err(Wait::new(Reason::NotSetUp, "waits until the cluster is set up")),
+    }
+}
+
+/// A member that does not serve may go when all the others do, with a leader among them.
+pub(super) fn others_bear_its_loss(world: &World<'_>, broken: usize) -> Result<(), Wait> {
+    if let Probe::Removed = world.members[broken].probe {
+        return Err(waits_for(world, &world.members[broken]));
+    }
+    let others = || {
+        let all = world.members.iter().enumerate();
+        all.filter(move |(index, _)| *index != broken).map(|(_, m)| m)
+    };
+    if let Some(missing) = others().find(|m| m.deleting || !m.probe.serves()) {
+        return Err(waits_for(world, missing));
+    }
+    if others().count() == 0 {
+        return Ok(());
+    }
+    if others().filter(|m| m.probe == Probe::Active).count() != 1 {
+        return Err(no_leader());
+    }
+    if !matches!(world.cluster.storage, Storage::Raft(_)) {
+        return Ok(());
+    }
+    let (configuration, autopilot) = world.raft.ok_or_else(unknown)?;
+    for member in others() {
+        let votes = configuration
+            .servers
+            .iter()
+            .any(|s| s.node_id == member.name && s.voter);
+        let is_well = autopilot.servers.get(&member.name).is_some_and(|s| s.healthy);
+        if !votes || !is_well {
+            let words = format!("waits until {} is a healthy voter", member.name);
+            return Err(Wait::new(Reason::WaitingForRaft, words));
+        }
+    }
+    Ok(())
+}
+
+/// Every member is unsealed and serves.
+pub(super) fn all_serve(world: &World<'_>) -> Result<(), Wait> {
+    match world.members.iter().find(|m| m.deleting || !m.probe.serves()) {
+        Some(member) => Err(waits_for(world, member)),
+        None => Ok(()),
+    }
+}
+
+/// Exactly one member says of itself that it is active.
+pub(super) fn one_leader(world: &World<'_>) -> Result<usize, Wait> {
+    let mut active = (0..)
+        .zip(world.members)
+        .filter(|(_, m)| m.probe == Probe::Active)
+        .map(|(index, _)| index);
+    match (active.next(), active.next()) {
+        (Some(leader), None) => Ok(leader),
+        _ => Err(no_leader()),
+    }
+}
+
+/// Raft keeps its majority when one member goes and another one fails then. Two members or fewer never do, and whoever
+/// runs so few accepts that.
+pub(super) fn raft_bears_a_loss(world: &World<'_>, leader: usize) -> Result<(), Wait> {
+    if !matches!(world.cluster.storage, Storage::Raft(_)) || world.members.len() < 3 {
+        return Ok(());
+    }
+    let wait = |words: String| Err(Wait::new(Reason::WaitingForRaft, words));
+    let (configuration, autopilot) = world.raft.ok_or_else(unknown)?;
+    let has_vote = |m: &&Member| {
+        let mut servers = configuration.servers.iter();
+        servers.any(|s| s.node_id == m.name && s.voter)
+    };
+    if let Some(member) = world.members.iter().find(|m| !has_vote(m)) {
+        return wait(format!("waits until {} has a vote", member.name));
+    }
+    if !autopilot.healthy || autopilot.failure_tolerance < 1 {
+        let judgement = if autopilot.healthy {
+            "healthy"
+        } else {
+            "not healthy"
+        };
+        return wait(format!(
+            "waits until a member may fail: Vault's autopilot says {judgement}, failure tolerance {}",
+            autopilot.failure_tolerance
+        ));
+    }
+    let is_new = |m: &&Member| {
+        m.started
+            .is_some_and(|at| world.now.duration_since(at).as_secs_f64() < SETTLES.as_secs_f64())
+    };
+    if let Some(member) = world.members.iter().find(is_new) {
+        return wait(format!(
+            "waits until {} has run for {} s, since autopilot's judgement may be older",
+            member.name,
+            SETTLES.as_secs()
+        ));
+    }
+    if let Some(committed) = world.members[leader].raft_index {
+        let lags = |m: &&Member| {
+            m.raft_index
+                .is_some_and(|has| committed.saturating_sub(has) > MAX_LAG)
+        };
+        if let Some(member) = world.members.iter().find(lags) {
+            let lacks = committed - member.raft_index.unwrap_or_default();
+            return wait(format!(
+                "waits until {} has caught up: it lacks {lacks} entries",
+                member.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Not another change of leaders within ten seconds.
+pub(super) fn leads_for_a_while(world: &World<'_>, leader: usize) -> Result<(), Wait> {
+    match world.leads_for {
+        Some(span) if span < BETWEEN_LEADERS => Err(Wait::new(
+            Reason::WaitingForLeader,
+            format!(
+                "waits until {} has led for {} s before it steps down",
+                world.members[leader].name,
+                BETWEEN_LEADERS.as_secs()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn no_leader() -> Wait {
+    Wait::new(
+        Reason::WaitingForLeader,
+        "waits until exactly one member is active",
+    )
+}
+
+fn unknown() -> Wait {
+    Wait::new(Reason::WaitingForRaft, "waits until Raft's members can be read")
+}
+
+/// A member that does not serve, in its pod's own words.
+fn waits_for(world: &World<'_>, member: &Member) -> Wait {
+    let words = match outage::explain(Some(&world.cluster.seal), member) {
+        Some(outage) => format!("{}: {}", member.says(), outage.message),
+        None => member.says(),
+    };
+    if is_stuck(member) {
+        let words = format!(
+            "{words}. The other members are left alone: correct the spec, and this member is restarted with it"
+        );
+        return Wait::new(Reason::Stuck, words);
+    }
+    Wait::new(Reason::WaitingForMember, format!("waits for it: {words}"))
+}
+
+/// Whether a member's process ended by itself, or cannot begin.
+fn is_stuck(member: &Member) -> bool {
+    if member.deleting || member.pod.is_none() {
+        return false;
+    }
+    match (&member.probe, &member.stopped) {
+        (Probe::Pending, Some(stopped)) => {
+            stopped.exit_code.is_some()
+                || stopped
+                    .waiting
+                    .as_deref()
+                    .is_some_and(|reason| !STARTING.contains(&reason))
+        }
+        // Nobody knows a node for it.
+        (Probe::Pending, None) => member.obstacle.is_some(),
+        (Probe::Unreachable(_), Some(stopped)) => stopped.exit_code.is_some(),
+        _ => false,
+    }
+}

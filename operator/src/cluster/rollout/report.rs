@@ -1,0 +1,128 @@
+//! What the status says of a roll-out. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Reason, Verdict};
+use crate::conditions::{self, Status};
+use crate::members::Member;
+
+/// Type of the condition: every member runs the present pod template.
+pub(crate) const ROLLED_OUT: &str = "RolledOut";
+
+impl Reason {
+    /// The word in the condition.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::UpToDate => "UpToDate",
+            Self::Rolling => "Rolling",
+            Self::TemplatePending => "TemplatePending",
+            Self::WaitingForMember => "WaitingForMember",
+            Self::WaitingForLeader => "WaitingForLeader",
+            Self::WaitingForRaft => "WaitingForRaft",
+            Self::Stuck => "Stuck",
+            Self::Held => "Held",
+            Self::NotSetUp => "NotSetUp",
+            Self::NotApplied => "NotApplied",
+            Self::DowngradeRefused => "DowngradeRefused",
+            Self::DataInMemory => "DataInMemory",
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether what it waits for comes without a person, and mostly without an event in Kubernetes.
+    pub(crate) fn goes_on_by_itself(&self) -> bool {
+        match self.reason {
+            Reason::Rolling
+            | Reason::TemplatePending
+            | Reason::WaitingForMember
+            | Reason::WaitingForLeader
+            | Reason::WaitingForRaft => true,
+            Reason::UpToDate
+            | Reason::Stuck
+            | Reason::Held
+            | Reason::NotSetUp
+            | Reason::NotApplied
+            | Reason::DowngradeRefused
+            | Reason::DataInMemory => false,
+        }
+    }
+
+    /// Whether a member's pod is made from the present template. None: there is no pod, or the template is not known.
+    pub(crate) fn is_current(&self, member: &Member) -> Option<bool> {
+        let outdated = self.outdated.as_ref()?;
+        member.revision.as_ref().map(|_| !outdated.contains(&member.name))
+    }
+}
+
+/// Sets the condition.
+pub(crate) fn tell(list: &mut Vec<Condition>, verdict: &Verdict, generation: Option<i64>, now: Timestamp) {
+    // A roll-out ends when the last member serves. What happens to members after that is none of its business.
+    let is_over =
+        conditions::is_true(list, ROLLED_OUT) && verdict.outdated.as_ref().is_some_and(Vec::is_empty);
+    let (holds, reason, message) = if is_over {
+        let message = "every member runs the present pod template";
+        (true, Reason::UpToDate, message)
+    } else {
+        (
+            verdict.reason == Reason::UpToDate,
+            verdict.reason,
+            verdict.message.as_str(),
+        )
+    };
+    conditions::set(
+        list,
+        ROLLED_OUT,
+        Status::from(holds),
+        reason.as_str(),
+        message,
+        generation,
+        now,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(reason: Reason, outdated: &[&str]) -> Verdict {
+        Verdict {
+            act: None,
+            reason,
+            message: "words".to_owned(),
+            outdated: Some(outdated.iter().map(|name| (*name).to_owned()).collect()),
+        }
+    }
+
+    fn after(list: &mut Vec<Condition>, verdict: &Verdict) -> (String, String) {
+        tell(list, verdict, Some(1), Timestamp::UNIX_EPOCH);
+        let condition = conditions::get(list, ROLLED_OUT).unwrap();
+        (condition.status.clone(), condition.reason.clone())
+    }
+
+    #[test]
+    fn a_roll_out_ends_when_the_last_member_serves_and_a_later_crash_is_none() {
+        let word = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+        let mut list = Vec::new();
+        let away = verdict(Reason::WaitingForMember, &[]);
+        assert_eq!(
+            after(&mut list, &away),
+            word("False", "WaitingForMember"),
+            "the last one is not back yet"
+        );
+        let done = verdict(Reason::UpToDate, &[]);
+        assert_eq!(after(&mut list, &done), word("True", "UpToDate"));
+        assert_eq!(
+            after(&mut list, &away),
+            word("True", "UpToDate"),
+            "a member has crashed"
+        );
+        let next = verdict(Reason::WaitingForMember, &["main-1"]);
+        assert_eq!(
+            after(&mut list, &next),
+            word("False", "WaitingForMember"),
+            "there is another template"
+        );
+    }
+}
