@@ -25,9 +25,9 @@ struct Cli {
 /// One variant per verb, in the order of `testbed help`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Builds the servers (all, or those named) from their pinned Go modules into the user's cache.
+    /// Builds the servers (those of a cluster, or those named) from their pinned Go modules into the user's cache.
     Build {
-        /// Names such as etcd, kube-apiserver, vault.
+        /// Names such as etcd, vault, consul.
         servers: Vec<String>,
     },
     /// Runs tiers of tests (all usual ones, or those named) and tells how long each took.
@@ -69,7 +69,7 @@ fn build(names: &[String]) -> anyhow::Result<()> {
         .map(|name| Server::from_name(name))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let wanted = if named.is_empty() {
-        Server::ALL.to_vec()
+        Server::CLUSTER.to_vec()
     } else {
         named
     };

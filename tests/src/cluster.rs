@@ -82,7 +82,7 @@ impl Cluster {
         } = options;
         node::check_machine()?;
         // What may take minutes comes before anything that has to be removed again.
-        for server in Server::ALL {
+        for server in Server::CLUSTER {
             servers::path(server)?;
         }
         let run = match name {

@@ -6,6 +6,7 @@ pub mod cargo;
 pub mod certs;
 pub mod cli;
 pub mod cluster;
+pub mod consul_server;
 pub mod control_plane;
 pub mod coredns;
 pub mod demo;

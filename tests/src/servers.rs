@@ -30,11 +30,13 @@ pub enum Server {
     Helm,
     /// CoreDNS
     Coredns,
+    /// Consul: only what `testbed test long` runs needs it
+    Consul,
 }
 
 impl Server {
-    /// All of them, in the order in which the tiers need them.
-    pub const ALL: [Self; 10] = [
+    /// Those of a whole cluster, in the order in which the tiers need them.
+    pub const CLUSTER: [Self; 10] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -46,6 +48,17 @@ impl Server {
         Self::Helm,
         Self::Coredns,
     ];
+
+    /// All of them: Consul, which takes long to build and is needed by few, comes last.
+    pub const ALL: [Self; 11] = {
+        let mut all = [Self::Consul; 11];
+        let mut n = 0;
+        while n < Self::CLUSTER.len() {
+            all[n] = Self::CLUSTER[n];
+            n += 1;
+        }
+        all
+    };
 
     /// The program's file name.
     pub fn name(self) -> &'static str {
@@ -60,6 +73,7 @@ impl Server {
             Self::Vault => "vault",
             Self::Helm => "helm",
             Self::Coredns => "coredns",
+            Self::Consul => "consul",
         }
     }
 
@@ -79,6 +93,7 @@ impl Server {
             Self::Vault => "vault",
             Self::Helm => "helm",
             Self::Coredns => "coredns",
+            Self::Consul => "consul",
             Self::KubeApiserver
             | Self::KubeControllerManager
             | Self::Kubectl
@@ -101,6 +116,7 @@ impl Server {
             Self::Vault => "github.com/hashicorp/vault",
             Self::Helm => "helm.sh/helm/v3/cmd/helm",
             Self::Coredns => ".",
+            Self::Consul => "github.com/hashicorp/consul",
         }
     }
 }
@@ -148,9 +164,9 @@ mod tests {
 
     #[test]
     fn an_unknown_server_is_answered_with_those_there_are() {
-        let error = Server::from_name("consul").unwrap_err().to_string();
+        let error = Server::from_name("nomad").unwrap_err().to_string();
         assert!(
-            error.contains("consul") && error.contains("kubelet"),
+            error.contains("nomad") && error.contains("kubelet"),
             "the error should list the servers, got: {error}"
         );
     }

@@ -72,7 +72,8 @@ impl Tier {
                 Server::Helm,
             ],
             Self::Vault => &[Server::Vault],
-            Self::E2e | Self::Long => &Server::ALL,
+            Self::E2e => &Server::CLUSTER,
+            Self::Long => &Server::ALL,
         }
     }
 

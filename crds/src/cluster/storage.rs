@@ -78,7 +78,7 @@ pub struct ConsulStorage {
     #[x_kube(validation = Rule::new("self.matches('^[-_.a-zA-Z0-9]+(/[-_.a-zA-Z0-9]+)*/$')").message("spec.storage.consul.path must be a path such as vault/, which ends in a slash and does not start with one"))]
     pub path: String,
 
-    /// ACL token, which needs write on the path's keys, on sessions and on the registered service.
+    /// ACL token, which needs write on the path's keys, on sessions and on the registered service, and read on agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret: Option<SecretKey>,
 

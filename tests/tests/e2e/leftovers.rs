@@ -286,10 +286,11 @@ fn a_start_leaves_nothing_when(what: &str, happens: impl FnOnce(&mut Child)) {
     }
     let before = Machine::now();
     let name = format!("{what}-{}", std::process::id());
-    let mut up = Command::new(TESTBED)
-        .args(["up", "--name", &name])
+    // As a shell does: what a Ctrl-C interrupts is a whole group, and it is not ignored, as it is by what a script runs
+    // in the background, perhaps these tests.
+    let mut up = Command::new("env")
+        .args(["--default-signal=INT", TESTBED, "up", "--name", &name])
         .stderr(Stdio::null())
-        // As a shell does: what a Ctrl-C interrupts is a whole group.
         .process_group(0)
         .spawn()
         .unwrap();

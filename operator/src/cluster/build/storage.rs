@@ -79,6 +79,11 @@ fn consul(cluster: &Validated, consul: &ConsulStorage) -> String {
     storage.extend([
         ("path", Some(path.as_str())),
         ("session_ttl", Some(session_ttl.as_str())),
+        // Without a stanza for it Vault registers itself by what is said here.
+        (
+            "disable_registration",
+            (!service_registration.enabled).then_some("true"),
+        ),
     ]);
     let mut text = hcl::block("storage", "consul", &storage);
     if service_registration.enabled {
@@ -162,11 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_that_is_turned_off_is_not_rendered() {
+    fn a_registration_that_is_turned_off_is_not_left_to_vaults_default() {
         let text = stanza(&stored(
             "{consul: {address: 'http://c:8500', serviceRegistration: {enabled: false}}}",
         ));
         assert!(!text.contains("service_registration"), "{text}");
+        assert!(
+            text.contains("disable_registration = \"true\""),
+            "Vault registers itself where nothing is said: {text}"
+        );
+        let text = stanza(&stored("{consul: {address: 'http://c:8500'}}"));
+        assert!(!text.contains("disable_registration"), "{text}");
     }
 
     #[test]

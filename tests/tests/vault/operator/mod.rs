@@ -5,6 +5,7 @@ mod bootstrap;
 mod claims;
 mod configuration;
 mod configuration_drift;
+mod consul;
 mod crash;
 mod faults;
 mod kubelet_stand_in;
