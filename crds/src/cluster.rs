@@ -81,10 +81,6 @@ pub use tls::{ManagedTls, Tls};
         .message("spec.standbyReads needs distribution OpenBao: standbys of Vault forward reads to the active member"),
     validation = Rule::new("size(self.configuration.namespaces) == 0 || self.distribution == 'OpenBao' || self.version.contains('+ent')")
         .message("spec.configuration.namespaces needs distribution OpenBao or Vault Enterprise: Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
-    validation = Rule::new("self.distribution != 'OpenBao' || !has(self.configuration.audit) || !has(oldSelf.configuration.audit) || self.configuration.audit.all(d, oldSelf.configuration.audit.all(o, o.path != d.path || o == d))")
-        .message("a device in spec.configuration.audit cannot be changed on OpenBao, which does not become active after a restart with one: declare the new device under another path"),
-    validation = Rule::new("self.distribution != 'OpenBao' || !has(self.configuration.audit) || self.configuration.audit.all(d, d.path != 'stdout')")
-        .message("a device in spec.configuration.audit must not have the path stdout on OpenBao: it is that of the default device, which cannot be changed"),
     validation = Rule::new("oldSelf.distribution == self.distribution").message("spec.distribution cannot be changed: Vault and OpenBao do not read each other's storage reliably"),
 )]
 pub struct VaultClusterSpec {

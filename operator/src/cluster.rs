@@ -14,6 +14,7 @@ mod outage;
 mod pace;
 pub mod plan;
 mod raft;
+mod refusal;
 mod rollout;
 pub mod seals;
 pub mod states;
@@ -33,6 +34,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
+use vaultkeeper_crds::cluster::ConfigurationStatus;
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
@@ -77,7 +79,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         finalize::finalize(&ctx, &cluster).await?;
         return Ok(Action::await_change());
     }
-    let validated = match validate::validate(&cluster) {
+    let validated = match refusal::examine(&ctx, &cluster, &claim).await? {
         Ok(validated) => validated,
         Err(invalid) => {
             let now = Timestamp::now();
@@ -105,7 +107,8 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         configured: pass.configured,
         findings: pass.findings.get(),
         raft: pass.raft.as_ref(),
-        seal: Some(&validated.seal),
+        seal: validated.refused.is_none().then_some(&validated.seal),
+        refused: validated.refusal(),
         rollout: pass.rollout.as_ref(),
     };
     let computed = status::compute(&cluster, &facts, Timestamp::now());
@@ -212,6 +215,9 @@ async fn run(
         confirmed: &confirmed,
         release,
     });
+    if validated.refused.is_some() {
+        pass.plan.steps.retain(plan::Step::keeps_serving);
+    }
     pass.observed = true;
     let reference = cluster.object_ref(&());
     let scope = Scope {
@@ -230,7 +236,7 @@ async fn run(
             .await;
     }
     if pass.plan.steps.contains(&plan::Step::Configure) {
-        pass.configured = executed.is_ok();
+        pass.configured = executed.is_ok() && pass.problem().is_none();
         if matches!(validated.storage, Storage::Raft(_)) {
             pass.raft = raft::observe(ctx, validated).await;
         }
@@ -258,10 +264,16 @@ async fn run(
     Ok(again || acted)
 }
 
-/// Identifies the declared configuration that was applied last.
-fn applied_configuration(cluster: &VaultCluster) -> Option<&str> {
-    let status = cluster.status.as_ref()?;
-    status.configuration.as_ref()?.applied.as_deref()
+impl Pass {
+    /// What keeps the declared configuration from being in place.
+    fn problem(&self) -> Option<&(&'static str, String)> {
+        self.findings.get()?.problem.as_ref()
+    }
+}
+
+/// What was applied of the declared configuration.
+fn applied_configuration(cluster: &VaultCluster) -> Option<&ConfigurationStatus> {
+    cluster.status.as_ref()?.configuration.as_ref()
 }
 
 /// Members found sealed, pass after pass, in the container that was seen unsealed. Their pods are read again after
@@ -314,6 +326,9 @@ fn damaged_note(cluster: &Validated) -> String {
 }
 
 async fn build_and_apply(ctx: &Context, cluster: &Validated, ca: &tls::Issued) -> Result<(), Error> {
+    if let Some(invalid) = cluster.unbuildable() {
+        return Err(Error::Refused(invalid.clone()));
+    }
     let leaf = tls_store::current_or_new_leaf(ctx, cluster, ca).await?;
     let objects = Box::new(build::build(cluster, &ca.certificate, &leaf, &ctx.namespace)?);
     apply::apply(ctx, cluster, &objects).await

@@ -1,5 +1,6 @@
 //! What every reconcile shares.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,6 +61,7 @@ impl Default for KubernetesAuthEnvironment {
 pub struct Recent {
     done: Mutex<HashMap<String, (u64, Instant)>>,
     seen: Mutex<HashMap<String, Seen>>,
+    kept: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
 }
 
 #[derive(Debug)]
@@ -109,10 +111,22 @@ impl Recent {
         }
     }
 
+    /// Keeps a value in place of the one before it.
+    pub fn keep<T: Any + Send + Sync>(&self, key: String, value: T) {
+        lock(&self.kept).insert(key, Arc::new(value));
+    }
+
+    /// The value that was kept, if there is one of this type.
+    pub fn kept<T: Any + Send + Sync>(&self, key: &str) -> Option<Arc<T>> {
+        let value = lock(&self.kept).get(key).cloned()?;
+        value.downcast().ok()
+    }
+
     /// Forgets everything whose key starts with `prefix`.
     pub fn forget(&self, prefix: &str) {
         lock(&self.done).retain(|key, _| !key.starts_with(prefix));
         lock(&self.seen).retain(|key, _| !key.starts_with(prefix));
+        lock(&self.kept).retain(|key, _| !key.starts_with(prefix));
     }
 }
 
@@ -140,5 +154,17 @@ mod tests {
         assert_eq!(recent.look("a", 1, at(10)), seen(0, 1), "and changed back");
         recent.forget("a");
         assert_eq!(recent.look("a", 1, at(20)), seen(0, 1), "forgotten");
+    }
+
+    #[test]
+    fn a_value_is_kept_until_it_is_replaced_or_forgotten() {
+        let recent = Recent::default();
+        recent.keep("a/x".to_owned(), 1_u8);
+        assert_eq!(recent.kept::<u8>("a/x").as_deref(), Some(&1));
+        assert_eq!(recent.kept::<u16>("a/x"), None, "of another type");
+        recent.keep("a/x".to_owned(), 2_u8);
+        assert_eq!(recent.kept::<u8>("a/x").as_deref(), Some(&2));
+        recent.forget("a/");
+        assert_eq!(recent.kept::<u8>("a/x"), None);
     }
 }

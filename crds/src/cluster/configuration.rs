@@ -26,6 +26,8 @@ pub use mfa::{Mfa, MfaEnforcement, TotpAlgorithm, TotpMethod};
 pub use mounts::{MountTune, SecretsEngine};
 pub use policies::{AclPolicy, PasswordPolicy, Persona};
 
+pub use super::secret::SecretKey;
+
 /// Vault's own objects as code.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -65,7 +67,10 @@ pub struct Configuration {
     /// server's configuration file, they go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["path".to_owned()]),
+        validation = Rule::new("self.filter(d, has(d.stdout)).size() <= 1 && self.all(d, !has(d.file) || self.exists_one(o, has(o.file) && o.file.path == d.file.path))").message("audit must not hold two devices for the same stream: Vault refuses the second"),
+    )]
     pub audit: Option<Vec<AuditDevice>>,
 
     /// A second factor for logins of people.
@@ -103,17 +108,4 @@ pub struct Namespace {
     /// Notes that Vault keeps with it (`custom_metadata`).
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-}
-
-/// One key of a Secret in the VaultCluster's own namespace.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKey {
-    /// Name of the Secret. One that the operator itself keeps is refused.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-
-    /// Key in it.
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
 }

@@ -49,7 +49,10 @@ pub struct PodSettings {
     /// Secrets of type kubernetes.io/dockerconfigjson in the same namespace that allow to pull the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
-    #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))").message("spec.pod.imagePullSecrets must be names of Secrets"))]
+    #[x_kube(
+        validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))").message("spec.pod.imagePullSecrets must be names of Secrets"),
+        validation = Rule::new("!self.exists(n, n.startsWith('vault-keys.') || n.startsWith('vault-ca.'))").message("spec.pod.imagePullSecrets must not hold that of a Secret in which the operator keeps keys"),
+    )]
     pub image_pull_secrets: Vec<String>,
 
     /// Further labels of the members' pods.

@@ -6,7 +6,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// One value in a Secret of the cluster's namespace. The kubelet hands it to the members; the operator does not read it.
+/// One value in a Secret of the VaultCluster's own namespace, and of no other. One in which the operator keeps keys is
+/// refused: a VaultCluster may lie in the operator's namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

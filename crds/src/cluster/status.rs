@@ -59,6 +59,15 @@ pub struct ConfigurationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
 
+    /// What could not be applied of it and is tried again: fields below spec.configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+
+    /// Which passwords and client secrets were written: short hashes of their paths in Vault and the versions of their
+    /// Secrets. One that is listed is not written again, so that what its user changed in Vault stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_written: Option<String>,
+
     /// What differs in Vault from what was applied, and was left since drift is Report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<String>,

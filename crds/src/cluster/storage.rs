@@ -117,7 +117,10 @@ pub struct ConsulTls {
     /// Secret of type kubernetes.io/tls with the client certificate that the members show to Consul.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.storage.consul.tls.clientCertificateSecret must be the name of a Secret"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.storage.consul.tls.clientCertificateSecret must be the name of a Secret"),
+        validation = Rule::new("!self.startsWith('vault-keys.') && !self.startsWith('vault-ca.')").message("spec.storage.consul.tls.clientCertificateSecret must not be that of a Secret in which the operator keeps keys"),
+    )]
     pub client_certificate_secret: Option<String>,
 }
 

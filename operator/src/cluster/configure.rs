@@ -5,6 +5,7 @@ mod auth;
 pub(crate) mod check;
 mod devices;
 mod findings;
+mod ledger;
 mod mfa;
 mod mode;
 mod mounts;
@@ -15,24 +16,21 @@ mod policies;
 mod secrets;
 mod work;
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use vaultkeeper_crds::cluster::configuration::Configuration;
 use vaultkeeper_vault::Client;
 
 use super::error::Error;
 use super::execute::Scope;
+use super::validate::Invalid;
 use crate::controllers::hash;
 use crate::sessions::{self, Target};
-use mode::Mode;
-use work::Work;
+use findings::Known;
+use ledger::Ledger;
+use work::{Done, Work};
 
 pub(crate) use findings::Findings;
 pub(crate) use own::needed_paths;
-
-/// How often the configuration is read back.
-const REPEAT: Duration = Duration::from_secs(60);
 
 /// What the operator needs to log in by itself, with the root token, and nothing that a typing error in the spec could
 /// stop: the declared configuration comes later. Audit first, so that all that follows is in the log.
@@ -44,7 +42,9 @@ pub(crate) async fn as_root(
 ) -> Result<(), Error> {
     devices::at_bootstrap(scope.cluster, root, member).await?;
     own::auth_methods(root, member).await?;
-    own::write_policy(root, &scope.cluster.configuration, member).await?;
+    // The policy is made of names in the spec: never of one that is refused.
+    let configuration = scope.cluster.configuration.clone().unwrap_or_default();
+    own::write_policy(root, &configuration, member).await?;
     own_login(scope, root, member, identity).await
 }
 
@@ -53,28 +53,55 @@ async fn own_login(scope: &Scope<'_>, client: &Client, member: &str, identity: &
     own::login(client, &scope.ctx.auth_environment, &role, member).await
 }
 
-/// Keeps the declared configuration with the operator's own login, at most once a minute and after each change.
+/// Keeps the declared configuration with the operator's own login, at most once a minute and after each change. What is
+/// wrong with declared objects is no error here: it stands in the findings.
 pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
     let key = format!("{}/configure", scope.cluster.uid);
-    let configuration = format!("{:?}", scope.cluster.configuration);
-    let fingerprint = hash(&(configuration, store_of(scope)));
-    let (recent, now) = (&scope.ctx.recent, Instant::now());
-    if recent.is_fresh(&key, fingerprint, REPEAT, now) {
+    let print = hash(&(format!("{:?}", scope.cluster.configuration), store_of(scope)));
+    let recent = &scope.ctx.recent;
+    let known = recent.kept::<Known>(&key);
+    let before = || match (&known, scope.applied) {
+        (Some(known), _) => known.findings.clone(),
+        (None, Some(status)) => Findings::read(status),
+        (None, None) => Findings::default(),
+    };
+    let configuration = match &scope.cluster.configuration {
+        Ok(configuration) => configuration,
+        Err(invalid) => {
+            let _ = scope.findings.set(refused(before(), invalid));
+            return Ok(());
+        }
+    };
+    if let Some(known) = known
+        .as_ref()
+        .filter(|known| known.is_fresh(print, Instant::now()))
+    {
+        let _ = scope.findings.set(known.findings.clone());
         return Ok(());
     }
     let target = Target::from(scope.cluster);
     let session = scope.ctx.sessions.active(scope.ctx, &target).await;
     let client = session.map_err(Box::new)?;
-    let result = Box::pin(keep(scope, &client)).await;
+    let (findings, result) = Box::pin(keep(scope, configuration, &client, before())).await;
     if let Err(error) = &result
         && error.vault_cause().is_some_and(sessions::is_spoilt_by)
     {
         scope.ctx.sessions.forget(&target.uid).await;
     }
-    let findings = result?;
-    recent.mark(key, fingerprint, Instant::now());
+    let now = Instant::now();
+    let mut next = Known::new(print, findings.clone(), known.as_deref(), &target.uid, now);
+    if result.is_err() {
+        // Of the session: the next pass looks again.
+        next.next = now;
+    }
+    recent.keep(key, next);
     let _ = scope.findings.set(findings);
-    Ok(())
+    result
+}
+
+/// Nothing of a configuration that is refused is looked at, and what was applied of the one before it stays.
+fn refused(before: Findings, invalid: &Invalid) -> Findings {
+    before.with_problem("InvalidSpec", invalid.to_string())
 }
 
 /// Tells one initialisation of this cluster from the next: a Vault in memory is made anew with each restart.
@@ -85,36 +112,76 @@ fn store_of<'a>(scope: &Scope<'a>) -> &'a str {
         .unwrap_or_default()
 }
 
-/// The operator's own needs in any case, then what the spec declares as `drift` says.
-async fn keep(scope: &Scope<'_>, client: &Client) -> Result<Findings, Error> {
+/// The operator's own needs in any case, then what the spec declares as `drift` says. What was found is known also of
+/// a look that was cut short.
+async fn keep(
+    scope: &Scope<'_>,
+    configuration: &Configuration,
+    client: &Client,
+    before: Findings,
+) -> (Findings, Result<(), Error>) {
+    let secrets = match own_needs(scope, configuration, client).await {
+        Ok(()) => secrets::read(scope.ctx, scope.cluster, configuration).await,
+        Err(error) => Err(error),
+    };
+    let secrets = match secrets {
+        Ok(secrets) => secrets,
+        Err(error) => return (before, Err(error)),
+    };
+    let store = store_of(scope);
+    let fingerprint = mode::fingerprint(configuration, &secrets.versions(), store);
+    let Findings { applied, left, .. } = before;
+    let ledger = Ledger::new(configuration.drift, applied.clone(), fingerprint);
+    if !ledger.looks() {
+        return (
+            Findings {
+                applied,
+                ..Findings::default()
+            },
+            Ok(()),
+        );
+    }
+    let mut work = Work::new(client, store, ledger);
+    let result = declared(&mut work, scope, configuration, &secrets).await;
+    let Done {
+        applied,
+        differences,
+        errors,
+    } = work.end();
+    findings::publish(scope, &differences).await;
+    let left = match &result {
+        Ok(()) => findings::left(&differences),
+        Err(_) => left,
+    };
+    let problem = findings::problem(&errors);
+    (
+        Findings {
+            applied,
+            left,
+            problem,
+        },
+        result,
+    )
+}
+
+async fn own_needs(scope: &Scope<'_>, configuration: &Configuration, client: &Client) -> Result<(), Error> {
     let member = client.node();
-    let cluster = scope.cluster;
-    let configuration: &Configuration = &cluster.configuration;
     own::write_policy(client, configuration, member).await?;
-    devices::standard(cluster, client, member).await?;
+    devices::standard(scope.cluster.distribution, configuration, client, member).await?;
     own::auth_methods(client, member).await?;
-    if let Some(record) = scope.record {
-        own_login(scope, client, member, &record.identity).await?;
+    match scope.record {
+        Some(record) => own_login(scope, client, member, &record.identity).await,
+        None => Ok(()),
     }
-    let secrets = secrets::read(scope.ctx, cluster).await?;
-    let fingerprint = mode::fingerprint(configuration, &secrets.versions(), store_of(scope));
-    let mode = Mode::of(configuration.drift, scope.applied, &fingerprint);
-    let mut work = Work::new(client, mode);
-    let result = declared(&mut work, scope, &secrets).await;
-    let (differences, errors) = work.end();
-    findings::publish(scope, mode, &differences).await;
-    result?;
-    if let Some(error) = errors.into_iter().next() {
-        return Err(error);
-    }
-    Ok(Findings::new(mode, fingerprint, &differences))
 }
 
 /// In this order: what is named by others comes before them.
-async fn declared(work: &mut Work<'_>, scope: &Scope<'_>, secrets: &secrets::Secrets) -> Result<(), Error> {
-    if !work.looks() {
-        return Ok(());
-    }
+async fn declared(
+    work: &mut Work<'_>,
+    scope: &Scope<'_>,
+    configuration: &Configuration,
+    secrets: &secrets::Secrets,
+) -> Result<(), Error> {
     let Configuration {
         drift: _,
         secrets_engines,
@@ -124,41 +191,52 @@ async fn declared(work: &mut Work<'_>, scope: &Scope<'_>, secrets: &secrets::Sec
         audit: _,
         mfa,
         namespaces,
-    } = &scope.cluster.configuration;
-    devices::declared(scope.cluster, work).await?;
+    } = configuration;
+    devices::declared(scope.cluster.distribution, configuration, work).await?;
+    work.finished("audit");
     for (n, namespace) in namespaces.iter().enumerate() {
         work.object(&namespaces::namespace(n, namespace)).await?;
     }
+    work.finished("namespaces");
     let engines = secrets_engines.iter().enumerate();
     let engines: Vec<_> = engines.map(|(n, engine)| mounts::engine(n, engine)).collect();
     work.mounts("sys/mounts", &engines).await?;
+    work.finished("secretsEngines");
     let methods = auth_methods.iter().enumerate();
     let methods: Vec<_> = methods.map(|(n, method)| mounts::method(n, method)).collect();
     work.mounts("sys/auth", &methods).await?;
     for (n, policy) in password_policies.iter().enumerate() {
         work.object(&policies::password(n, policy)).await?;
     }
+    work.finished("passwordPolicies");
     // Policies and MFA name the accessors of auth methods.
-    let accessors = if policies.is_empty() && mfa.enforcements.is_empty() {
-        std::collections::BTreeMap::new()
-    } else {
+    let name_accessors = !policies.is_empty() && work.looks_at("policies")
+        || !mfa.enforcements.is_empty() && work.looks_at("mfa");
+    let accessors = if name_accessors {
         work.accessors().await?
+    } else {
+        std::collections::BTreeMap::new()
     };
     for (n, policy) in policies.iter().enumerate() {
-        work.object_or_error(policies::acl(n, policy, &accessors)).await?;
+        let field = format!("spec.configuration.policies[{n}]");
+        let wanted = policies::acl(n, policy, &accessors);
+        work.object_or_error(&field, wanted).await?;
     }
+    work.finished("policies");
     for (n, method) in auth_methods.iter().enumerate() {
-        for wanted in auth::below(n, method, secrets) {
-            work.object_or_error(wanted).await?;
+        for (field, wanted) in auth::below(n, method, secrets) {
+            work.object_or_error(&field, wanted).await?;
         }
     }
-    if mfa.totp.is_empty() && mfa.enforcements.is_empty() {
-        return Ok(());
+    work.finished("authMethods");
+    if !(mfa.totp.is_empty() && mfa.enforcements.is_empty()) && work.looks_at("mfa") {
+        let methods = work.totp(&mfa.totp).await?;
+        for (n, rule) in mfa.enforcements.iter().enumerate() {
+            let field = format!("spec.configuration.mfa.enforcements[{n}]");
+            let wanted = mfa::enforcement(n, rule, &methods, &accessors);
+            work.object_or_error(&field, wanted).await?;
+        }
     }
-    let methods = work.totp(&mfa.totp).await?;
-    for (n, rule) in mfa.enforcements.iter().enumerate() {
-        let wanted = mfa::enforcement(n, rule, &methods, &accessors);
-        work.object_or_error(wanted).await?;
-    }
+    work.finished("mfa");
     Ok(())
 }

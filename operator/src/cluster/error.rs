@@ -171,9 +171,9 @@ pub enum Error {
         /// Name of the method.
         name: String,
     },
-    /// A device could only be changed by a moment without any.
+    /// A device could only be changed by a moment in which nothing may log.
     #[error(
-        "{field} differs, and its device is the only one: an audit device cannot be changed, and without it requests would go unlogged. Declare a second device with another path first"
+        "{field} differs, but an audit device can only be changed by taking it away for a moment, and no stream of the server would log meanwhile. Declare a second device first, with another path and file.path /dev/stderr or stdout"
     )]
     OnlyAuditDevice {
         /// Field that differs.
@@ -191,6 +191,9 @@ pub enum Error {
         /// The certificate of the CA, as the members have it.
         certificate: String,
     },
+    /// The spec cannot work: what was applied of an earlier one stays as it is.
+    #[error("{0}. What was applied before stays as it is")]
+    Refused(super::validate::Invalid),
     /// `spec.serverConfig` holds what is not the user's to set.
     #[error(transparent)]
     ServerConfig(#[from] super::build::server_config::Refused),
@@ -257,6 +260,7 @@ impl Error {
             Self::RootTokenAlive => "RootTokenAlive",
             Self::Abandoned => "InitializationAbandoned",
             Self::MountDiffers { .. } => "MountDiffers",
+            Self::Refused(_) => "InvalidSpec",
             Self::ServerConfig(_) => "ServerConfigRefused",
             Self::Downgrade(_) => "DowngradeRefused",
             Self::Encode(_) => "EncodeError",

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use tokio::time::{Instant, timeout};
+use vaultkeeper_crds::cluster::ConfigurationStatus;
 use vaultkeeper_crds::names;
 use vaultkeeper_vault::Client;
 use vaultkeeper_vault::sys::init::{InitRequest, Split as KeySplit};
@@ -46,8 +47,8 @@ pub(crate) struct Scope<'a> {
     pub members: &'a [Member],
     /// The key Secret.
     pub record: Option<&'a KeyRecord>,
-    /// Identifies the declared configuration that was applied last.
-    pub applied: Option<&'a str>,
+    /// What was applied of the declared configuration, as the status has it.
+    pub applied: Option<&'a ConfigurationStatus>,
     /// Where a look at the declared configuration leaves what it found.
     pub findings: &'a OnceLock<configure::Findings>,
 }

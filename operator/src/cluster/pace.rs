@@ -23,7 +23,7 @@ const LIVELY: Duration = Duration::from_secs(60);
 pub(super) struct Seen {
     /// Nothing can go on without a person: a block, or a cluster that is sealed on purpose.
     pub(super) waits_for_a_person: bool,
-    /// A step asks for another look, a member is awaited, or the configuration is not in place.
+    /// A step asks for another look, a member is awaited, or the configuration is not in place and nobody has to mend it.
     pub(super) under_way: bool,
     /// A member may have been sealed on purpose, has no vote yet, or is to be restarted when the others allow it.
     pub(super) settling: bool,
@@ -53,7 +53,7 @@ pub(super) fn see(pass: &Pass, replicas: u32, again: bool) -> Seen {
             || latched.is_some_and(|latched| seals::holds_all(latched, pass.members.len())),
         under_way: again
             || pass.members.iter().any(|m| is_awaited(m) || to_unseal(m))
-            || !pass.configured && pass.members.iter().any(|m| m.node.is_some()),
+            || !pass.configured && pass.problem().is_none() && pass.members.iter().any(|m| m.node.is_some()),
         settling: pass.rollout.as_ref().is_some_and(Verdict::goes_on_by_itself)
             || held.len() > latched.map_or(0, BTreeSet::len)
             || voters.is_some_and(|v| v < usize::try_from(replicas).unwrap_or_default()),
@@ -220,6 +220,16 @@ mod tests {
             assert_eq!(after(seen, 1), SOON, "at first: {probes:?}");
             assert_eq!(after(seen, 3600), AT_REST, "later: {probes:?}");
         }
+    }
+
+    #[test]
+    fn an_object_that_somebody_has_to_mend_in_the_spec_is_no_reason_to_hurry() {
+        let serving = pass(&[Probe::Active], &[]);
+        assert_eq!(after(see(&serving, 1, false), 0), SOON, "not configured yet");
+        let findings =
+            super::super::configure::Findings::default().with_problem("Bad", "correct it".to_owned());
+        serving.findings.set(findings).unwrap();
+        assert_eq!(after(see(&serving, 1, false), 0), AT_REST);
     }
 
     #[test]

@@ -59,6 +59,13 @@ pub enum Step {
     Configure,
 }
 
+impl Step {
+    /// Whether it keeps a cluster serving that was set up before, and needs nothing of its spec.
+    pub(super) fn keeps_serving(&self) -> bool {
+        matches!(self, Self::RecordSeals(_) | Self::Unseal { .. })
+    }
+}
+
 /// Why nothing can go on without a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {

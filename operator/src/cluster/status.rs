@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::Patch;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use vaultkeeper_crds::cluster::{ConfigurationStatus, MemberStatus};
+use vaultkeeper_crds::cluster::MemberStatus;
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
@@ -15,7 +15,7 @@ use super::keys::{KeyKind, KeyRecord, State};
 use super::outage::{self, Outage};
 use super::plan::Blocked;
 use super::rollout::{self, Verdict};
-use super::validate::Seal;
+use super::validate::{Invalid, Seal};
 use crate::conditions::{self, Status};
 use crate::context::Context;
 use crate::members::{Member, Probe};
@@ -46,6 +46,8 @@ pub(crate) struct Facts<'a> {
     pub seal: Option<&'a Seal>,
     /// How far the present pod template has come.
     pub rollout: Option<&'a Verdict>,
+    /// Why the spec is refused.
+    pub refused: Option<&'a Invalid>,
 }
 
 /// Computes the status.
@@ -63,6 +65,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         raft,
         seal,
         rollout,
+        refused,
     } = facts;
     let wanted = members.len();
     let serving = members.iter().filter(|m| m.probe.serves()).count();
@@ -70,7 +73,8 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     let initialized = record.is_some_and(|r| r.state == State::Initialized);
     let set_up = record.is_some_and(|r| r.state == State::Initialized && r.root_token.is_none());
     let kind = record.map_or(KeyKind::Unseal, |r| r.kind);
-    let failed = error.map(|e| (e.reason(), e.chain()));
+    let problem = findings.and_then(|f| f.problem.clone());
+    let failed = error.map(|e| (e.reason(), e.chain())).or(problem);
     let stuck = blocked.map(|b| (b.reason, b.message.clone()));
 
     let mut list = old.conditions.clone();
@@ -86,7 +90,10 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             now,
         );
     };
-    set(conditions::ACCEPTED, true, "Valid", "the spec can work");
+    match refused {
+        None => set(conditions::ACCEPTED, true, "Valid", "the spec can work"),
+        Some(invalid) => set(conditions::ACCEPTED, false, "InvalidSpec", &invalid.to_string()),
+    }
     // What fails in a pass is said here; whether the cluster serves is judged by what its members answer.
     match &failed {
         Some((reason, message)) => set("Configured", false, reason, message),
@@ -226,7 +233,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         leader: active.map(|m| m.name.clone()),
         members_ready: Some(format!("{serving}/{wanted}")),
         voters: raft.and_then(|(c, _)| i32::try_from(c.servers.iter().filter(|s| s.voter).count()).ok()),
-        configuration: findings.map(applied).or(old.configuration),
+        configuration: findings.map(Findings::write).or(old.configuration),
         failure_tolerance: raft.and_then(|(_, a)| i32::try_from(a.failure_tolerance).ok()),
         members: members
             .iter()
@@ -256,19 +263,11 @@ fn with_reasons(others: &str, outages: &[Option<Outage>]) -> String {
     text
 }
 
-fn applied(findings: &Findings) -> ConfigurationStatus {
-    let Findings { applied, left } = findings;
-    ConfigurationStatus {
-        applied: Some(applied.clone()),
-        differences: left.clone().unwrap_or_default(),
-    }
-}
-
 /// The condition is there only while something differs that was left.
 fn drifted(list: &mut Vec<Condition>, findings: &Findings, generation: Option<i64>, now: Timestamp) {
-    match findings.left.as_deref() {
-        None | Some([]) => conditions::remove(list, "Drifted"),
-        Some(left) => {
+    match findings.left.as_slice() {
+        [] => conditions::remove(list, "Drifted"),
+        left => {
             let message = format!(
                 "changed in Vault by somebody else: {}. Put it right there, or set spec.configuration.drift to Enforce",
                 left.join("; ")

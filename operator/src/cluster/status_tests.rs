@@ -178,3 +178,45 @@ fn a_cluster_with_a_root_token_at_rest_is_not_available() {
     };
     assert_eq!(of(&compute(&cluster(""), &facts, now()), "Available").0, "False");
 }
+
+#[test]
+fn a_declared_object_that_fails_is_told_while_the_cluster_serves() {
+    let members = [member(0, Probe::Active)];
+    let record = record();
+    let findings = Findings::default().with_problem(
+        "UnknownAuthMethod",
+        "spec.configuration.policies[0]: …".to_owned(),
+    );
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        findings: Some(&findings),
+        observed: true,
+        ..Facts::default()
+    };
+    let status = compute(&cluster(""), &facts, now());
+    assert_eq!(of(&status, "Configured"), ("False", "UnknownAuthMethod"));
+    assert_eq!(of(&status, "Available"), ("True", "AllMembersServe"));
+    assert_eq!(of(&status, "Accepted"), ("True", "Valid"));
+}
+
+#[test]
+fn a_spec_that_is_refused_is_told_and_the_members_are_told_of_as_ever() {
+    let members = [member(0, Probe::Active), member(1, Probe::Standby)];
+    let record = record();
+    let object = cluster("  replicas: 2");
+    let refused = super::super::validate::validate(&object).unwrap_err();
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        observed: true,
+        refused: Some(&refused),
+        ..Facts::default()
+    };
+    let status = compute(&object, &facts, now());
+    assert_eq!(of(&status, "Accepted"), ("False", "InvalidSpec"));
+    assert_eq!(of(&status, "Unsealed"), ("True", "AllMembers"));
+    assert_eq!(status.members_ready.as_deref(), Some("2/2"));
+    let said = &conditions::get(&status.conditions, "Accepted").unwrap().message;
+    assert!(said.contains("spec.replicas"), "{said}");
+}

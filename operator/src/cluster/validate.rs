@@ -49,8 +49,8 @@ pub struct Validated {
     pub seal: Seal,
     /// Further DNS names of the certificate.
     pub extra_dns_names: Vec<String>,
-    /// Vault's own objects.
-    pub configuration: Configuration,
+    /// Vault's own objects, or why they are refused: nothing is made of unchecked ones.
+    pub configuration: Result<Configuration, Invalid>,
     /// Settings of the members' pods.
     pub pod: PodSettings,
     /// Who may reach the members.
@@ -61,6 +61,25 @@ pub struct Validated {
     pub standby_reads: bool,
     /// Further settings of the server.
     pub server_config: serde_json::Map<String, serde_json::Value>,
+    /// Why the spec is refused: only namespace, name, UID and the number of members are of this cluster then, and it is
+    /// merely held, see [`held`].
+    pub refused: Option<Invalid>,
+}
+
+impl Validated {
+    /// Why the spec, or a part of it, is refused.
+    pub fn refusal(&self) -> Option<&Invalid> {
+        self.refused.as_ref().or(self.configuration.as_ref().err())
+    }
+
+    /// Why its Kubernetes objects cannot be built and are to stay as they are. OpenBao's configuration file names the
+    /// audit devices.
+    pub fn unbuildable(&self) -> Option<&Invalid> {
+        match self.distribution {
+            Distribution::OpenBao => self.refusal(),
+            Distribution::Vault => self.refused.as_ref(),
+        }
+    }
 }
 
 /// Why a spec cannot work: the field and the remedy.
@@ -82,6 +101,49 @@ fn invalid(field: &'static str, problem: impl Into<String>) -> Invalid {
 
 /// Checks a spec.
 pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
+    let validated = examine(cluster)?;
+    match validated.configuration {
+        Ok(_) => Ok(validated),
+        Err(invalid) => Err(invalid),
+    }
+}
+
+/// What is left of a cluster whose spec is refused: enough to look at its members, to label and to unseal them. None
+/// without an identity. Its seal and storage are not those of the cluster, and nothing may be built of them.
+pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
+    let meta = &cluster.metadata;
+    let spec = &cluster.spec;
+    Some(Validated {
+        namespace: meta.namespace.clone()?,
+        name: meta.name.clone()?,
+        uid: meta.uid.clone()?,
+        generation: meta.generation.unwrap_or_default(),
+        distribution: spec.distribution,
+        image: String::new(),
+        replicas: u32::try_from(spec.replicas.clamp(1, MOST_MEMBERS)).unwrap_or(1),
+        profile: spec.profile,
+        deletion_policy: spec.deletion_policy,
+        storage: storage::named(spec),
+        seal: seal::validate(spec).unwrap_or(Seal::Shamir(Split {
+            shares: 1,
+            threshold: 1,
+        })),
+        extra_dns_names: Vec::new(),
+        configuration: Err(invalid.clone()),
+        pod: PodSettings::default(),
+        network_policy: NetworkPolicySettings::default(),
+        client_namespaces: BTreeSet::new(),
+        standby_reads: false,
+        server_config: serde_json::Map::new(),
+        refused: Some(invalid),
+    })
+}
+
+/// The largest number of members.
+const MOST_MEMBERS: i32 = 7;
+
+/// Checks a spec; a configuration that is refused stands in its place.
+pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
     let meta = &cluster.metadata;
     let missing = |field| invalid(field, "is missing: the object was not read from an API server");
     let namespace = meta
@@ -97,7 +159,9 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         ));
     }
     let spec = &cluster.spec;
-    let replicas = u32::try_from(spec.replicas).ok().filter(|n| (1..=7).contains(n));
+    let replicas = u32::try_from(spec.replicas)
+        .ok()
+        .filter(|n| (1..=MOST_MEMBERS.unsigned_abs()).contains(n));
     let replicas = replicas.ok_or_else(|| invalid("spec.replicas", "must be 1, 3, 5 or 7"))?;
     if replicas % 2 == 0 && spec.storage.raft.is_some() {
         return Err(invalid(
@@ -116,8 +180,7 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
     if spec.tls.managed.is_none() {
         return Err(invalid("spec.tls", "must name one known source: managed"));
     }
-    configure::check::check(&spec.configuration, spec.distribution, &spec.version)
-        .map_err(|problem| invalid("spec.configuration", problem))?;
+    let checked = configure::check::check(&spec.configuration, spec.distribution, &spec.version);
     Ok(Validated {
         namespace,
         name,
@@ -144,7 +207,10 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
             .as_ref()
             .map(|m| m.extra_dns_names.clone())
             .unwrap_or_default(),
-        configuration: spec.configuration.clone(),
+        configuration: match checked {
+            Ok(()) => Ok(spec.configuration.clone()),
+            Err(problem) => Err(invalid("spec.configuration", problem)),
+        },
         pod: spec.pod.clone(),
         network_policy: spec.network_policy.clone(),
         client_namespaces: spec
@@ -154,6 +220,7 @@ pub fn validate(cluster: &VaultCluster) -> Result<Validated, Invalid> {
             .collect(),
         standby_reads: spec.standby_reads,
         server_config: spec.server_config.clone(),
+        refused: None,
     })
 }
 
@@ -270,5 +337,36 @@ pub(crate) mod tests {
                 .replicas,
             1
         );
+    }
+
+    const ROOT_USER: &str = "  configuration: {authMethods: [{path: people, type: userpass, userpass: {users: [{name: ana, password: {name: a, key: b}, token: {policies: [Root]}}]}}]}";
+
+    #[test]
+    fn a_refused_configuration_leaves_the_rest_of_the_spec_in_force() {
+        assert_eq!(problem(ROOT_USER), "spec.configuration");
+        let examined = examine(&cluster(ROOT_USER)).unwrap();
+        assert!(examined.configuration.is_err(), "nobody may build on it");
+        assert_eq!(
+            examined.refusal().map(|invalid| invalid.field),
+            Some("spec.configuration")
+        );
+        assert_eq!(examined.unbuildable(), None, "Vault's file holds nothing of it");
+        let bao = examine(&cluster(&format!("  distribution: OpenBao\n{ROOT_USER}"))).unwrap();
+        assert!(
+            bao.unbuildable().is_some(),
+            "OpenBao's file names the audit devices: the one that was applied stays"
+        );
+    }
+
+    #[test]
+    fn of_a_refused_spec_the_members_are_known_all_the_same() {
+        for (extra, replicas) in [("  replicas: 2", 2), ("  replicas: 99", 7), ("  seal: {}", 3)] {
+            let object = cluster(extra);
+            let invalid = validate(&object).unwrap_err();
+            let held = held(&object, invalid.clone()).unwrap();
+            assert_eq!((held.name.as_str(), held.replicas), ("main", replicas), "{extra}");
+            assert_eq!(held.unbuildable(), Some(&invalid), "{extra}: nothing is applied");
+            assert!(held.configuration.is_err(), "{extra}: nothing is configured");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The CRDs on a real API server: what it refuses, with which words, and what just passes.
 
+mod agreement;
 mod configuration;
 mod seals;
 
@@ -276,6 +277,14 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
         ),
         (policy("rooted"), Taken),
         (
+            policy("Root"),
+            Refused("policies must not hold root or a policy of the operator"),
+        ),
+        (
+            policy(" VaultKeeper-x"),
+            Refused("policies must not hold root or a policy of the operator"),
+        ),
+        (
             policy("vaultkeeper-operator"),
             Refused("policies must not hold root or a policy of the operator"),
         ),
@@ -349,6 +358,12 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
             Refused("spec.pod.priorityClassName must be the name of a PriorityClass"),
         ),
         (pod(json!({ "imagePullSecrets": ["registry.1"] })), Taken),
+        (
+            pod(json!({ "imagePullSecrets": ["vault-keys.a.b"] })),
+            Refused(
+                "spec.pod.imagePullSecrets must not hold that of a Secret in which the operator keeps keys",
+            ),
+        ),
         (
             pod(json!({ "imagePullSecrets": ["Registry"] })),
             Refused("spec.pod.imagePullSecrets must be names of Secrets"),

@@ -12,6 +12,8 @@ use super::{CertAuth, JwtAuth, KubernetesAuth, UserpassAuth};
 #[x_kube(
     validation = Rule::new("!has(self.kubernetes) || (self.type == 'kubernetes' && self.path != 'kubernetes')")
         .message("kubernetes holds the settings of a further method of type kubernetes: set type: kubernetes and another path. The method at path kubernetes is the one that the operator itself logs in with"),
+    validation = Rule::new("!(self.path in ['kubernetes', 'approle']) || self.type == self.path")
+        .message("the operator and VaultRoles log in at the paths kubernetes and approle: type must be the same word, or choose another path"),
     validation = Rule::new("!has(self.jwt) || self.type in ['jwt', 'oidc']")
         .message("jwt holds the settings of a method of type jwt or oidc: set type, or remove jwt"),
     validation = Rule::new("!has(self.cert) || self.type == 'cert'")
@@ -61,14 +63,14 @@ pub struct AuthMethod {
 pub struct AuthTune {
     /// How long a token lives unless it is renewed, for example 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+[smhd])+$')").message("defaultLeaseTtl must be a duration such as 1h"))]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("defaultLeaseTtl must be a duration such as 1h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub default_lease_ttl: Option<String>,
 
     /// How long a token can live with renewals, for example 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+[smhd])+$')").message("maxLeaseTtl must be a duration such as 24h"))]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("maxLeaseTtl must be a duration such as 24h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub max_lease_ttl: Option<String>,
 
     /// Whether the method is offered to who is not logged in, for example on the login page.

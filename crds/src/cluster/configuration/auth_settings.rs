@@ -35,6 +35,8 @@ pub struct KubernetesAuth {
         .message("jwt must hold exactly one of discoveryUrl, jwksUrl and publicKeys"),
     validation = Rule::new("has(self.clientId) == has(self.clientSecret) && (!has(self.clientId) || has(self.discoveryUrl))")
         .message("clientId and clientSecret go together, and with discoveryUrl"),
+    validation = Rule::new("has(self.clientId) || !self.roles.exists(r, r.roleType == 'Oidc')")
+        .message("a role of roleType Oidc needs clientId and clientSecret beside it: the browser is sent to the provider in that name"),
 )]
 pub struct JwtAuth {
     /// The provider's address without `/.well-known/…`.
@@ -89,6 +91,12 @@ pub struct JwtAuth {
 /// Who may log in with a token of the provider.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.roleType != 'Jwt' || size(self.boundAudiences) > 0 || has(self.boundSubject) || size(self.boundClaims) > 0")
+        .message("a role of roleType Jwt needs a bound: boundAudiences, boundSubject or boundClaims. Without one every token of the provider would do, and Vault refuses it"),
+    validation = Rule::new("self.roleType != 'Oidc' || size(self.allowedRedirectUris) > 0")
+        .message("a role of roleType Oidc needs allowedRedirectUris: Vault refuses it without one"),
+)]
 pub struct JwtRole {
     /// Name of the role.
     #[schemars(
@@ -104,18 +112,19 @@ pub struct JwtRole {
     #[schemars(length(min = 1, max = 128))]
     pub user_claim: String,
 
-    /// Audiences, one of which a token must be for.
+    /// Audiences, one of which a token must be for. Role type Jwt needs these, boundSubject or boundClaims.
     #[serde(default)]
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512)))]
     pub bound_audiences: Vec<String>,
 
     /// The `sub` that a token must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(min = 1, max = 512))]
     pub bound_subject: Option<String>,
 
     /// Claims that a token must have, each with one of these values.
     #[serde(default)]
+    #[schemars(schema_with = "bound_claims_schema")]
     pub bound_claims: BTreeMap<String, Vec<String>>,
 
     /// Whether values of boundClaims are texts or patterns with `*`.
@@ -133,7 +142,7 @@ pub struct JwtRole {
 
     /// Where the provider may send the browser back to. Needed by role type Oidc.
     #[serde(default)]
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512)))]
     pub allowed_redirect_uris: Vec<String>,
 
     /// Scopes to ask the provider for, besides `openid`.
@@ -144,6 +153,15 @@ pub struct JwtRole {
     /// The tokens that a login gives.
     #[serde(default)]
     pub token: LoginToken,
+}
+
+/// A claim without a value would bind nobody.
+fn bound_claims_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 20,
+        "additionalProperties": {"type": "array", "minItems": 1, "maxItems": 50, "items": {"type": "string"}},
+    })
 }
 
 /// How one logs in.
@@ -249,8 +267,8 @@ pub struct UserpassUser {
     )]
     pub name: String,
 
-    /// The password. It is written when the user is new and whenever this Secret or this spec changes: a password
-    /// that the user changed in Vault stays until then.
+    /// The password. It is written when the user is new and whenever this Secret changes or another one is named: a
+    /// password that the user changed in Vault stays until then.
     pub password: SecretKey,
 
     /// The tokens that a login gives.
@@ -265,16 +283,21 @@ pub struct LoginToken {
     /// Names of policies.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(min = 1, max = 253)))]
-    #[x_kube(validation = Rule::new("!self.exists(p, p == 'root' || p.startsWith('vaultkeeper'))").message("policies must not hold root or a policy of the operator"))]
+    #[x_kube(
+        validation = Rule::new("self.all(p, p.matches('^[-_./:@a-zA-Z0-9]+$'))").message("each of policies must be the name of a policy: letters, digits and - _ . / : @"),
+        validation = Rule::new("!self.exists(p, p.matches('^(?i)(root$|vaultkeeper)'))").message("policies must not hold root or a policy of the operator, however they are written: Vault folds names to lower case"),
+    )]
     pub policies: Vec<String>,
 
     /// How long a token lives unless it is renewed, for example 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[smhd])+$"))]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("ttl must be a duration such as 1h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub ttl: Option<String>,
 
     /// How long a token can live with renewals, for example 4h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[smhd])+$"))]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("maxTtl must be a duration such as 4h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub max_ttl: Option<String>,
 }

@@ -109,6 +109,9 @@ pub struct MfaEnforcement {
 
     /// Paths of the auth methods whose logins ask for it.
     #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 200)))]
-    #[x_kube(validation = Rule::new("!('kubernetes' in self) && !('approle' in self)").message("authMethods must hold neither kubernetes nor approle: the operator and applications log in there, and they have no second factor"))]
+    #[x_kube(
+        validation = Rule::new("self.all(p, !p.startsWith('/') && !p.endsWith('/'))").message("authMethods must be paths such as userpass, without a slash at their ends"),
+        validation = Rule::new("!('kubernetes' in self) && !('approle' in self)").message("authMethods must hold neither kubernetes nor approle: the operator and applications log in there, and they have no second factor"),
+    )]
     pub auth_methods: Vec<String>,
 }

@@ -42,14 +42,14 @@ pub struct SecretsEngine {
 pub struct MountTune {
     /// How long a lease lives unless it is renewed, for example 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+[smhd])+$')").message("defaultLeaseTtl must be a duration such as 1h"))]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("defaultLeaseTtl must be a duration such as 1h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub default_lease_ttl: Option<String>,
 
     /// How long a lease can live with renewals, for example 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+[smhd])+$')").message("maxLeaseTtl must be a duration such as 24h"))]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("maxLeaseTtl must be a duration such as 24h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub max_lease_ttl: Option<String>,
 
     /// Whether the mount is shown to who is not logged in.

@@ -34,7 +34,10 @@ pub struct AwsKmsSeal {
     /// identity of the ServiceAccount (IRSA) or of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.awskms.credentialsSecret must be the name of a Secret"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.awskms.credentialsSecret must be the name of a Secret"),
+        validation = Rule::new("!self.startsWith('vault-keys.') && !self.startsWith('vault-ca.')").message("spec.seal.awskms.credentialsSecret must not be that of a Secret in which the operator keeps keys"),
+    )]
     pub credentials_secret: Option<String>,
 }
 
@@ -142,6 +145,9 @@ pub struct OciKmsSeal {
     /// /vault/credentials/oci-key.pem. Default: the instance principal of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.ocikms.credentialsSecret must be the name of a Secret"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.ocikms.credentialsSecret must be the name of a Secret"),
+        validation = Rule::new("!self.startsWith('vault-keys.') && !self.startsWith('vault-ca.')").message("spec.seal.ocikms.credentialsSecret must not be that of a Secret in which the operator keeps keys"),
+    )]
     pub credentials_secret: Option<String>,
 }

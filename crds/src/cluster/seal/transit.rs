@@ -56,7 +56,10 @@ pub struct TransitSeal {
     /// Secret of type kubernetes.io/tls with a client certificate to show to the other Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.transit.clientCertificateSecret must be the name of a Secret"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.seal.transit.clientCertificateSecret must be the name of a Secret"),
+        validation = Rule::new("!self.startsWith('vault-keys.') && !self.startsWith('vault-ca.')").message("spec.seal.transit.clientCertificateSecret must not be that of a Secret in which the operator keeps keys"),
+    )]
     pub client_certificate_secret: Option<String>,
 
     /// True keeps the members from renewing the token: for one that somebody else renews.

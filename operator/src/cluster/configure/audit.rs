@@ -8,6 +8,7 @@ use vaultkeeper_crds::cluster::configuration::{
 };
 use vaultkeeper_vault::sys::audit::AuditDevice as Device;
 
+use super::mode::short_hash;
 use super::object::Difference;
 
 /// One device as it is declared.
@@ -28,9 +29,9 @@ pub(crate) enum AuditChange {
     None,
     /// Enable it.
     Enable,
-    /// Disable the one that is there and enable it anew: a device cannot be changed. Another device logs meanwhile.
+    /// Disable the one that is there and enable it anew: a device cannot be changed. A stream logs meanwhile.
     Replace(Difference, Device),
-    /// It would have to be replaced, but is the only one: without it requests would go unlogged.
+    /// It would have to be replaced, but no stream of the server would log meanwhile.
     Alone(Difference),
 }
 
@@ -132,17 +133,32 @@ fn one(index: usize, declared: &AuditDevice) -> Declared {
 
 /// Compares one device with those that are there.
 pub(crate) fn plan(declared: &Declared, found: &BTreeMap<String, Device>) -> AuditChange {
-    let Some((_, there)) = found
-        .iter()
-        .find(|(path, _)| path.trim_end_matches('/') == declared.path)
-    else {
+    let Some((_, there)) = found.iter().find(|(path, _)| is_at(path, declared)) else {
         return AuditChange::Enable;
     };
     match difference(declared, there) {
         None => AuditChange::None,
-        Some(difference) if found.len() > 1 => AuditChange::Replace(difference, there.clone()),
+        // A socket may have lost its receiver without anybody's notice. Were it the only one, Vault would refuse every
+        // request, also the one that enables the new device.
+        Some(difference)
+            if found
+                .iter()
+                .any(|(path, d)| is_stream(d) && !is_at(path, declared)) =>
+        {
+            AuditChange::Replace(difference, there.clone())
+        }
         Some(difference) => AuditChange::Alone(difference),
     }
+}
+
+fn is_at(path: &str, declared: &Declared) -> bool {
+    path.trim_end_matches('/') == declared.path
+}
+
+/// Standard output or standard error, which a server always has.
+fn is_stream(device: &Device) -> bool {
+    let file = device.options.get("file_path").map(String::as_str);
+    device.kind == "file" && matches!(file, Some("stdout" | "/dev/stdout" | "/dev/stderr"))
 }
 
 /// The first thing that differs.
@@ -196,9 +212,31 @@ pub(crate) fn what(declared: &Declared) -> String {
 /// that differs from the one that it knows does not become active.
 pub(crate) fn of_openbao(configuration: &Configuration) -> String {
     match &configuration.audit {
-        Some(devices) => stanzas(&declared(devices)),
+        Some(devices) => {
+            let mut devices = declared(devices);
+            devices.iter_mut().for_each(name_by_content);
+            stanzas(&devices)
+        }
         None => stanzas(&[ours("stdout", "standard output", "stdout")]),
     }
+}
+
+/// A device of OpenBao cannot be changed: an active member that finds another one at a path that it knows does not
+/// become active. So that also "removed, then added anew" makes another path, the path ends in a hash of the device.
+/// OpenBao enables what is new before it disables what is gone.
+fn name_by_content(declared: &mut Declared) {
+    let Device {
+        kind,
+        description,
+        options,
+        local: _,
+    } = &mut declared.device;
+    if kind == "socket" {
+        // A receiver that is away while a new device is tried would keep the member from becoming active.
+        options.insert("skip_test".to_owned(), "true".to_owned());
+    }
+    let content = serde_json::to_vec(&(&kind, &description, &options)).unwrap_or_default();
+    declared.path = format!("{}-{}", declared.path, short_hash(&content, 4));
 }
 
 /// The `audit` stanzas of OpenBao's configuration file: it takes no devices by its API. The API server has checked
@@ -280,13 +318,17 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_device_is_replaced_only_while_another_one_logs() {
-        let two = devices(TWO);
-        let mut found = there(&two);
-        if let Some(device) = found.get_mut("siem/") {
+    fn with_raw_log(found: &mut BTreeMap<String, Device>, path: &str) {
+        if let Some(device) = found.get_mut(path) {
             device.options.insert("log_raw".to_owned(), "true".to_owned());
         }
+    }
+
+    #[test]
+    fn a_device_is_replaced_only_while_a_stream_logs() {
+        let two = devices(TWO);
+        let mut found = there(&two);
+        with_raw_log(&mut found, "siem/");
         let AuditChange::Replace(difference, _) = plan(&two[1], &found) else {
             panic!("log_raw writes secrets in clear: the device must be replaced")
         };
@@ -299,10 +341,53 @@ mod tests {
     }
 
     #[test]
-    fn openbao_reads_the_same_devices_from_its_file() {
-        let text = stanzas(&devices(TWO));
-        let wanted = "\naudit \"file\" \"out\" {\n  description = \"\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n\naudit \"socket\" \"siem\" {\n  description = \"\"\n  options {\n    address = \"127.0.0.1:9090\"\n    socket_type = \"udp\"\n  }\n}\n";
-        assert_eq!(text, wanted);
+    fn the_last_stream_is_not_taken_away_while_only_a_socket_is_left() {
+        let two = devices(TWO);
+        let mut found = there(&two);
+        with_raw_log(&mut found, "out/");
+        assert!(
+            matches!(plan(&two[0], &found), AuditChange::Alone(_)),
+            "the socket's receiver may be gone"
+        );
+        let other = devices("[{path: err, file: {path: /dev/stderr}}]");
+        found.extend(there(&other));
+        assert!(matches!(plan(&two[0], &found), AuditChange::Replace(..)));
+        with_raw_log(&mut found, "err/");
+        assert!(
+            matches!(plan(&other[0], &there(&other)), AuditChange::None),
+            "as declared"
+        );
+        found.remove("out/");
+        assert!(
+            matches!(plan(&other[0], &found), AuditChange::Alone(_)),
+            "the other stream is gone"
+        );
+    }
+
+    #[test]
+    fn openbao_reads_the_same_devices_from_its_file_under_paths_that_change_with_them() {
+        let text = |list: &str| {
+            let configuration = Configuration {
+                audit: Some(serde_yaml::from_str(list).unwrap()),
+                ..Configuration::default()
+            };
+            of_openbao(&configuration)
+        };
+        let wanted = "\naudit \"file\" \"out-HASH\" {\n  description = \"\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n\naudit \"socket\" \"siem-HASH\" {\n  description = \"\"\n  options {\n    address = \"127.0.0.1:9090\"\n    skip_test = \"true\"\n    socket_type = \"udp\"\n  }\n}\n";
+        let path = |text: &str, name: &str| {
+            let begin = text.find(&format!("\"{name}-")).unwrap() + 1;
+            text[begin..].split('"').next().unwrap().to_owned()
+        };
+        let two = text(TWO);
+        let (out, siem) = (path(&two, "out"), path(&two, "siem"));
+        assert_eq!(two.replace(&out, "out-HASH").replace(&siem, "siem-HASH"), wanted);
+        let changed = text("[{path: out, format: Jsonx, stdout: {}}]");
+        assert_ne!(path(&changed, "out"), out, "another device, so another path");
+        assert_eq!(
+            path(&text("[{path: out, stdout: {}}]"), "out"),
+            out,
+            "the same device again"
+        );
     }
 
     #[test]

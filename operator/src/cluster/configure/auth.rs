@@ -11,8 +11,12 @@ use super::object::{Field, Wanted, field};
 use super::secrets::Secrets;
 use crate::cluster::error::Error;
 
-/// Everything below one auth method that is declared, or for each part why it cannot be.
-pub(crate) fn below(index: usize, method: &AuthMethod, secrets: &Secrets) -> Vec<Result<Wanted, Error>> {
+/// Everything below one auth method that is declared, each with its field, or why it cannot be.
+pub(crate) fn below(
+    index: usize,
+    method: &AuthMethod,
+    secrets: &Secrets,
+) -> Vec<(String, Result<Wanted, Error>)> {
     let AuthMethod {
         path,
         type_: _,
@@ -26,25 +30,35 @@ pub(crate) fn below(index: usize, method: &AuthMethod, secrets: &Secrets) -> Vec
     let object = format!("spec.configuration.authMethods[{index}]");
     let mut all = Vec::new();
     if let Some(settings) = kubernetes {
-        all.push(kubernetes_config(&object, path, settings, secrets));
+        let field = format!("{object}.kubernetes");
+        let wanted = kubernetes_config(&field, path, settings, secrets);
+        all.push((field, wanted));
     }
     if let Some(settings) = jwt {
-        all.push(jwt_config(&object, path, settings, secrets));
-        let roles = settings.roles.iter().enumerate();
-        all.extend(roles.map(|(n, role)| Ok(jwt_role(&format!("{object}.jwt.roles[{n}]"), path, role))));
+        let field = format!("{object}.jwt");
+        let wanted = jwt_config(&field, path, settings, secrets);
+        all.push((field, wanted));
+        for (n, role) in settings.roles.iter().enumerate() {
+            let field = format!("{object}.jwt.roles[{n}]");
+            let wanted = jwt_role(&field, path, role);
+            all.push((field, Ok(wanted)));
+        }
     }
     if let Some(settings) = cert {
-        all.extend(cert_config(&object, path, settings).map(Ok));
-        let roles = settings.roles.iter().enumerate();
-        all.extend(roles.map(|(n, role)| Ok(cert_role(&format!("{object}.cert.roles[{n}]"), path, role))));
+        let field = format!("{object}.cert");
+        all.extend(cert_config(&field, path, settings).map(|wanted| (field, Ok(wanted))));
+        for (n, role) in settings.roles.iter().enumerate() {
+            let field = format!("{object}.cert.roles[{n}]");
+            let wanted = cert_role(&field, path, role);
+            all.push((field, Ok(wanted)));
+        }
     }
     if let Some(settings) = userpass {
-        let users = settings.users.iter().enumerate();
-        all.extend(
-            users.map(|(n, user)| {
-                userpass_user(&format!("{object}.userpass.users[{n}]"), path, user, secrets)
-            }),
-        );
+        for (n, user) in settings.users.iter().enumerate() {
+            let field = format!("{object}.userpass.users[{n}]");
+            let wanted = userpass_user(&field, path, user, secrets);
+            all.push((field, wanted));
+        }
     }
     all
 }
@@ -60,7 +74,6 @@ fn kubernetes_config(
         ca_cert,
         token_reviewer,
     } = settings;
-    let object = format!("{object}.kubernetes");
     let fields = vec![
         field("kubernetes_host", "host", host.as_str()),
         field(
@@ -79,7 +92,7 @@ fn kubernetes_config(
         ));
     }
     Ok(Wanted {
-        field: object,
+        field: object.to_owned(),
         what: format!("settings of auth method {mount}"),
         path: format!("auth/{mount}/config"),
         fields,
@@ -102,7 +115,6 @@ fn jwt_config(object: &str, mount: &str, settings: &JwtAuth, secrets: &Secrets) 
         default_role,
         roles: _,
     } = settings;
-    let object = format!("{object}.jwt");
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let mut fields = vec![
         // Vault takes exactly one of the three, so that the others are to be empty.
@@ -120,7 +132,7 @@ fn jwt_config(object: &str, mount: &str, settings: &JwtAuth, secrets: &Secrets) 
         .map(|at| secrets.value(&format!("{object}.clientSecret"), at))
         .transpose()?;
     Ok(Wanted {
-        field: object,
+        field: object.to_owned(),
         what: format!("settings of auth method {mount}"),
         path: format!("auth/{mount}/config"),
         fields,
@@ -206,7 +218,7 @@ fn cert_config(object: &str, mount: &str, settings: &CertAuth) -> Option<Wanted>
         *enable_identity_alias_metadata,
     );
     (!fields.is_empty()).then(|| Wanted {
-        field: format!("{object}.cert"),
+        field: object.to_owned(),
         what: format!("settings of auth method {mount}"),
         path: format!("auth/{mount}/config"),
         fields,
@@ -320,6 +332,7 @@ mod tests {
         );
         let all: Vec<Wanted> = below(3, &method, &Secrets::default())
             .into_iter()
+            .map(|(_, wanted)| wanted)
             .collect::<Result<_, _>>()
             .unwrap();
         let [config, role] = all.as_slice() else {
@@ -350,7 +363,9 @@ mod tests {
             "{path: people, type: userpass, userpass: {users: [{name: ana, password: {name: ana, key: password}}]}}",
         );
         let all = below(0, &method, &Secrets::default());
-        let error = all.into_iter().next().unwrap().unwrap_err().to_string();
+        let (field, wanted) = all.into_iter().next().unwrap();
+        assert_eq!(field, "spec.configuration.authMethods[0].userpass.users[0]");
+        let error = wanted.unwrap_err().to_string();
         assert!(
             error.contains("spec.configuration.authMethods[0].userpass.users[0].password"),
             "{error}"

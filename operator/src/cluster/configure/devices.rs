@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use vaultkeeper_crds::cluster::configuration::Configuration;
 use vaultkeeper_crds::cluster::{Distribution, Profile};
 use vaultkeeper_vault::sys::audit::AuditDevice as Device;
 use vaultkeeper_vault::{Client, Error as VaultError};
 
 use super::audit::{self, AuditChange, Declared};
+use super::mode::Mode;
 use super::work::Work;
 use crate::cluster::error::Error;
 use crate::cluster::validate::Validated;
@@ -17,12 +19,14 @@ pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &
     if cluster.distribution == Distribution::OpenBao {
         return Ok(());
     }
-    let (first, others) = match &cluster.configuration.audit {
-        Some(declared) => (None, audit::declared(declared)),
-        None if cluster.profile == Profile::Hardened => {
+    let declared = cluster.configuration.as_ref().map(|c| c.audit.as_deref());
+    let (first, others) = match declared {
+        Ok(Some(declared)) => (None, audit::declared(declared)),
+        Ok(None) if cluster.profile == Profile::Hardened => {
             (Some(audit::standard_output()), vec![audit::standard_error()])
         }
-        None => (Some(audit::standard_output()), Vec::new()),
+        // What a refused configuration declares is not known.
+        Ok(None) | Err(_) => (Some(audit::standard_output()), Vec::new()),
     };
     if let Some(first) = first {
         enable(client, &first, member).await?;
@@ -45,8 +49,13 @@ pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &
 }
 
 /// Standard output, unless the spec declares devices.
-pub(crate) async fn standard(cluster: &Validated, client: &Client, member: &str) -> Result<(), Error> {
-    if cluster.distribution == Distribution::OpenBao || cluster.configuration.audit.is_some() {
+pub(crate) async fn standard(
+    distribution: Distribution,
+    configuration: &Configuration,
+    client: &Client,
+    member: &str,
+) -> Result<(), Error> {
+    if distribution == Distribution::OpenBao || configuration.audit.is_some() {
         return Ok(());
     }
     enable(client, &audit::standard_output(), member).await
@@ -68,41 +77,45 @@ async fn found(client: &Client, member: &str) -> Result<BTreeMap<String, Device>
 }
 
 /// Brings the declared devices to what is declared. Others are left alone.
-pub(crate) async fn declared(cluster: &Validated, work: &mut Work<'_>) -> Result<(), Error> {
-    let Some(devices) = &cluster.configuration.audit else {
+pub(crate) async fn declared(
+    distribution: Distribution,
+    configuration: &Configuration,
+    work: &mut Work<'_>,
+) -> Result<(), Error> {
+    let Some(devices) = &configuration.audit else {
         return Ok(());
     };
-    if cluster.distribution == Distribution::OpenBao {
+    if distribution == Distribution::OpenBao {
         return Ok(());
     }
     let client = work.client();
     for declared in audit::declared(devices) {
-        // Read anew for each: whether one may be replaced depends on the others.
-        let replaces = match audit::plan(&declared, &found(client, client.node()).await?) {
-            AuditChange::None => continue,
-            AuditChange::Enable => {
-                work.note(super::object::missing(&declared.field, &audit::what(&declared)));
-                None
-            }
-            AuditChange::Replace(difference, there) => {
-                work.note(difference);
-                Some(there)
-            }
-            AuditChange::Alone(difference) => {
-                let field = difference.field.clone();
-                work.note(difference);
-                if work.writes() {
-                    work.fail(Error::OnlyAuditDevice { field })?;
-                }
-                continue;
-            }
-        };
-        if !work.writes() {
+        let mode = work.mode(&declared.field);
+        if mode == Mode::Off {
             continue;
         }
-        if let Err(error) = write(client, &declared, replaces.as_ref()).await {
-            work.fail(error)?;
+        // Read anew for each: whether one may be replaced depends on the others.
+        let (difference, replaces) = match audit::plan(&declared, &found(client, client.node()).await?) {
+            AuditChange::None => continue,
+            AuditChange::Enable => (
+                super::object::missing(&declared.field, &audit::what(&declared)),
+                None,
+            ),
+            AuditChange::Replace(difference, there) => (difference, Some(there)),
+            AuditChange::Alone(difference) if mode.writes() => {
+                let field = difference.field.clone();
+                work.fail(&declared.field, Error::OnlyAuditDevice { field })?;
+                continue;
+            }
+            AuditChange::Alone(difference) => (difference, None),
+        };
+        if mode.writes()
+            && let Err(error) = write(client, &declared, replaces.as_ref()).await
+        {
+            work.fail(&declared.field, error)?;
+            continue;
         }
+        work.note(mode, difference);
     }
     Ok(())
 }
@@ -117,6 +130,7 @@ async fn write(client: &Client, declared: &Declared, replaces: Option<&Device>) 
         let enabled = client.enable_audit_device(&declared.path, &declared.device).await;
         return enabled.map_err(failed);
     };
+    // The plan has found a stream beside it: what comes in between is logged there.
     client
         .disable_audit_device(&declared.path)
         .await

@@ -1,41 +1,132 @@
 //! What a look at the configuration found, for the status and for events.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vaultkeeper_crds::cluster::ConfigurationStatus;
+
+use super::ledger::Applied;
 use super::mode::Mode;
 use super::object::Difference;
+use crate::backoff;
+use crate::cluster::error::Error;
 use crate::cluster::execute::Scope;
 use crate::report::Reason;
 
 /// How many differences a status or an event names.
 const NAMED: usize = 5;
+/// How often the configuration is read back.
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// What a look at the configuration found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
-    /// Identifies what is applied now.
-    pub applied: String,
-    /// What was left as it is though it differs from what was applied. None: it is not looked at.
-    pub left: Option<Vec<String>>,
+    /// What is applied now.
+    pub applied: Applied,
+    /// What was left as it is though it differs from what was applied.
+    pub left: Vec<String>,
+    /// Why not everything that is declared is in place: a reason and a text for a person.
+    pub problem: Option<(&'static str, String)>,
 }
 
 impl Findings {
-    /// Of a look that ended well.
-    pub(crate) fn new(mode: Mode, applied: String, differences: &[Difference]) -> Self {
-        let left = match mode {
-            Mode::Report => Some(shortened(differences)),
-            Mode::Apply | Mode::Enforce => Some(Vec::new()),
-            Mode::Off => None,
-        };
-        Self { applied, left }
+    /// As an operator that was there before has left them.
+    pub(crate) fn read(status: &ConfigurationStatus) -> Self {
+        Self {
+            applied: Applied::read(status),
+            left: status.differences.clone(),
+            problem: None,
+        }
+    }
+
+    /// For the status.
+    pub(crate) fn write(&self) -> ConfigurationStatus {
+        self.applied.write(self.left.clone())
+    }
+
+    /// The same, with another problem.
+    pub(crate) fn with_problem(self, reason: &'static str, text: String) -> Self {
+        Self {
+            problem: Some((reason, text)),
+            ..self
+        }
     }
 }
 
-/// An event that names what differed. The same differences within minutes are counted in one event.
-pub(crate) async fn publish(scope: &Scope<'_>, mode: Mode, differences: &[Difference]) {
-    if differences.is_empty() {
-        return;
+/// What differs and was left.
+pub(crate) fn left(differences: &[(Mode, Difference)]) -> Vec<String> {
+    shortened(&of(differences, Mode::Report))
+}
+
+/// The first error; how many more there are stands behind it.
+pub(crate) fn problem(errors: &[Error]) -> Option<(&'static str, String)> {
+    let first = errors.first()?;
+    let text = match errors.len() {
+        1 => first.chain(),
+        more => format!("{}; and {} more", first.chain(), more - 1),
+    };
+    Some((first.reason(), text))
+}
+
+/// The last look, kept until the next one.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Identifies what was looked at: the spec and the initialisation of Vault.
+    pub print: u64,
+    /// What was found.
+    pub findings: Findings,
+    /// Looks in a row with a problem.
+    pub failures: u32,
+    /// When to look again.
+    pub next: Instant,
+}
+
+impl Known {
+    /// After a look. A problem is looked at again after 1 s, 2 s, 4 s … 60 s, everything else after a minute.
+    pub(crate) fn new(
+        print: u64,
+        findings: Findings,
+        before: Option<&Self>,
+        uid: &str,
+        now: Instant,
+    ) -> Self {
+        let earlier = before
+            .filter(|known| known.print == print)
+            .map_or(0, |known| known.failures);
+        let (failures, pause) = match &findings.problem {
+            None => (0, REPEAT),
+            Some(_) => (earlier.saturating_add(1), backoff::pause(earlier, uid)),
+        };
+        Self {
+            print,
+            findings,
+            failures,
+            next: now + pause,
+        }
     }
-    let named = shortened(differences).join("; ");
-    let (reason, note) = match mode {
+
+    /// Whether it still stands for what is declared.
+    pub(crate) fn is_fresh(&self, print: u64, now: Instant) -> bool {
+        self.print == print && now < self.next
+    }
+}
+
+/// An event for each way in which differences were treated. The same differences within minutes are counted in one
+/// event.
+pub(crate) async fn publish(scope: &Scope<'_>, differences: &[(Mode, Difference)]) {
+    for mode in [Mode::Apply, Mode::Enforce, Mode::Report] {
+        let differences = of(differences, mode);
+        // Events that differ in their subject are kept apart.
+        let Some(subject) = differences.first().map(|d| d.field.as_str()) else {
+            continue;
+        };
+        let (reason, note) = words(mode, &shortened(&differences).join("; "));
+        scope.event(reason, subject, &note).await;
+    }
+}
+
+fn words(mode: Mode, named: &str) -> (Reason, String) {
+    match mode {
         Mode::Apply => (
             Reason::Configured,
             format!("the configuration is applied: {named}"),
@@ -50,13 +141,15 @@ pub(crate) async fn publish(scope: &Scope<'_>, mode: Mode, differences: &[Differ
                 "changed in Vault by somebody else and left, since spec.configuration.drift is Report: {named}"
             ),
         ),
-    };
-    // Events that differ in their subject are kept apart.
-    let subject = differences.first().map(|d| d.field.as_str()).unwrap_or_default();
-    scope.event(reason, subject, &note).await;
+    }
 }
 
-fn shortened(differences: &[Difference]) -> Vec<String> {
+fn of(differences: &[(Mode, Difference)], mode: Mode) -> Vec<&Difference> {
+    let of_mode = differences.iter().filter(|(m, _)| *m == mode);
+    of_mode.map(|(_, difference)| difference).collect()
+}
+
+fn shortened(differences: &[&Difference]) -> Vec<String> {
     let mut texts: Vec<String> = differences.iter().take(NAMED).map(ToString::to_string).collect();
     if differences.len() > NAMED {
         texts.push(format!("and {} more", differences.len() - NAMED));
@@ -68,27 +161,48 @@ fn shortened(differences: &[Difference]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn differences(count: usize) -> Vec<Difference> {
+    fn differences(count: usize, mode: Mode) -> Vec<(Mode, Difference)> {
         let one = |n| Difference {
             field: format!("spec.configuration.policies[{n}].hcl"),
             what: "policy".to_owned(),
             found: "a".to_owned(),
             wanted: "b".to_owned(),
         };
-        (0..count).map(one).collect()
+        (0..count).map(|n| (mode, one(n))).collect()
     }
 
     #[test]
-    fn only_a_report_leaves_something_and_off_says_nothing() {
-        let left = |mode| Findings::new(mode, "x".to_owned(), &differences(1)).left;
-        assert_eq!(left(Mode::Report).unwrap().len(), 1);
-        assert_eq!(left(Mode::Enforce).unwrap().len(), 0, "put right");
-        assert_eq!(left(Mode::Off), None);
+    fn only_a_report_leaves_something() {
+        assert_eq!(left(&differences(1, Mode::Report)).len(), 1);
+        assert_eq!(left(&differences(1, Mode::Enforce)).len(), 0, "put right");
+        assert_eq!(left(&differences(1, Mode::Apply)).len(), 0, "applied");
     }
 
     #[test]
     fn many_differences_are_counted() {
-        let texts = shortened(&differences(12));
+        let texts = left(&differences(12, Mode::Report));
         assert_eq!((texts.len(), texts[5].as_str()), (6, "and 7 more"));
+    }
+
+    #[test]
+    fn a_problem_is_looked_at_again_less_and_less_often_and_a_change_of_the_spec_at_once() {
+        let now = Instant::now();
+        let bad = || Findings::default().with_problem("Bad", "x".to_owned());
+        let mut known = Known::new(1, bad(), None, "uid", now);
+        let mut pauses = vec![known.next - now];
+        for _ in 0..9 {
+            known = Known::new(1, bad(), Some(&known), "uid", now);
+            pauses.push(known.next - now);
+        }
+        assert!(pauses[0] <= Duration::from_secs(1), "{pauses:?}");
+        assert!(
+            pauses[9] <= REPEAT && pauses[9] >= Duration::from_secs(40),
+            "{pauses:?}"
+        );
+        assert!(known.is_fresh(1, now) && !known.is_fresh(2, now), "another spec");
+        let other = Known::new(2, bad(), Some(&known), "uid", now);
+        assert_eq!(other.failures, 1, "another spec begins anew");
+        let well = Known::new(1, Findings::default(), Some(&known), "uid", now);
+        assert_eq!((well.failures, well.next - now), (0, REPEAT));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether declared objects are written, only compared, or not looked at. Pure.
+//! Whether a declared object is written, only compared, or not looked at. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,25 +6,22 @@ use std::fmt::Write as _;
 use ring::digest;
 use vaultkeeper_crds::cluster::configuration::{Configuration, Drift};
 
-/// What this pass does about what differs.
+/// What this pass does about an object that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// The spec or a Secret is new: everything is applied, secrets too.
+    /// It was not applied yet: it is, with its secrets unless they were written before.
     Apply,
     /// What somebody changed in Vault is put right.
     Enforce,
     /// What somebody changed in Vault is told.
     Report,
-    /// Nothing is looked at.
+    /// It is not looked at.
     Off,
 }
 
 impl Mode {
-    /// Decides by what was applied last.
-    pub(crate) fn of(drift: Drift, applied: Option<&str>, fingerprint: &str) -> Self {
-        if applied != Some(fingerprint) {
-            return Self::Apply;
-        }
+    /// For an object that was applied before.
+    pub(crate) fn of(drift: Drift) -> Self {
         match drift {
             Drift::Enforce => Self::Enforce,
             Drift::Report => Self::Report,
@@ -35,11 +32,6 @@ impl Mode {
     /// Whether what differs is written.
     pub(crate) fn writes(self) -> bool {
         matches!(self, Self::Apply | Self::Enforce)
-    }
-
-    /// Whether secrets, which Vault never answers, are written again.
-    pub(crate) fn renews_secrets(self) -> bool {
-        self == Self::Apply
     }
 }
 
@@ -56,10 +48,15 @@ pub(crate) fn fingerprint(
         ..configuration.clone()
     };
     let text = serde_json::to_vec(&(declared, secrets, store)).unwrap_or_default();
-    let hash = digest::digest(&digest::SHA256, &text);
+    short_hash(&text, 8)
+}
+
+/// The first bytes of a hash, in hexadecimal digits.
+pub(crate) fn short_hash(text: &[u8], bytes: usize) -> String {
+    let hash = digest::digest(&digest::SHA256, text);
     hash.as_ref()
         .iter()
-        .take(8)
+        .take(bytes)
         .fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
@@ -71,24 +68,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_spec_is_applied_however_drift_is_treated() {
-        for drift in [Drift::Enforce, Drift::Report, Drift::Off] {
-            assert_eq!(
-                Mode::of(drift, None, "a"),
-                Mode::Apply,
-                "{drift:?}, never applied"
-            );
-            assert_eq!(Mode::of(drift, Some("b"), "a"), Mode::Apply, "{drift:?}, changed");
-        }
-    }
-
-    #[test]
     fn what_was_applied_is_then_enforced_reported_or_left() {
-        assert_eq!(Mode::of(Drift::Enforce, Some("a"), "a"), Mode::Enforce);
-        assert_eq!(Mode::of(Drift::Report, Some("a"), "a"), Mode::Report);
-        assert_eq!(Mode::of(Drift::Off, Some("a"), "a"), Mode::Off);
-        assert!(!Mode::Report.writes() && !Mode::Off.writes() && Mode::Enforce.writes());
-        assert!(Mode::Apply.renews_secrets() && !Mode::Enforce.renews_secrets());
+        assert_eq!(Mode::of(Drift::Enforce), Mode::Enforce);
+        assert_eq!(Mode::of(Drift::Report), Mode::Report);
+        assert_eq!(Mode::of(Drift::Off), Mode::Off);
+        assert!(Mode::Apply.writes() && Mode::Enforce.writes());
+        assert!(!Mode::Report.writes() && !Mode::Off.writes());
     }
 
     #[test]

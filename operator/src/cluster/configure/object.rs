@@ -1,7 +1,9 @@
 //! One object in Vault as it is declared, and how it differs from what is there. Pure.
 
 use serde_json::{Map, Value};
-use vaultkeeper_vault::SecretString;
+
+use super::mode::short_hash;
+use super::secrets::SecretValue;
 
 /// The fields of an object as Vault answers them.
 pub(crate) type Found = Map<String, Value>;
@@ -43,9 +45,24 @@ pub(crate) struct Wanted {
     /// What is written with every write and not compared.
     pub always: Vec<(&'static str, Value)>,
     /// What Vault never answers: name in Vault's API and value.
-    pub secrets: Vec<(&'static str, SecretString)>,
+    pub secrets: Vec<(&'static str, SecretValue)>,
     /// A write resets what it leaves out: what was found is sent along, and so are the secrets.
     pub whole: bool,
+}
+
+impl Wanted {
+    /// A short hash of where its secrets go and of which versions of which Secrets they are, for a status: none of an
+    /// object without any. Not of the values, which could be guessed from it. `store` tells one initialisation of Vault
+    /// from the next.
+    pub(crate) fn print_of_secrets(&self, store: &str) -> Option<String> {
+        let versions: Vec<(&str, &str)> = self
+            .secrets
+            .iter()
+            .map(|(name, secret)| (*name, secret.version.as_str()))
+            .collect();
+        let text = serde_json::to_vec(&(&self.path, &versions, store)).unwrap_or_default();
+        (!versions.is_empty()).then(|| short_hash(&text, 5))
+    }
 }
 
 /// One field that differs.
@@ -93,8 +110,7 @@ impl Change {
     }
 }
 
-/// Compares one object with what is there. `renew_secrets`: a Secret or the spec has changed, and what Vault never
-/// answers is to be written again.
+/// Compares one object with what is there. `renew_secrets`: these were not written yet, and Vault never answers them.
 pub(crate) fn plan(wanted: &Wanted, found: Option<&Found>, renew_secrets: bool) -> Change {
     let Some(found) = found else {
         return Change::Create(missing(&wanted.field, &wanted.what));
@@ -152,11 +168,16 @@ pub(crate) fn body(wanted: &Wanted, found: Option<&Found>, renew_secrets: bool) 
             .iter()
             .map(|field| (field.vault.to_owned(), field.value.clone())),
     );
-    if found.is_none() || renew_secrets || wanted.whole {
+    if sends_secrets(wanted, found, renew_secrets) {
         let secrets = wanted.secrets.iter();
-        body.extend(secrets.map(|(key, value)| ((*key).to_owned(), value.expose_secret().into())));
+        body.extend(secrets.map(|(key, secret)| ((*key).to_owned(), secret.value.expose_secret().into())));
     }
     body
+}
+
+/// Whether a write holds the secrets.
+pub(crate) fn sends_secrets(wanted: &Wanted, found: Option<&Found>, renew_secrets: bool) -> bool {
+    found.is_none() || renew_secrets || wanted.whole
 }
 
 /// Whether Vault's answer means the same as what is declared. Vault leaves out what is empty, sorts lists, and keeps
@@ -215,6 +236,7 @@ fn quoted(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use vaultkeeper_vault::SecretString;
 
     use super::*;
 
@@ -228,9 +250,34 @@ mod tests {
                 field("token_ttl", "token.ttl", 3600),
             ],
             always: Vec::new(),
-            secrets: vec![("password", SecretString::from("s3cret"))],
+            secrets: vec![("password", of_version("1"))],
             whole: false,
         }
+    }
+
+    fn of_version(version: &str) -> SecretValue {
+        SecretValue {
+            value: SecretString::from("s3cret"),
+            version: version.to_owned(),
+        }
+    }
+
+    #[test]
+    fn secrets_are_told_apart_by_their_versions_and_not_by_what_else_is_declared() {
+        let print = |wanted: &Wanted| wanted.print_of_secrets("store").unwrap();
+        let first = print(&wanted());
+        let mut other = wanted();
+        other.fields.clear();
+        assert_eq!(print(&other), first, "other policies are no other password");
+        other.secrets = vec![("password", of_version("2"))];
+        assert_ne!(print(&other), first, "the Secret was changed");
+        assert_ne!(
+            wanted().print_of_secrets("another").unwrap(),
+            first,
+            "another Vault"
+        );
+        other.secrets.clear();
+        assert_eq!(other.print_of_secrets("store"), None);
     }
 
     fn found(value: Value) -> Found {

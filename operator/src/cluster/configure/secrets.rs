@@ -12,6 +12,15 @@ use crate::cluster::error::Error;
 use crate::cluster::validate::Validated;
 use crate::context::Context;
 
+/// One value, and which it is.
+#[derive(Clone, Debug)]
+pub(crate) struct SecretValue {
+    /// The value.
+    pub value: SecretString,
+    /// Secret, key and version that it was read from.
+    pub version: String,
+}
+
 /// Values of the keys that a configuration refers to.
 #[derive(Default)]
 pub(crate) struct Secrets {
@@ -19,10 +28,14 @@ pub(crate) struct Secrets {
 }
 
 /// Reads the Secrets by name, in the cluster's own namespace.
-pub(crate) async fn read(ctx: &Context, cluster: &Validated) -> Result<Secrets, Error> {
+pub(crate) async fn read(
+    ctx: &Context,
+    cluster: &Validated,
+    configuration: &Configuration,
+) -> Result<Secrets, Error> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
     let mut found = BTreeMap::new();
-    for name in names(&cluster.configuration) {
+    for name in names(configuration) {
         let secret = api.get_opt(&name).await;
         let secret = secret.map_err(|e| Error::kubernetes("read a Secret of the configuration", e))?;
         found.insert(name, secret);
@@ -53,7 +66,7 @@ fn names(configuration: &Configuration) -> BTreeSet<String> {
 
 impl Secrets {
     /// One value. `field` is where the spec refers to it.
-    pub(crate) fn value(&self, field: &str, at: &SecretKey) -> Result<SecretString, Error> {
+    pub(crate) fn value(&self, field: &str, at: &SecretKey) -> Result<SecretValue, Error> {
         let refused = |problem| Error::SecretValue {
             field: field.to_owned(),
             secret: at.name.clone(),
@@ -79,23 +92,27 @@ impl Secrets {
         if text.is_empty() {
             return Err(refused("holds an empty value: fill it in"));
         }
-        Ok(SecretString::from(text))
+        Ok(SecretValue {
+            value: SecretString::from(text),
+            version: format!("{}/{}/{}", at.name, at.key, version(secret)),
+        })
     }
 
     /// Which version of each Secret was read.
     pub(crate) fn versions(&self) -> BTreeMap<String, String> {
-        let version = |secret: &Secret| {
-            format!(
-                "{}/{}",
-                secret.uid().unwrap_or_default(),
-                secret.resource_version().unwrap_or_default()
-            )
-        };
         let versions = self.found.iter();
         versions
             .map(|(name, secret)| (name.clone(), secret.as_ref().map(version).unwrap_or_default()))
             .collect()
     }
+}
+
+fn version(secret: &Secret) -> String {
+    format!(
+        "{}/{}",
+        secret.uid().unwrap_or_default(),
+        secret.resource_version().unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
@@ -122,7 +139,7 @@ mod tests {
     fn a_value_is_taken_without_the_newline_that_a_file_ends_with() {
         use vaultkeeper_vault::ExposeSecret as _;
         let value = secrets(json!({})).value("f", &at("s", "password")).unwrap();
-        assert_eq!(value.expose_secret(), "s3cret");
+        assert_eq!(value.value.expose_secret(), "s3cret");
     }
 
     #[test]

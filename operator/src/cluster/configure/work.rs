@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use vaultkeeper_crds::cluster::configuration::TotpMethod;
 use vaultkeeper_vault::{Client, Error as VaultError};
 
+use super::ledger::{Applied, Ledger};
 use super::mfa;
 use super::mode::Mode;
 use super::mounts::{self, Mount, MountChange};
@@ -17,35 +18,56 @@ use crate::sessions;
 /// is wrong with the session ends the look.
 pub(crate) struct Work<'a> {
     client: &'a Client,
-    mode: Mode,
-    differences: Vec<Difference>,
+    store: &'a str,
+    ledger: Ledger,
+    differences: Vec<(Mode, Difference)>,
     errors: Vec<Error>,
 }
 
+/// What a look has come to.
+pub(crate) struct Done {
+    /// What is applied now.
+    pub applied: Applied,
+    /// What differed, and what was done about it, in order.
+    pub differences: Vec<(Mode, Difference)>,
+    /// What went wrong, in order.
+    pub errors: Vec<Error>,
+}
+
 impl<'a> Work<'a> {
-    /// Begins.
-    pub(crate) fn new(client: &'a Client, mode: Mode) -> Self {
+    /// Begins. `store` tells one initialisation of Vault from the next.
+    pub(crate) fn new(client: &'a Client, store: &'a str, ledger: Ledger) -> Self {
         Self {
             client,
-            mode,
+            store,
+            ledger,
             differences: Vec::new(),
             errors: Vec::new(),
         }
     }
 
-    /// What differed, and what went wrong, in order.
-    pub(crate) fn end(self) -> (Vec<Difference>, Vec<Error>) {
-        (self.differences, self.errors)
+    /// Ends.
+    pub(crate) fn end(self) -> Done {
+        Done {
+            applied: self.ledger.end(),
+            differences: self.differences,
+            errors: self.errors,
+        }
     }
 
-    /// Whether anything is looked at.
-    pub(crate) fn looks(&self) -> bool {
-        self.mode != Mode::Off
+    /// Whether anything of a section is looked at.
+    pub(crate) fn looks_at(&self, section: &str) -> bool {
+        self.ledger.looks_at(section)
     }
 
-    /// Whether what differs is written.
-    pub(crate) fn writes(&self) -> bool {
-        self.mode.writes()
+    /// What is done about the object of a field.
+    pub(crate) fn mode(&self, field: &str) -> Mode {
+        self.ledger.mode(field)
+    }
+
+    /// All objects of a section were looked at.
+    pub(crate) fn finished(&mut self, section: &'static str) {
+        self.ledger.finished(section);
     }
 
     /// The client of the active member.
@@ -53,92 +75,121 @@ impl<'a> Work<'a> {
         self.client
     }
 
-    /// Notes what differs.
-    pub(crate) fn note(&mut self, difference: Difference) {
-        self.differences.push(difference);
+    /// Notes what differed, after it was written or left.
+    pub(crate) fn note(&mut self, mode: Mode, difference: Difference) {
+        self.differences.push((mode, difference));
     }
 
-    /// Keeps an error for the end, unless it is the session's.
-    pub(crate) fn fail(&mut self, error: Error) -> Result<(), Error> {
+    /// Keeps the error of an object for the end, unless it is the session's.
+    pub(crate) fn fail(&mut self, field: &str, error: Error) -> Result<(), Error> {
         if error.vault_cause().is_some_and(is_of_the_session) {
             return Err(error);
         }
-        if !self.errors.is_empty() {
-            // The first one is told in the status.
-            tracing::warn!(error = %error.chain(), "another declared object could not be applied");
-        }
+        // The first one is told in the status.
+        tracing::warn!(error = %error.chain(), "a declared object could not be applied");
+        self.ledger.failed(field);
         self.errors.push(error);
         Ok(())
     }
 
     /// One object that could perhaps not be made out of the spec.
-    pub(crate) async fn object_or_error(&mut self, wanted: Result<Wanted, Error>) -> Result<(), Error> {
+    pub(crate) async fn object_or_error(
+        &mut self,
+        field: &str,
+        wanted: Result<Wanted, Error>,
+    ) -> Result<(), Error> {
         match wanted {
             Ok(wanted) => self.object(&wanted).await,
-            Err(error) => self.fail(error),
+            Err(_) if self.mode(field) == Mode::Off => Ok(()),
+            Err(error) => self.fail(field, error),
         }
     }
 
     /// Brings one object to what is declared.
     pub(crate) async fn object(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        if self.mode(&wanted.field) == Mode::Off {
+            let print = wanted.print_of_secrets(self.store);
+            self.ledger.declares(print.as_deref());
+            return Ok(());
+        }
         let found = match self.read(&wanted.path, &[]).await {
             Ok(found) => found,
-            Err(source) => return self.fail(declared(wanted, source)),
+            Err(source) => {
+                let print = wanted.print_of_secrets(self.store);
+                self.ledger.declares(print.as_deref());
+                return self.fail(&wanted.field, declared(wanted, source));
+            }
         };
         self.compared(wanted, found.as_ref()).await
     }
 
     async fn compared(&mut self, wanted: &Wanted, found: Option<&Found>) -> Result<(), Error> {
-        let change = object::plan(wanted, found, self.mode.renews_secrets());
+        let mode = self.mode(&wanted.field);
+        let print = wanted.print_of_secrets(self.store);
+        let renew = mode == Mode::Apply && self.ledger.is_new(print.as_deref());
+        self.ledger.declares(print.as_deref());
+        let change = object::plan(wanted, found, renew);
         if change == Change::None {
             return Ok(());
         }
+        if mode.writes() {
+            let body = object::body(wanted, found, renew);
+            if let Err(source) = self.client.write(&wanted.path, &body).await {
+                return self.fail(&wanted.field, declared(wanted, source));
+            }
+            if object::sends_secrets(wanted, found, renew) {
+                self.ledger.wrote(print.as_deref());
+            }
+        }
         for difference in change.differences() {
-            self.note(difference.clone());
+            self.note(mode, difference.clone());
         }
-        if !self.writes() {
-            return Ok(());
-        }
-        let body = object::body(wanted, found, self.mode.renews_secrets());
-        match self.client.write(&wanted.path, &body).await {
-            Ok(_) => Ok(()),
-            Err(source) => self.fail(declared(wanted, source)),
-        }
+        Ok(())
     }
 
     /// Mounts and tunes engines or auth methods.
     pub(crate) async fn mounts(&mut self, family: &'static str, wanted: &[Mount]) -> Result<(), Error> {
+        let wanted: Vec<(Mode, &Mount)> = wanted
+            .iter()
+            .map(|mount| (self.mode(&mount.field), mount))
+            .filter(|(mode, _)| *mode != Mode::Off)
+            .collect();
         if wanted.is_empty() {
             return Ok(());
         }
         let listed = self.read(family, &[]).await;
         let listed = listed.map_err(|e| Error::vault("read the mounts", self.client.node(), e))?;
         let listed = listed.unwrap_or_default();
-        for mount in wanted {
-            let (path, body) = match mounts::plan(mount, &listed) {
+        for (mode, mount) in wanted {
+            let (path, body, differing) = match mounts::plan(mount, &listed) {
                 Ok(MountChange::None) => continue,
-                Ok(MountChange::Mount(body)) => {
-                    self.note(mounts::absent(mount));
-                    (format!("{family}/{}", mount.path), body)
-                }
+                Ok(MountChange::Mount(body)) => (
+                    format!("{family}/{}", mount.path),
+                    body,
+                    vec![mounts::absent(mount)],
+                ),
                 Ok(MountChange::Tune(body, differing)) => {
-                    self.differences.extend(differing);
-                    (format!("{family}/{}/tune", mount.path), body)
+                    (format!("{family}/{}/tune", mount.path), body, differing)
                 }
                 Err(error) => {
-                    self.fail(error)?;
+                    self.fail(&mount.field, error)?;
                     continue;
                 }
             };
-            if self.writes()
+            if mode.writes()
                 && let Err(source) = self.client.write(&path, &body).await
             {
-                self.fail(Error::Mount {
+                let error = Error::Mount {
                     field: mount.field.clone(),
                     path: mount.path.clone(),
                     kind: mount.kind.clone(),
                     source: Box::new(source),
-                })?;
+                };
+                self.fail(&mount.field, error)?;
+                continue;
+            }
+            for difference in differing {
+                self.note(mode, difference);
             }
         }
         Ok(())
@@ -157,11 +208,18 @@ impl<'a> Work<'a> {
     /// Brings the TOTP methods to what is declared. Returns the ids of all that are there by name.
     pub(crate) async fn totp(&mut self, wanted: &[TotpMethod]) -> Result<BTreeMap<String, String>, Error> {
         let listed = self.totp_methods().await?;
+        let mut written = false;
         for (n, method) in wanted.iter().enumerate() {
+            let wanted = mfa::totp(n, method);
+            let mode = self.mode(&wanted.field);
+            if mode == Mode::Off {
+                continue;
+            }
+            written |= mode.writes();
             let found = mfa::by_name(&listed, &method.name).map(|(_, info)| info);
-            self.compared(&mfa::totp(n, method), found).await?;
+            self.compared(&wanted, found).await?;
         }
-        let listed = if self.writes() && !wanted.is_empty() {
+        let listed = if written {
             self.totp_methods().await?
         } else {
             listed

@@ -15,6 +15,16 @@ pub enum Storage {
     Ephemeral,
 }
 
+/// The backend that a spec names, whatever else is wrong with it.
+pub(super) fn named(spec: &VaultClusterSpec) -> Storage {
+    let given = &spec.storage;
+    match (&given.raft, &given.consul) {
+        (Some(raft), _) => Storage::Raft(raft.clone()),
+        (None, Some(consul)) => Storage::Consul(consul.clone()),
+        (None, None) => Storage::Ephemeral,
+    }
+}
+
 pub(super) fn validate(spec: &VaultClusterSpec) -> Result<Storage, Invalid> {
     let given = &spec.storage;
     match (&given.raft, &given.consul, &given.ephemeral) {

@@ -164,6 +164,12 @@ async fn a_transit_seal_that_cannot_work_is_refused_in_words() {
             Refused("spec.seal.transit.clientCertificateSecret must be the name of a Secret"),
         ),
         (
+            transit(json!({"clientCertificateSecret": "vault-keys.a.b"})),
+            Refused(
+                "spec.seal.transit.clientCertificateSecret must not be that of a Secret in which the operator keeps keys",
+            ),
+        ),
+        (
             transit(json!({"tokenSecret": null})),
             Refused("tokenSecret: Required value"),
         ),
@@ -193,6 +199,10 @@ async fn a_seal_of_a_cloud_that_cannot_work_is_refused_in_words() {
     let both = json!({"tenantId": "t", "clientId": "c", "clientSecret": secret()});
     let cases = vec![
         (
+            aws(json!({"region": null})),
+            Refused("spec.seal.awskms.region: Required value"),
+        ),
+        (
             aws(json!({"region": "EU"})),
             Refused("spec.seal.awskms.region must be a region such as"),
         ),
@@ -213,6 +223,23 @@ async fn a_seal_of_a_cloud_that_cannot_work_is_refused_in_words() {
         (
             aws(json!({"credentialsSecret": "A"})),
             Refused("spec.seal.awskms.credentialsSecret must be the name of a Secret"),
+        ),
+        (
+            aws(json!({"credentialsSecret": "vault-keys.a.b"})),
+            Refused(
+                "spec.seal.awskms.credentialsSecret must not be that of a Secret in which the operator keeps keys",
+            ),
+        ),
+        (aws(json!({"credentialsSecret": "vault-keys"})), Taken),
+        (
+            oci(json!({"credentialsSecret": "vault-ca.a.b"})),
+            Refused(
+                "spec.seal.ocikms.credentialsSecret must not be that of a Secret in which the operator keeps keys",
+            ),
+        ),
+        (
+            gcp(json!({"credentialsSecret": {"name": "vault-keys.a.b", "key": "k"}})),
+            Refused("name must not be that of a Secret in which the operator keeps keys"),
         ),
         (gcp(json!({"credentialsSecret": secret()})), Taken),
         (
@@ -388,6 +415,12 @@ async fn a_storage_that_cannot_work_is_refused_in_words() {
             Taken,
         ),
         (
+            consul(json!({"tls": {"clientCertificateSecret": "vault-ca.a.b"}})),
+            Refused(
+                "spec.storage.consul.tls.clientCertificateSecret must not be that of a Secret in which the operator keeps keys",
+            ),
+        ),
+        (
             consul(json!({"tls": {"clientCertificateSecret": "Pair"}})),
             Refused("spec.storage.consul.tls.clientCertificateSecret must be the name of a Secret"),
         ),
@@ -506,16 +539,45 @@ async fn a_change_that_would_lose_the_data_is_refused_with_the_reason() {
         ],
     )
     .await;
-    let rotated =
-        json!({"current": {"id": "c", "secret": secret()}, "previous": {"id": "b", "secret": secret()}});
+    let key = |id: &str, secret: &str| json!({"id": id, "secret": {"name": secret, "key": "k"}});
+    let keys =
+        |current: Value, previous: Value| seal(json!({"static": {"current": current, "previous": previous}}));
     changed(
-        bao(static_key(json!({}))),
+        bao(keys(key("b", "of-b"), Value::Null)),
         vec![
             (
-                static_key(json!({"current": {"id": "c"}})),
+                keys(key("c", "of-c"), Value::Null),
                 Refused("a new spec.seal.static.current needs the old one as previous"),
             ),
-            (seal(json!({"static": rotated})), Taken),
+            (keys(key("c", "of-c"), key("b", "of-b")), Taken),
+            (
+                keys(key("c", "of-c"), key("b", "of-c")),
+                Refused("spec.seal.static.previous must be the old current as it was"),
+            ),
+            (
+                keys(key("b", "of-c"), Value::Null),
+                Refused("spec.seal.static.current.secret cannot be changed under the same id"),
+            ),
+            (keys(key("b", "of-b"), key("a", "of-a")), Taken),
+        ],
+    )
+    .await;
+    changed(
+        bao(keys(key("c", "of-c"), key("b", "of-b"))),
+        vec![
+            (keys(key("c", "of-c"), Value::Null), Taken),
+            (
+                keys(key("d", "of-d"), key("c", "of-c")),
+                Refused("spec.seal.static.current cannot be changed while previous is there"),
+            ),
+            (
+                keys(key("c", "of-c"), key("a", "of-a")),
+                Refused("spec.seal.static.previous can be removed once every member has run with both keys"),
+            ),
+            (
+                keys(key("c", "of-c"), key("b", "of-a")),
+                Refused("spec.seal.static.previous can be removed once every member has run with both keys"),
+            ),
         ],
     )
     .await;

@@ -12,6 +12,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::{Client, Error};
 
+use super::audit_receiver::AuditReceiver;
 use super::stage::{DEADLINE, Stage, condition, reason};
 
 /// The fields at a path of a real server.
@@ -101,7 +102,7 @@ pub(super) async fn event(stage: &Stage, reason: &str, words: &[&str]) {
     .unwrap();
 }
 
-fn everything(stage: &Stage, ca: &Ca, log: &str) -> Value {
+fn everything(stage: &Stage, ca: &Ca, receiver: &AuditReceiver) -> Value {
     let key = rcgen::KeyPair::generate().unwrap().public_key_pem();
     let user = |name: &str| json!({"name": name, "password": {"name": "ana", "key": "password"}, "token": {"policies": ["app", "auditor"], "ttl": "1h", "maxTtl": "4h"}});
     json!({
@@ -131,7 +132,7 @@ fn everything(stage: &Stage, ca: &Ca, log: &str) -> Value {
         "passwordPolicies": [{"name": "long", "hcl": "length = 30\nrule \"charset\" { charset = \"abcdefghij\" }"}],
         "audit": [
             {"path": "stdout", "stdout": {}},
-            {"path": "file", "description": "second", "file": {"path": log}},
+            {"path": "siem", "description": "second", "socket": {"address": receiver.address(), "type": "Udp"}},
         ],
         "mfa": {
             "totp": [{"name": "app", "issuer": stage.namespace, "digits": 8}],
@@ -144,10 +145,9 @@ fn everything(stage: &Stage, ca: &Ca, log: &str) -> Value {
 async fn everything_that_is_declared_is_found_in_vault() {
     let stage = Stage::new().await.unwrap();
     let ca = Ca::new("clients").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.log");
+    let receiver = AuditReceiver::start().await.unwrap();
     password(&stage, "ana", "correct horse").await;
-    let fields = json!({"configuration": everything(&stage, &ca, log.to_str().unwrap())});
+    let fields = json!({"configuration": everything(&stage, &ca, &receiver)});
     stage.create_cluster_with(1, fields).await.unwrap();
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
@@ -181,13 +181,18 @@ async fn everything_that_is_declared_is_found_in_vault() {
     let devices = root.audit_devices().await.unwrap();
     assert_eq!(
         devices.keys().collect::<Vec<_>>(),
-        ["file/", "stdout/"],
+        ["siem/", "stdout/"],
         "as declared and no other"
     );
-    let lines = std::fs::read_to_string(&log).unwrap();
+    wait::until_async("the write in the log of the receiver", DEADLINE, async || {
+        ensure!(receiver.text().contains("secret/data/ana/note"), "not there yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
     assert!(
-        lines.contains("secret/data/ana/note") && !lines.contains("correct horse"),
-        "in the file, hashed"
+        !receiver.text().contains("correct horse"),
+        "what is secret is hashed"
     );
 
     // A second look by another operator finds nothing to do: what is read back equals what was declared.

@@ -8,12 +8,13 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::sys::mounts::MountRequest;
 use vaultkeeper_vault::{Client, Error};
 
+use super::audit_receiver::AuditReceiver;
 use super::configuration::{declare, event, log_in, password, read, until_configured};
 use super::stage::{DEADLINE, Stage, condition};
 
 const POLICY: &str = "path \"secret/data/app\" { capabilities = [\"read\"] }";
 
-fn declared(drift: &str, max_ttl: &str, log: &str) -> Value {
+fn declared(drift: &str, max_ttl: &str) -> Value {
     json!({
         "drift": drift,
         "secretsEngines": [{"path": "secret", "type": "kv", "options": {"version": "2"}, "tune": {"maxLeaseTtl": max_ttl}}],
@@ -21,7 +22,7 @@ fn declared(drift: &str, max_ttl: &str, log: &str) -> Value {
             {"name": "ana", "password": {"name": "ana", "key": "password"}, "token": {"policies": ["app"]}},
         ]}}],
         "policies": [{"name": "app", "hcl": POLICY}],
-        "audit": [{"path": "stdout", "stdout": {}}, {"path": "file", "file": {"path": log}}],
+        "audit": [{"path": "stdout", "stdout": {}}, {"path": "second", "file": {"path": "/dev/stderr"}}],
     })
 }
 
@@ -42,7 +43,7 @@ async fn tamper(root: &Client) {
     )
     .await
     .unwrap();
-    root.disable_audit_device("file").await.unwrap();
+    root.disable_audit_device("second").await.unwrap();
     root.write_policy("by-hand", POLICY).await.unwrap();
     if !root.mounts().await.unwrap().contains_key("by-hand/") {
         let engine = MountRequest {
@@ -78,10 +79,8 @@ async fn nothing_unmanaged_was_touched(root: &Client) {
 #[tokio::test]
 async fn drift_is_put_right_or_told_or_left_and_a_new_spec_is_applied_in_any_case() {
     let stage = Stage::new().await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.log").display().to_string();
     password(&stage, "ana", "first").await;
-    let fields = json!({"configuration": declared("Enforce", "1h", &log)});
+    let fields = json!({"configuration": declared("Enforce", "1h")});
     stage.create_cluster_with(1, fields).await.unwrap();
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
@@ -105,7 +104,7 @@ async fn drift_is_put_right_or_told_or_left_and_a_new_spec_is_applied_in_any_cas
         let ana = read(&root, "auth/people/users/ana").await?;
         anyhow::ensure!(ana["token_policies"] == json!(["app"]), "ana is still an admin");
         anyhow::ensure!(
-            root.audit_devices().await?.contains_key("file/"),
+            root.audit_devices().await?.contains_key("second/"),
             "the device is still gone"
         );
         Ok(())
@@ -138,7 +137,7 @@ async fn drift_is_put_right_or_told_or_left_and_a_new_spec_is_applied_in_any_cas
         .unwrap();
 
     // Report: told and left.
-    declare(&stage, declared("Report", "1h", &log)).await;
+    declare(&stage, declared("Report", "1h")).await;
     until_configured(&stage).await;
     operator.stop().await;
     tamper(&root).await;
@@ -156,14 +155,14 @@ async fn drift_is_put_right_or_told_or_left_and_a_new_spec_is_applied_in_any_cas
     );
     assert_eq!(max_ttl(&root).await, 9000, "a report changes nothing");
     assert!(
-        !root.audit_devices().await.unwrap().contains_key("file/"),
+        !root.audit_devices().await.unwrap().contains_key("second/"),
         "nor a device"
     );
     event(&stage, "ConfigurationDrift", &["and left", "tune.maxLeaseTtl"]).await;
 
     // A change of the spec is applied all the same, and so is a Secret that changed.
     password(&stage, "ana", "second").await;
-    declare(&stage, declared("Report", "2h", &log)).await;
+    declare(&stage, declared("Report", "2h")).await;
     stage
         .until("nothing to differ any more", |c| {
             condition(c, "Drifted").is_none()
@@ -179,7 +178,7 @@ async fn drift_is_put_right_or_told_or_left_and_a_new_spec_is_applied_in_any_cas
     );
 
     // Off: not looked at.
-    declare(&stage, declared("Off", "2h", &log)).await;
+    declare(&stage, declared("Off", "2h")).await;
     until_configured(&stage).await;
     operator.stop().await;
     tamper(&root).await;
@@ -274,29 +273,61 @@ async fn the_only_audit_device_is_never_taken_away_to_change_it_and_a_secret_of_
         "it logs on as it was"
     );
 
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.log").display().to_string();
-    let two = json!({"audit": [{"path": "file", "file": {"path": log}}, {"path": "stdout", "stdout": {}, "format": "Jsonx"}]});
-    declare(&stage, two.clone()).await;
+    // A socket is no substitute: its receiver may be gone without anybody's notice, and Vault would be shut.
+    let receiver = AuditReceiver::start().await.unwrap();
+    let siem =
+        |type_: &str, address: &str| json!({"path": "siem", "socket": {"address": address, "type": type_}});
+    let udp = siem("Udp", &receiver.address());
+    let stdout = json!({"path": "stdout", "stdout": {}, "format": "Jsonx"});
+    declare(&stage, json!({"audit": [udp, stdout]})).await;
+    wait::until_async("the socket to be enabled", DEADLINE, async || {
+        anyhow::ensure!(root.audit_devices().await?.contains_key("siem/"), "not there");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let cluster = stage
+        .until("the refusal to be told of the new spec", |c| {
+            condition(c, "Configured").is_some_and(|said| {
+                said.reason == "OnlyAuditDevice" && said.observed_generation == c.metadata.generation
+            })
+        })
+        .await
+        .unwrap();
+    let pending = cluster.status.unwrap().configuration.unwrap().pending;
+    assert_eq!(pending, ["audit[1]"], "only what failed is tried again");
+    let devices = root.audit_devices().await.unwrap();
+    assert_eq!(
+        devices["stdout/"].options.get("format"),
+        None,
+        "the stream was not taken away"
+    );
+
+    let second = json!({"path": "second", "file": {"path": "/dev/stderr"}});
+    declare(&stage, json!({"audit": [second, stdout, udp]})).await;
     until_configured(&stage).await;
     let devices = root.audit_devices().await.unwrap();
     let format = devices["stdout/"].options.get("format").map(String::as_str);
-    assert_eq!(format, Some("jsonx"), "with a second device it is replaced");
+    assert_eq!(format, Some("jsonx"), "with a second stream it is replaced");
 
-    // A path where no file can be: Vault refuses it, and the device that worked is back.
-    let impossible = json!({"audit": [{"path": "file", "file": {"path": "/proc/nowhere/audit.log"}}, {"path": "stdout", "stdout": {}, "format": "Jsonx"}]});
-    declare(&stage, impossible).await;
+    // A receiver that does not answer: Vault refuses the new device, and the one that worked is back.
+    let dead = siem("Tcp", "127.0.0.1:1");
+    declare(&stage, json!({"audit": [second, stdout, dead]})).await;
     stage
-        .until("the impossible path to be told", |c| {
+        .until("the dead receiver to be told", |c| {
             condition(c, "Configured")
-                .is_some_and(|c| c.status == "False" && c.message.contains("spec.configuration.audit[0]"))
+                .is_some_and(|c| c.status == "False" && c.message.contains("spec.configuration.audit[2]"))
         })
         .await
         .unwrap();
     let devices = root.audit_devices().await.unwrap();
-    let path = devices.get("file/").and_then(|d| d.options.get("file_path"));
-    assert_eq!(path, Some(&log), "the old device logs on");
-    declare(&stage, two).await;
+    let type_ = devices.get("siem/").and_then(|d| d.options.get("socket_type"));
+    assert_eq!(
+        type_.map(String::as_str),
+        Some("udp"),
+        "the old device logs on: {devices:?}"
+    );
+    declare(&stage, json!({"audit": [second, stdout, udp]})).await;
     until_configured(&stage).await;
 
     // The certificate's Secret lies beside the cluster and is the operator's.

@@ -1,10 +1,13 @@
 //! The operator in this process, against a real API server and real Vault servers.
 
+mod audit_receiver;
 mod auto_unseal;
 mod bootstrap;
 mod claims;
 mod configuration;
 mod configuration_drift;
+mod configuration_failing;
+mod configuration_refused;
 mod consul;
 mod crash;
 mod faults;

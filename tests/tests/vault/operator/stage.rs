@@ -41,24 +41,57 @@ struct Shared {
 }
 
 static SHARED: OnceCell<Result<Shared, String>> = OnceCell::const_new();
+static OLDER: OnceCell<Result<Shared, String>> = OnceCell::const_new();
 
-async fn shared() -> anyhow::Result<&'static Shared> {
-    let shared = SHARED
-        .get_or_init(|| async { start().await.map_err(|e| format!("{e:#}")) })
+/// Which rules the API server has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    /// Ours.
+    Ours,
+    /// None but those on types: as of an older CRD, which knows nothing of the newer rules.
+    Older,
+}
+
+async fn shared(rules: Rules) -> anyhow::Result<&'static Shared> {
+    let cell = match rules {
+        Rules::Ours => &SHARED,
+        Rules::Older => &OLDER,
+    };
+    let shared = cell
+        .get_or_init(|| async { start(rules).await.map_err(|e| format!("{e:#}")) })
         .await;
     shared
         .as_ref()
         .map_err(|error| anyhow!("the control plane does not start: {error}"))
 }
 
-async fn start() -> anyhow::Result<Shared> {
-    let run = RunDir::create("operator")?;
+/// Removes the CEL rules from a schema.
+fn without_rules(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.remove("x-kubernetes-validations");
+            map.values_mut().for_each(without_rules);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_rules),
+        _ => {}
+    }
+}
+
+async fn start(rules: Rules) -> anyhow::Result<Shared> {
+    let run = RunDir::create(match rules {
+        Rules::Ours => "operator",
+        Rules::Older => "operator-older",
+    })?;
     let reaper = Reaper::start(Path::new(crate::TESTBED), &run)?;
     let control_plane = ControlPlane::start(Options::loopback()?, &run).await?;
     let client = control_plane.client().await?;
     let crds: Api<CustomResourceDefinition> = Api::all(client);
     for manifest in vaultkeeper_crds::generate::manifests()? {
-        let crd: CustomResourceDefinition = serde_yaml::from_str(&manifest.yaml)?;
+        let mut crd: serde_json::Value = serde_yaml::from_str(&manifest.yaml)?;
+        if rules == Rules::Older {
+            without_rules(&mut crd);
+        }
+        let crd: CustomResourceDefinition = serde_json::from_value(crd)?;
         crds.create(&PostParams::default(), &crd).await?;
         let name = crd.name_any();
         wait::until_async("the API server to serve the CRD", DEADLINE, async || {
@@ -89,6 +122,7 @@ pub(crate) struct Stage {
     pub(crate) operator_namespace: String,
     pub(crate) kubelet: ProcessKubelet,
     environment: KubernetesAuthEnvironment,
+    rules: Rules,
 }
 
 /// An operator in this process.
@@ -160,8 +194,17 @@ impl Connect for TappedConnect {
 impl Stage {
     /// Makes the namespaces and starts the kubelet.
     pub(crate) async fn new() -> anyhow::Result<Self> {
+        Self::of(Rules::Ours).await
+    }
+
+    /// On an API server whose CRD takes what the operator refuses.
+    pub(crate) async fn with_an_older_crd() -> anyhow::Result<Self> {
+        Self::of(Rules::Older).await
+    }
+
+    async fn of(rules: Rules) -> anyhow::Result<Self> {
         vaultkeeper_tests::install_crypto();
-        let shared = shared().await?;
+        let shared = shared(rules).await?;
         let control_plane = &shared.control_plane;
         let client = control_plane.client().await?;
         let namespace = control_plane.create_namespace("v").await?;
@@ -195,12 +238,17 @@ impl Stage {
             operator_namespace,
             kubelet,
             environment,
+            rules,
         })
     }
 
     /// Another namespace in which an operator may be installed.
     pub(crate) async fn another_operator_namespace(&self) -> anyhow::Result<String> {
-        let namespace = shared().await?.control_plane.create_namespace("op").await?;
+        let namespace = shared(self.rules)
+            .await?
+            .control_plane
+            .create_namespace("op")
+            .await?;
         self.create_account(&namespace, OPERATOR).await?;
         Ok(namespace)
     }
@@ -402,6 +450,7 @@ impl Stage {
             operator_namespace,
             kubelet,
             environment: _,
+            rules: _,
         } = self;
         kubelet.stop().await;
         let namespaces: Api<Namespace> = Api::all(client);

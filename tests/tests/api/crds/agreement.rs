@@ -1,0 +1,196 @@
+//! Whatever the API server takes the operator takes: a spec that only the operator refuses would be noticed too late.
+
+use futures::{StreamExt, stream};
+use kube::api::{DynamicObject, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use vaultkeeper_crds::VaultCluster;
+use vaultkeeper_operator::cluster::validate::validate;
+
+use super::{client, cluster, merge};
+
+/// How many questions are under way at a time.
+const AT_A_TIME: usize = 8;
+
+/// Values that are put in the place of each text of a spec: what is read with other eyes by Vault, by a policy, by a
+/// path or by a clock than by a person.
+const TEXTS: [&str; 30] = [
+    "",
+    "a",
+    "root",
+    "Root",
+    " root",
+    "root ",
+    "ROOT,app",
+    "vaultkeeper-operator",
+    "Vaultkeeper",
+    "\u{212a}ubernetes",
+    "kubernetes",
+    "kubernetes/",
+    "/approle",
+    "approle",
+    "token",
+    "sys",
+    "a/b",
+    "a//b",
+    "../a",
+    "a/+/*",
+    "a\" { capabilities = [\"sudo\"] }",
+    "${a}",
+    "stdout",
+    "/dev/null",
+    "0s",
+    "1h30m",
+    "99999d",
+    "99999999999999999999s",
+    "https://a",
+    "vault-keys.a.b",
+];
+
+/// Values in the place of each number.
+const NUMBERS: [i64; 9] = [-1, 0, 1, 2, 3, 4, 7, 8, 256];
+
+fn bases() -> Vec<Value> {
+    let secret = json!({"name": "s", "key": "k"});
+    let user = json!({"name": "ana", "password": secret, "token": {"policies": ["app"], "ttl": "1h", "maxTtl": "4h"}});
+    let jwt = json!({"name": "build", "roleType": "Jwt", "userClaim": "sub", "boundAudiences": ["vault"], "boundClaims": {"ref": ["main"]}, "token": {"policies": ["app"]}});
+    let oidc = json!({"name": "staff", "roleType": "Oidc", "userClaim": "email", "allowedRedirectUris": ["https://v/cb"], "token": {"policies": ["app"]}});
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n";
+    let configuration = json!({
+        "drift": "Report",
+        "secretsEngines": [{"path": "kv", "type": "kv", "options": {"version": "2"}, "tune": {"defaultLeaseTtl": "1h", "maxLeaseTtl": "2h"}}],
+        "authMethods": [
+            {"path": "people", "type": "userpass", "tune": {"defaultLeaseTtl": "1h", "maxLeaseTtl": "2h"}, "userpass": {"users": [user]}},
+            {"path": "ci", "type": "jwt", "jwt": {"jwksUrl": "https://ci", "roles": [jwt]}},
+            {"path": "oidc", "type": "oidc", "jwt": {"discoveryUrl": "https://idp", "clientId": "v", "clientSecret": secret, "roles": [oidc]}},
+            {"path": "web", "type": "cert", "cert": {"roles": [{"name": "web", "certificate": pem, "token": {"policies": ["app"]}}]}},
+            {"path": "other", "type": "kubernetes", "kubernetes": {"host": "https://other", "tokenReviewer": secret}},
+            {"path": "approle", "type": "approle"},
+        ],
+        "policies": [{"name": "app", "hcl": "x"}, {"name": "auditor", "persona": "Auditor"}],
+        "passwordPolicies": [{"name": "long", "hcl": "length = 20"}],
+        "audit": [{"path": "out", "stdout": {}}, {"path": "err", "file": {"path": "/dev/stderr"}}, {"path": "siem", "socket": {"address": "siem:9090", "type": "Udp"}}],
+        "mfa": {"totp": [{"name": "app", "issuer": "v"}], "enforcements": [{"name": "people", "methods": ["app"], "authMethods": ["people"]}]},
+    });
+    let with = |spec: Value| {
+        let mut object = cluster();
+        merge(&mut object, &json!({ "spec": spec }));
+        object
+    };
+    vec![
+        with(
+            json!({"replicas": 3, "profile": "Hardened", "seal": {"shamir": {"shares": 3, "threshold": 2}}, "configuration": configuration}),
+        ),
+        with(
+            json!({"distribution": "OpenBao", "version": "2.6.2", "replicas": 1, "profile": "Development", "standbyReads": true,
+            "seal": {"static": {"current": {"id": "a", "secret": secret}}, "recovery": {"shares": 3, "threshold": 2}},
+            "configuration": {"namespaces": [{"path": "team"}], "audit": [{"path": "out", "stdout": {}}]}}),
+        ),
+        with(
+            json!({"storage": {"raft": null, "consul": {"address": "https://c:8501"}}, "replicas": 4, "seal": {"awskms": {"region": "r", "kmsKeyId": "k"}}}),
+        ),
+        with(json!({"storage": {"raft": null, "ephemeral": {}}, "replicas": 1, "profile": "Development"})),
+        with(
+            json!({"distribution": "OpenBao", "version": "2.6.2", "seal": {"pkcs11": {"lib": "/l.so", "slot": "0", "pinSecret": secret, "keyLabel": "k"}}}),
+        ),
+    ]
+}
+
+/// Every spec that differs from this one in one value: another text or number, or one that is missing.
+fn neighbours(base: &Value) -> Vec<(String, Value)> {
+    let mut paths = Vec::new();
+    leaves(&base["spec"], "/spec", &mut paths);
+    let mut all = vec![("nothing".to_owned(), base.clone())];
+    for path in paths {
+        let there = base.pointer(&path).cloned().unwrap_or_default();
+        let others: Vec<Value> = match &there {
+            Value::String(_) => TEXTS.iter().map(|text| json!(text)).collect(),
+            Value::Number(_) => NUMBERS.iter().map(|number| json!(number)).collect(),
+            Value::Bool(value) => vec![json!(!value)],
+            _ => Vec::new(),
+        };
+        for other in others {
+            let mut changed = base.clone();
+            *changed.pointer_mut(&path).unwrap() = other.clone();
+            all.push((format!("{path} = {other}"), changed));
+        }
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        let mut without = base.clone();
+        match without.pointer_mut(parent) {
+            Some(Value::Object(map)) => drop(map.remove(key)),
+            Some(Value::Array(items)) => drop(items.remove(key.parse().unwrap())),
+            _ => {}
+        }
+        all.push((format!("{path} is missing"), without));
+    }
+    all
+}
+
+fn leaves(value: &Value, path: &str, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            // Also as a whole: what is left out takes its rules with it.
+            paths.push(path.to_owned());
+            for (key, child) in map {
+                leaves(child, &format!("{path}/{key}"), paths);
+            }
+        }
+        Value::Array(items) => {
+            for (n, child) in items.iter().enumerate() {
+                leaves(child, &format!("{path}/{n}"), paths);
+            }
+        }
+        _ => paths.push(path.to_owned()),
+    }
+}
+
+/// The object as the API server would store it, if it takes it.
+async fn ask(client: &Client, object: &Value) -> Option<VaultCluster> {
+    let resource = ApiResource::erase::<VaultCluster>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    match api.create(&dry, &object).await {
+        Ok(stored) => {
+            let stored = serde_json::to_value(stored).unwrap();
+            Some(serde_json::from_value(stored).expect("what the API server takes has our types"))
+        }
+        Err(kube::Error::Api(status)) if status.code == 422 || status.code == 400 => None,
+        Err(error) => panic!("no answer about {object:?}: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_api_server_takes_the_operator_takes_too() {
+    let client = client().await;
+    let specs: Vec<(String, Value)> = bases().iter().flat_map(neighbours).collect();
+    let asked = stream::iter(specs).map(|(change, object)| {
+        let client = client.clone();
+        async move { (change, ask(&client, &object).await) }
+    });
+    let answers: Vec<(String, Option<VaultCluster>)> = asked.buffer_unordered(AT_A_TIME).collect().await;
+    let mut wrong = Vec::new();
+    let mut taken = 0;
+    let mut bases_taken = 0;
+    for (change, stored) in &answers {
+        let Some(stored) = stored else { continue };
+        taken += 1;
+        bases_taken += usize::from(change == "nothing");
+        if let Err(refused) = validate(stored) {
+            wrong.push(format!(
+                "{change}: the API server takes it, and the operator says {refused}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(bases_taken, bases().len(), "each spec is taken as it is");
+    let refused = answers.len() - taken;
+    assert!(
+        taken > 300 && refused > 300,
+        "the questions should be of both kinds: {taken} were taken, {refused} refused"
+    );
+}
