@@ -282,11 +282,11 @@ pub struct UserpassUser {
 pub struct LoginToken {
     /// Names of policies.
     #[serde(default)]
-    #[schemars(length(max = 50), inner(length(min = 1, max = 253)))]
-    #[x_kube(
-        validation = Rule::new("self.all(p, p.matches('^[-_./:@a-zA-Z0-9]+$'))").message("each of policies must be the name of a policy: letters, digits and - _ . / : @"),
-        validation = Rule::new("!self.exists(p, p.matches('^(?i)(root$|vaultkeeper)'))").message("policies must not hold root or a policy of the operator, however they are written: Vault folds names to lower case"),
+    #[schemars(
+        length(max = 30),
+        inner(length(min = 1, max = 128), regex(pattern = r"^[-_./:@a-zA-Z0-9]+$"))
     )]
+    #[x_kube(validation = Rule::new("!self.exists(p, p.matches('^(?i)(root$|vaultkeeper)'))").message("policies must not hold root or a policy of the operator, however they are written: Vault folds names to lower case"))]
     pub policies: Vec<String>,
 
     /// How long a token lives unless it is renewed, for example 1h.
