@@ -28,6 +28,6 @@ pub struct AccessGrant {
     /// Names of existing Vault policies that their VaultRoles may use.
     #[serde(default)]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
-    #[x_kube(validation = Rule::new("!self.exists(p, p.matches('^(?i)[[:space:]]*(root[[:space:]]*$|vaultkeeper)'))").message("policies must not hold root or a policy of the operator"))]
+    #[x_kube(validation = Rule::new("!self.exists(p, p.trim().lowerAscii() == 'root' || p.trim().lowerAscii().startsWith('vaultkeeper'))").message("policies must not hold root or a policy of the operator"))]
     pub policies: Vec<String>,
 }

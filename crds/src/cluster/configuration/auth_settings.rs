@@ -286,7 +286,7 @@ pub struct LoginToken {
         length(max = 30),
         inner(length(min = 1, max = 128), regex(pattern = r"^[-_./:@a-zA-Z0-9]+$"))
     )]
-    #[x_kube(validation = Rule::new("!self.exists(p, p.matches('^(?i)(root$|vaultkeeper)'))").message("policies must not hold root or a policy of the operator, however they are written: Vault folds names to lower case"))]
+    #[x_kube(validation = Rule::new("!self.exists(p, p.lowerAscii() == 'root' || p.lowerAscii().startsWith('vaultkeeper'))").message("policies must not hold root or a policy of the operator, however they are written: Vault folds names to lower case"))]
     pub policies: Vec<String>,
 
     /// How long a token lives unless it is renewed, for example 1h.

@@ -18,7 +18,7 @@ use crate::cluster::secret::SecretKey;
         .message("a new spec.seal.static.current needs the old one as previous, or nothing that was sealed could be opened"),
     validation = Rule::new("self.current.id != oldSelf.current.id || self.current.secret == oldSelf.current.secret")
         .message("spec.seal.static.current.secret cannot be changed under the same id, which stands for one key for ever: give the new key a new id, and keep the old one as previous"),
-    validation = Rule::new("self.current.id == oldSelf.current.id || !has(self.previous) || self.previous.id != oldSelf.current.id || self.previous.secret == oldSelf.current.secret")
+    validation = Rule::new("self.current.id == oldSelf.current.id || !has(self.previous) || self.previous.id != oldSelf.current.id || self.previous.secret.name == oldSelf.current.secret.name && self.previous.secret.key == oldSelf.current.secret.key")
         .message("spec.seal.static.previous must be the old current as it was: the same id with the same secret"),
     validation = Rule::new("self.current.id == oldSelf.current.id || !has(oldSelf.previous)")
         .message("spec.seal.static.current cannot be changed while previous is there: one rotation at a time. Remove previous first, once every member has run with both keys"),
