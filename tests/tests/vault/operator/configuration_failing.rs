@@ -157,13 +157,19 @@ async fn one_object_that_fails_is_tried_again_alone_and_drift_and_passwords_of_t
     until_configured(&stage).await;
     assert_eq!(root.read_policy("new").await.unwrap().trim(), POLICY);
     anas_password_is_hers(&stage, "after a change of another object in the spec").await;
+    let written = configuration(&until_configured(&stage).await).secrets_written;
+    assert!(written.is_some(), "the password was written");
     password(&stage, "ana", "second").await;
-    wait::until_async("the password of the changed Secret", DEADLINE, async || {
-        log_in(&stage.member(0).await?, "people", "ana", "second").await?;
-        Ok(())
-    })
-    .await
-    .unwrap();
+    // No login until then: Vault locks out who tries wrong passwords.
+    stage
+        .until("the changed Secret to be written", |c| {
+            configuration(c).secrets_written.is_some_and(|now| Some(now) != written)
+        })
+        .await
+        .unwrap();
+    log_in(&stage.member(0).await.unwrap(), "people", "ana", "second")
+        .await
+        .unwrap();
     root.revoke_self().await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
