@@ -163,7 +163,9 @@ async fn one_object_that_fails_is_tried_again_alone_and_drift_and_passwords_of_t
     // No login until then: Vault locks out who tries wrong passwords.
     stage
         .until("the changed Secret to be written", |c| {
-            configuration(c).secrets_written.is_some_and(|now| Some(now) != written)
+            configuration(c)
+                .secrets_written
+                .is_some_and(|now| Some(now) != written)
         })
         .await
         .unwrap();
