@@ -120,6 +120,8 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
         generation: meta.generation.unwrap_or_default(),
         distribution: spec.distribution,
         image: String::new(),
+        version: spec.version.clone(),
+        restart: None,
         replicas: u32::try_from(spec.replicas.clamp(1, MOST_MEMBERS)).unwrap_or(1),
         profile: spec.profile,
         deletion_policy: spec.deletion_policy,
