@@ -8,6 +8,7 @@ pub mod configuration;
 mod kubernetes_schema;
 mod network;
 mod pod;
+mod readiness;
 mod seal;
 mod secret;
 mod status;
@@ -22,6 +23,7 @@ pub use access::AccessGrant;
 pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
 pub use network::{EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol};
 pub use pod::{PodSettings, ServiceAccountSettings, Spread, SpreadSettings};
+pub use readiness::{ReadinessRule, ReadinessRuleStatus, ReadinessSettings, ReadinessState, ReadinessWaiver};
 pub use seal::{
     AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal, ShamirSeal,
     StaticKey, StaticSeal, TransitSeal,
@@ -49,9 +51,14 @@ pub use tls::{ManagedTls, Tls};
     printcolumn(name = "Members", type_ = "string", json_path = ".status.membersReady"),
     printcolumn(name = "Voters", type_ = "integer", json_path = ".status.voters"),
     printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader"),
+    printcolumn(name = "Readiness", type_ = "string", json_path = ".status.readiness"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Available')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Tolerance", type_ = "integer", priority = 1, json_path = ".status.failureTolerance"),
+    printcolumn(name = "Configured", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Configured')].reason"),
+    printcolumn(name = "Unmet", type_ = "string", priority = 1, json_path = ".status.unmetRules"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Available')].message"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')")
         .message("metadata.name must be a DNS label of at most 40 characters that starts with a letter: pods and Services are named after it"),
 )]
@@ -144,6 +151,10 @@ pub struct VaultClusterSpec {
     /// The NetworkPolicy that isolates the members.
     #[serde(default)]
     pub network_policy: NetworkPolicySettings,
+
+    /// Which of the ten rules for production do not apply here. The status has the score.
+    #[serde(default)]
+    pub readiness: ReadinessSettings,
 
     /// OpenBao only: standbys answer reads from their own copy of the data. It takes load off the active member, and
     /// a read that follows a write may still see the old value. Default: every read goes to the active member.

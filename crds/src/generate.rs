@@ -105,8 +105,10 @@ mod tests {
                 undocumented(child, &path, missing);
             }
         }
-        if schema["items"].is_object() {
-            undocumented(&schema["items"], path, missing);
+        for inner in ["items", "additionalProperties"] {
+            if schema[inner].is_object() {
+                undocumented(&schema[inner], path, missing);
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod outage;
 mod pace;
 pub mod plan;
 mod raft;
+pub mod readiness;
 mod refusal;
 mod rollout;
 pub mod seals;
@@ -34,7 +35,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
-use vaultkeeper_crds::cluster::ConfigurationStatus;
+use vaultkeeper_crds::cluster::{ConfigurationStatus, ReadinessRuleStatus};
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
@@ -98,6 +99,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
     finalize::ensure_finalizer(&ctx, &cluster).await?;
     let mut pass = Pass::default();
     let result = Box::pin(run(&ctx, &cluster, &validated, &mut pass)).await;
+    let rated = rate(&ctx, &cluster, &validated, &pass);
     let facts = Facts {
         members: &pass.members,
         record: pass.record.as_ref(),
@@ -110,9 +112,17 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         seal: validated.refused.is_none().then_some(&validated.seal),
         refused: validated.refusal(),
         rollout: pass.rollout.as_ref(),
+        readiness: rated.as_deref(),
     };
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
+    if let Some((reason, message)) = status::new_failure(cluster.status.as_ref(), &computed) {
+        let about = cluster.object_ref(&());
+        ctx.reporter
+            .publish(&about, Reason::Failed, reason, message)
+            .await;
+    }
+    readiness::observe::tell(&ctx, &cluster, &computed.readiness_rules).await;
     measure(&ctx, &validated, &pass, &computed);
     let next = requeue(&ctx, &pass, &validated, *result.as_ref().unwrap_or(&false));
     result?;
@@ -136,6 +146,27 @@ struct Pass {
     rollout: Option<rollout::Verdict>,
 }
 
+/// How it stands with the rules for production. None: they cannot be judged before the cluster is set up.
+fn rate(
+    ctx: &Context,
+    cluster: &VaultCluster,
+    validated: &Validated,
+    pass: &Pass,
+) -> Option<Vec<ReadinessRuleStatus>> {
+    let record = pass.record.as_ref().filter(|r| r.state == State::Initialized)?;
+    let before = cluster.status.as_ref().map_or(&[][..], |s| &s.readiness_rules);
+    if !pass.observed || before.is_empty() && record.root_token.is_some() {
+        return None;
+    }
+    let known = readiness::observe::Known {
+        members: &pass.members,
+        record: Some(record),
+        raft: pass.raft.as_ref(),
+    };
+    let waivers = &cluster.spec.readiness.waivers;
+    readiness::observe::rate(ctx, validated, &known, before, waivers)
+}
+
 /// An error of one part does not keep the others from their work: a spec that cannot be applied must not stop the
 /// unsealing of members that run.
 async fn run(
@@ -150,6 +181,10 @@ async fn run(
         replicas,
         ..
     } = validated;
+    if is_known(cluster) {
+        // Before it is applied again: what somebody took away is told, not only put right.
+        readiness::observe::network(ctx, validated).await;
+    }
     let (ca, applied) = match tls_store::ensure_ca(ctx, validated).await {
         Ok(ca) => {
             let applied = match rollout::version::check(cluster) {
@@ -229,6 +264,11 @@ async fn run(
         applied: applied_configuration(cluster),
         findings: &pass.findings,
     };
+    let unseals = |step: &plan::Step| matches!(step, plan::Step::Unseal { .. });
+    let to_look = pass.plan.steps.contains(&plan::Step::Configure) && has_served(cluster);
+    if to_look && !pass.plan.steps.iter().any(unseals) {
+        readiness::observe::look(&scope, is_in_place(cluster)).await;
+    }
     let executed = execute::execute_all(&scope, &pass.plan.steps).await;
     if executed.is_ok() && initialized && pass.record.as_ref().is_some_and(|r| r.seals.damaged) {
         scope
@@ -269,6 +309,27 @@ impl Pass {
     fn problem(&self) -> Option<&(&'static str, String)> {
         self.findings.get()?.problem.as_ref()
     }
+}
+
+/// Whether the rules were judged before, for the present spec.
+fn is_known(cluster: &VaultCluster) -> bool {
+    cluster.status.as_ref().is_some_and(|status| {
+        !status.readiness_rules.is_empty() && status.observed_generation == cluster.metadata.generation
+    })
+}
+
+/// Whether it was set up and served before this pass. Until then nothing is to keep it from that.
+fn has_served(cluster: &VaultCluster) -> bool {
+    cluster.status.as_ref().is_some_and(|status| {
+        conditions::is_true(&status.conditions, "Available") || !status.readiness_rules.is_empty()
+    })
+}
+
+/// Whether the configuration of the present spec was applied to Vault.
+fn is_in_place(cluster: &VaultCluster) -> bool {
+    let list = cluster.status.as_ref().map(|status| &status.conditions);
+    let condition = list.and_then(|list| conditions::get(list, "Configured"));
+    condition.is_some_and(|c| c.status == "True" && c.observed_generation == cluster.metadata.generation)
 }
 
 /// What was applied of the declared configuration.

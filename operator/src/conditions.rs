@@ -7,6 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 pub const ACCEPTED: &str = "Accepted";
 /// Everything that a VaultRole asks for is in place.
 pub const READY: &str = "Ready";
+/// All ten rules for production are met or waived.
+pub const PRODUCTION_READY: &str = "ProductionReady";
 
 /// The longest message that the API server takes is 32768 bytes; a person reads much less.
 const MAX_MESSAGE: usize = 2048;
@@ -94,6 +96,9 @@ fn shorten(message: &str) -> String {
         .unwrap_or(0);
     format!("{}…", &message[..end])
 }
+
+#[cfg(test)]
+mod documented;
 
 #[cfg(test)]
 mod tests {

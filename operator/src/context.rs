@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vaultkeeper_vault::SecretString;
 
+use crate::cluster::readiness::Memory;
 use crate::connect::Connect;
 use crate::metrics::Metrics;
 use crate::report::Reporter;
@@ -31,6 +32,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Events.
     pub reporter: Reporter,
+    /// What the ten rules for production are judged by.
+    pub readiness: Memory,
     /// What was done lately and need not be repeated; losing it costs a repetition, never correctness.
     pub recent: Recent,
 }

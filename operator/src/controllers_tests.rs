@@ -62,6 +62,7 @@ fn driver() -> Arc<Driver> {
             vault: Arc::new(crate::connect::HttpsConnect),
             sessions: crate::sessions::Sessions::default(),
             metrics: Arc::new(crate::metrics::Metrics::new()),
+            readiness: crate::cluster::readiness::Memory::default(),
             recent: crate::context::Recent::default(),
         }),
         retries: Retries::default(),

@@ -41,6 +41,10 @@ pub struct Member {
     pub cluster_id: Option<String>,
     /// Why its server does not run, in the words of Kubernetes.
     pub obstacle: Option<String>,
+    /// Kind of its seal, as the server says: `shamir`, `transit`, `awskms`, …
+    pub seal_type: Option<String>,
+    /// Whether it was not reached because its certificate is not one that is trusted and current.
+    pub untrusted: bool,
     /// What it answered.
     pub probe: Probe,
     /// Why its container does not run, or how it ended before.
@@ -293,10 +297,12 @@ async fn ask(client: &Client, member: &mut Member) {
     let status = match client.seal_status().await {
         Ok(status) => status,
         Err(error) => {
+            member.untrusted = matches!(error, vaultkeeper_vault::Error::Unreachable { tls: true, .. });
             member.probe = Probe::Unreachable(error.to_string());
             return;
         }
     };
+    member.seal_type = Some(status.kind).filter(|kind| !kind.is_empty());
     member.version = Some(status.version);
     member.cluster_id = Some(status.cluster_id).filter(|id| !id.is_empty());
     member.probe = if status.removed_from_cluster {

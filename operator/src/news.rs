@@ -8,6 +8,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use vaultkeeper_crds::VaultCluster;
 
+use crate::conditions::PRODUCTION_READY;
 use crate::controllers::{hash, wish};
 
 /// Namespace and name.
@@ -78,6 +79,8 @@ fn state_of(cluster: &DeserializeGuard<VaultCluster>) -> u64 {
     };
     let mut states: Vec<(&str, &str)> = conditions
         .iter()
+        // The score for production: no VaultRole waits for it.
+        .filter(|condition| condition.type_ != PRODUCTION_READY)
         .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
         .collect();
     states.sort_unstable();

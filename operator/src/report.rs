@@ -27,6 +27,10 @@ pub enum Reason {
     Configured,
     /// Somebody changed an object in Vault that the spec declares.
     ConfigurationDrift,
+    /// A rule for production is not met any more.
+    ReadinessFell,
+    /// A rule for production is met now, or waived.
+    ReadinessMet,
     /// A certificate was issued.
     CertificateIssued,
     /// A member's pod was deleted, so that it comes back with the present template.
@@ -65,6 +69,8 @@ impl Reason {
             Self::RootTokenRevoked => "RootTokenRevoked",
             Self::Configured => "Configured",
             Self::ConfigurationDrift => "ConfigurationDrift",
+            Self::ReadinessFell => "ReadinessFell",
+            Self::ReadinessMet => "ReadinessMet",
             Self::CertificateIssued => "CertificateIssued",
             Self::MemberRestarted => "MemberRestarted",
             Self::SteppedDown => "SteppedDown",
@@ -87,6 +93,7 @@ impl Reason {
             | Self::SealReleased
             | Self::RootTokenRevoked
             | Self::Configured
+            | Self::ReadinessMet
             | Self::CertificateIssued
             | Self::MemberRestarted
             | Self::SteppedDown
@@ -97,6 +104,7 @@ impl Reason {
             Self::InitializationRepeated
             | Self::SealLatched
             | Self::ConfigurationDrift
+            | Self::ReadinessFell
             | Self::AccessWithdrawn
             | Self::RolloutStuck
             | Self::Refused

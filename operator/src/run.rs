@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::readiness::Memory;
 use crate::connect::HttpsConnect;
 use crate::context::{Context, KubernetesAuthEnvironment, Recent};
 pub use crate::controllers::start_controllers;
@@ -108,6 +109,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         vault: Arc::new(HttpsConnect),
         sessions: Sessions::default(),
         metrics: Arc::clone(&metrics),
+        readiness: Memory::default(),
         recent: Recent::default(),
     });
     let grace_after_loss = lease.grace_after_loss();

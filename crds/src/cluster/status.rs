@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::readiness::ReadinessRuleStatus;
+
 /// What was observed of a VaultCluster.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -12,8 +14,9 @@ pub struct VaultClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, RolledOut when every member runs what the spec
-    /// says of its pod, SealLatched while a deliberate seal is kept, Drifted while Vault's objects differ from spec.configuration and are left, and Paused while spec.paused is set.
+    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, ProductionReady, RolledOut when every member
+    /// runs what the spec says of its pod, SealLatched while a deliberate seal is kept, Drifted while Vault's objects
+    /// differ from spec.configuration and are left, and Paused while spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -45,6 +48,18 @@ pub struct VaultClusterStatus {
     /// What was applied of spec.configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigurationStatus>,
+
+    /// How many of the ten rules for production are met or waived, for example 7/10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<String>,
+
+    /// The rules that are neither met nor waived, for example `Backups, MFA`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmet_rules: Option<String>,
+
+    /// One row per rule for production.
+    #[serde(default)]
+    pub readiness_rules: Vec<ReadinessRuleStatus>,
 
     /// One row per member.
     #[serde(default)]

@@ -178,7 +178,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
     let name = wanted.name_any();
-    let key = format!("{}/apply/{kind}/{name}", cluster.uid);
+    let key = key(cluster, kind, &name);
     let fingerprint = fingerprint(wanted)?;
     if ctx.recent.is_fresh(&key, fingerprint, REPEAT, Instant::now()) {
         return Ok(());
@@ -201,6 +201,35 @@ where
         .map_err(|e| Error::kubernetes(apply_step(kind), e))?;
     ctx.recent.mark(key, fingerprint, Instant::now());
     Ok(())
+}
+
+/// Where it is remembered what was applied.
+fn key(cluster: &Validated, kind: &str, name: &str) -> String {
+    format!("{}/apply/{kind}/{name}", cluster.uid)
+}
+
+/// Whether an object is about to be applied again.
+pub(crate) fn is_due<K: Resource<DynamicType = ()> + Serialize>(
+    ctx: &Context,
+    cluster: &Validated,
+    kind: &str,
+    wanted: &K,
+) -> bool {
+    let key = key(cluster, kind, &wanted.name_any());
+    let is_fresh = |print| ctx.recent.is_fresh(&key, print, REPEAT, Instant::now());
+    !fingerprint(wanted).is_ok_and(is_fresh)
+}
+
+/// Whether this process has applied the very object before, however long ago.
+pub(crate) fn was_applied<K: Resource<DynamicType = ()> + Serialize>(
+    ctx: &Context,
+    cluster: &Validated,
+    kind: &str,
+    wanted: &K,
+) -> bool {
+    let key = key(cluster, kind, &wanted.name_any());
+    let is_known = |print| ctx.recent.is_fresh(&key, print, Duration::MAX, Instant::now());
+    fingerprint(wanted).is_ok_and(is_known)
 }
 
 fn apply_step(kind: &'static str) -> &'static str {

@@ -28,6 +28,7 @@ use vaultkeeper_vault::ExposeSecret;
 use super::tls::Issued;
 use super::validate::Validated;
 
+pub(crate) use network_policy::network_policy;
 pub use rbac::reviewer_binding_name;
 pub use statefulset::{CONTAINER, volume_claim};
 
@@ -79,7 +80,7 @@ pub fn build(
         active: services::active(cluster),
         standby: services::standby(cluster),
         disruption_budget: services::disruption_budget(cluster),
-        network_policy: network_policy::network_policy(cluster, operator_namespace),
+        network_policy: network_policy(cluster, operator_namespace),
         stateful_set,
     })
 }

@@ -24,13 +24,17 @@ use super::error::Error;
 use super::execute::Scope;
 use super::validate::Invalid;
 use crate::controllers::hash;
+use crate::report::Reason;
 use crate::sessions::{self, Target};
 use findings::Known;
 use ledger::Ledger;
 use work::{Done, Work};
 
 pub(crate) use findings::Findings;
-pub(crate) use own::needed_paths;
+pub(crate) use own::{needed_paths, policy as operator_policy};
+pub(crate) use policies::declared as declared_policies;
+#[cfg(test)]
+pub(crate) use policies::persona as ready_policy;
 
 /// What the operator needs to log in by itself, with the root token, and nothing that a typing error in the spec could
 /// stop: the declared configuration comes later. Audit first, so that all that follows is in the log.
@@ -53,11 +57,24 @@ async fn own_login(scope: &Scope<'_>, client: &Client, member: &str, identity: &
     own::login(client, &scope.ctx.auth_environment, &role, member).await
 }
 
+/// Where it is remembered that the configuration was looked at, and what tells one configuration from another.
+fn mark_of(scope: &Scope<'_>) -> (String, u64) {
+    let print = hash(&(format!("{:?}", scope.cluster.configuration), store_of(scope)));
+    (format!("{}/configure", scope.cluster.uid), print)
+}
+
+/// Whether the next upkeep looks at the configuration.
+pub(crate) fn is_due(scope: &Scope<'_>) -> bool {
+    let (key, print) = mark_of(scope);
+    let known = scope.ctx.recent.kept::<Known>(&key);
+    let is_fresh = |known: &Known| known.is_fresh(print, Instant::now());
+    scope.cluster.configuration.is_ok() && !known.as_deref().is_some_and(is_fresh)
+}
+
 /// Keeps the declared configuration with the operator's own login, at most once a minute and after each change. What is
 /// wrong with declared objects is no error here: it stands in the findings.
 pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
-    let key = format!("{}/configure", scope.cluster.uid);
-    let print = hash(&(format!("{:?}", scope.cluster.configuration), store_of(scope)));
+    let (key, print) = mark_of(scope);
     let recent = &scope.ctx.recent;
     let known = recent.kept::<Known>(&key);
     let before = || match (&known, scope.applied) {
@@ -167,7 +184,10 @@ async fn keep(
 async fn own_needs(scope: &Scope<'_>, configuration: &Configuration, client: &Client) -> Result<(), Error> {
     let member = client.node();
     own::write_policy(client, configuration, member).await?;
-    devices::standard(scope.cluster.distribution, configuration, client, member).await?;
+    if devices::standard(scope.cluster.distribution, configuration, client, member).await? {
+        let note = "the default audit device was not there and is enabled again";
+        scope.event(Reason::ConfigurationDrift, "audit", note).await;
+    }
     own::auth_methods(client, member).await?;
     match scope.record {
         Some(record) => own_login(scope, client, member, &record.identity).await,

@@ -96,6 +96,7 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
         .await;
     ctx.sessions.forget(&uid).await;
     ctx.recent.forget(&format!("{uid}/"));
+    ctx.readiness.forget(&uid);
     ctx.metrics.forget_cluster(&namespace, &name);
     let finalizers: Vec<String> = cluster
         .finalizers()

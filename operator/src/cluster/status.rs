@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::Patch;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use vaultkeeper_crds::cluster::MemberStatus;
+use vaultkeeper_crds::cluster::{MemberStatus, ReadinessRuleStatus};
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
@@ -14,6 +14,7 @@ use super::error::Error;
 use super::keys::{KeyKind, KeyRecord, State};
 use super::outage::{self, Outage};
 use super::plan::Blocked;
+use super::readiness;
 use super::rollout::{self, Verdict};
 use super::validate::{Invalid, Seal};
 use crate::conditions::{self, Status};
@@ -48,6 +49,8 @@ pub(crate) struct Facts<'a> {
     pub rollout: Option<&'a Verdict>,
     /// Why the spec is refused.
     pub refused: Option<&'a Invalid>,
+    /// How it stands with the rules for production, when they could be judged.
+    pub readiness: Option<&'a [ReadinessRuleStatus]>,
 }
 
 /// Computes the status.
@@ -66,6 +69,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         seal,
         rollout,
         refused,
+        readiness,
     } = facts;
     let wanted = members.len();
     let serving = members.iter().filter(|m| m.probe.serves()).count();
@@ -212,6 +216,12 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         );
     }
 
+    let rows = readiness.map_or(old.readiness_rules, <[_]>::to_vec);
+    if readiness.is_some() {
+        let (status, reason, message) = readiness::condition(&rows);
+        let type_ = conditions::PRODUCTION_READY;
+        conditions::set(&mut list, type_, status, reason, &message, generation, now);
+    }
     if let Some(findings) = findings {
         drifted(&mut list, findings, generation, now);
     }
@@ -234,6 +244,9 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         members_ready: Some(format!("{serving}/{wanted}")),
         voters: raft.and_then(|(c, _)| i32::try_from(c.servers.iter().filter(|s| s.voter).count()).ok()),
         configuration: findings.map(Findings::write).or(old.configuration),
+        readiness: (!rows.is_empty()).then(|| readiness::score(&rows)),
+        unmet_rules: readiness::unmet(&rows),
+        readiness_rules: rows,
         failure_tolerance: raft.and_then(|(_, a)| i32::try_from(a.failure_tolerance).ok()),
         members: members
             .iter()
@@ -384,6 +397,18 @@ pub(crate) async fn write(
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(Error::kubernetes("write the status", error)),
     }
+}
+
+/// What fails now and did not fail like this before, for an event: its reason and message.
+pub(crate) fn new_failure<'a>(
+    before: Option<&VaultClusterStatus>,
+    after: &'a VaultClusterStatus,
+) -> Option<(&'a str, &'a str)> {
+    let configured = |status: &'a VaultClusterStatus| conditions::get(&status.conditions, "Configured");
+    let now = configured(after).filter(|c| c.status == "False" && c.reason != "Waiting")?;
+    let known = before.and_then(|status| conditions::get(&status.conditions, "Configured"));
+    let is_new = known.is_none_or(|known| known.reason != now.reason);
+    is_new.then_some((now.reason.as_str(), now.message.as_str()))
 }
 
 /// A condition by its type, for the log line.

@@ -63,6 +63,71 @@ fn an_error_in_the_configuration_does_not_make_a_serving_cluster_unavailable() {
 }
 
 #[test]
+fn a_failure_is_told_once_and_waiting_is_none() {
+    let mut object = cluster("");
+    let members = [member(0, Probe::Active)];
+    let record = record();
+    let mut facts = Facts {
+        members: &members,
+        record: Some(&record),
+        observed: true,
+        ..Facts::default()
+    };
+    let waiting = compute(&object, &facts, now());
+    assert_eq!(new_failure(None, &waiting), None, "nothing has failed");
+    let error = Error::Random;
+    facts.error = Some(&error);
+    let failed = compute(&object, &facts, now());
+    let told = new_failure(Some(&waiting), &failed);
+    assert_eq!(told.map(|(reason, _)| reason), Some("NoRandomness"));
+    object.status = Some(failed.clone());
+    assert_eq!(
+        new_failure(object.status.as_ref(), &failed),
+        None,
+        "it was told before"
+    );
+}
+
+#[test]
+fn the_score_is_shown_when_it_was_judged_and_stays_when_it_was_not() {
+    use vaultkeeper_crds::cluster::{ReadinessRule, ReadinessState};
+    let mut object = cluster("");
+    let members = [member(0, Probe::Active)];
+    let record = record();
+    let row = |rule, state| ReadinessRuleStatus {
+        rule,
+        state,
+        since: None,
+        message: "words".to_owned(),
+    };
+    let rows = [
+        row(ReadinessRule::Audit, ReadinessState::Met),
+        row(ReadinessRule::Mfa, ReadinessState::Failed),
+    ];
+    let mut facts = Facts {
+        members: &members,
+        record: Some(&record),
+        configured: true,
+        observed: true,
+        readiness: Some(&rows),
+        ..Facts::default()
+    };
+    let status = compute(&object, &facts, now());
+    assert_eq!(
+        (status.readiness.as_deref(), status.unmet_rules.as_deref()),
+        (Some("1/2"), Some("MFA"))
+    );
+    assert_eq!(of(&status, "ProductionReady"), ("False", "RulesFailed"));
+    object.status = Some(status.clone());
+    facts.readiness = None;
+    let later = compute(&object, &facts, now());
+    assert_eq!(later.readiness_rules, status.readiness_rules, "nobody looked");
+    assert_eq!(of(&later, "ProductionReady"), ("False", "RulesFailed"));
+    let fresh = compute(&cluster(""), &facts, now());
+    assert_eq!(fresh.readiness, None, "no score before the first look");
+}
+
+#[test]
 fn a_pass_that_saw_nothing_keeps_what_was_known() {
     let mut object = cluster("");
     let members = [member(0, Probe::Active)];

@@ -2,6 +2,8 @@
 
 mod agreement;
 mod configuration;
+mod explain;
+mod readiness;
 mod seals;
 
 use std::process::Command;
@@ -632,6 +634,15 @@ async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
 
 /// What kubectl prints, with the words on one line each: it wraps and pads them.
 async fn kubectl(args: &[&str]) -> String {
+    let text = kubectl_as_it_is(args).await;
+    let lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What kubectl prints.
+async fn kubectl_as_it_is(args: &[&str]) -> String {
     client().await;
     let kubeconfig = &control_plane().await.files().admin_kubeconfig;
     let output = Command::new(servers::path(Server::Kubectl).unwrap())
@@ -646,11 +657,7 @@ async fn kubectl(args: &[&str]) -> String {
         "kubectl {args:?} should succeed: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    lines.collect::<Vec<_>>().join("\n")
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[tokio::test]
@@ -693,7 +700,10 @@ async fn kubectl_get_shows_what_one_wants_to_know_at_a_glance() {
         api.create(&PostParams::default(), &object).await.unwrap();
     }
     for (short, columns) in [
-        ("vc", "NAME AVAILABLE MEMBERS VOTERS LEADER VERSION REASON AGE"),
+        (
+            "vc",
+            "NAME AVAILABLE MEMBERS VOTERS LEADER READINESS VERSION REASON AGE",
+        ),
         ("vr", "NAME CLUSTER READY SECRET REASON AGE"),
     ] {
         let table = kubectl(&["get", short, "--namespace", &namespace]).await;
@@ -703,4 +713,12 @@ async fn kubectl_get_shows_what_one_wants_to_know_at_a_glance() {
             "columns of kubectl get {short}:\n{table}"
         );
     }
+    let wide = kubectl(&["get", "vc", "-o", "wide", "--namespace", &namespace]).await;
+    assert_eq!(
+        wide.lines().next(),
+        Some(
+            "NAME AVAILABLE MEMBERS VOTERS LEADER READINESS VERSION REASON AGE TOLERANCE CONFIGURED UNMET MESSAGE"
+        ),
+        "columns of kubectl get vc -o wide:\n{wide}"
+    );
 }

@@ -119,8 +119,10 @@ fn links_of_the_documentation_lead_somewhere() {
     for document in [
         "README.md",
         "docs/annotations.md",
+        "docs/conditions.md",
         "docs/decisions.md",
         "docs/rollout.md",
+        "docs/readiness.md",
         "docs/security.md",
         "docs/unproven.md",
     ] {

@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::annotations::FINALIZER;
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
+use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::connect::HttpsConnect;
 use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
 use vaultkeeper_operator::metrics::Metrics;
@@ -61,6 +62,7 @@ async fn operator(client: &Client) -> &'static str {
                         vault: Arc::new(HttpsConnect),
                         sessions: Sessions::default(),
                         metrics: Arc::new(Metrics::new()),
+                        readiness: Memory::default(),
                         recent: Recent::default(),
                     };
                     start_controllers(Arc::new(ctx), CancellationToken::new())

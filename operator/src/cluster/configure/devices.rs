@@ -33,7 +33,7 @@ pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &
     }
     for device in others {
         match enable(client, &device, member).await {
-            Ok(()) => {}
+            Ok(_) => {}
             // A typing error, or a pod whose standard error cannot be opened: the look at the configuration tells.
             Err(Error::Vault { source, .. }) if matches!(*source, VaultError::BadRequest { .. }) => {
                 tracing::warn!(error = %source, device = %device.path, "an audit device could not be enabled");
@@ -48,26 +48,29 @@ pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &
     Ok(())
 }
 
-/// Standard output, unless the spec declares devices.
+/// Standard output, unless the spec declares devices. Says whether it had to be enabled.
 pub(crate) async fn standard(
     distribution: Distribution,
     configuration: &Configuration,
     client: &Client,
     member: &str,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     if distribution == Distribution::OpenBao || configuration.audit.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     enable(client, &audit::standard_output(), member).await
 }
 
-async fn enable(client: &Client, device: &Declared, member: &str) -> Result<(), Error> {
+/// Enables a device unless there is one at its path. Says whether it did.
+async fn enable(client: &Client, device: &Declared, member: &str) -> Result<bool, Error> {
     let is_it = |path: &String| path.trim_end_matches('/') == device.path;
     if found(client, member).await?.keys().any(is_it) {
-        return Ok(());
+        return Ok(false);
     }
     let enabled = client.enable_audit_device(&device.path, &device.device).await;
-    enabled.map_err(|e| Error::vault("enable the audit device", member, e))
+    enabled
+        .map(|()| true)
+        .map_err(|e| Error::vault("enable the audit device", member, e))
 }
 
 /// The devices that are enabled, by path.

@@ -29,6 +29,7 @@ path "sys/policies/acl"   { capabilities = ["list"] }
 path "sys/policies/acl/*" { capabilities = ["read", "update", "delete"] }
 path "sys/audit"    { capabilities = ["read", "sudo"] }
 path "sys/audit/*"  { capabilities = ["update", "sudo"] }
+path "sys/key-status" { capabilities = ["read"] }
 path "sys/storage/raft/configuration" { capabilities = ["read"] }
 path "sys/storage/raft/autopilot/*"   { capabilities = ["read", "update"] }
 path "sys/step-down" { capabilities = ["update", "sudo"] }
@@ -44,8 +45,11 @@ path "auth/kubernetes/role/+"  { capabilities = ["create", "read", "update", "de
 path "auth/token/lookup-self"  { capabilities = ["read"] }
 path "auth/token/renew-self"   { capabilities = ["update"] }
 path "auth/token/revoke-self"  { capabilities = ["update"] }
+path "auth/token/accessors"       { capabilities = ["list", "sudo"] }
 path "auth/token/lookup-accessor" { capabilities = ["update"] }
 path "auth/token/revoke-accessor" { capabilities = ["update"] }
+path "identity/mfa/login-enforcement"   { capabilities = ["list"] }
+path "identity/mfa/login-enforcement/+" { capabilities = ["read"] }
 "#;
 
 /// The policy for a configuration: what every cluster needs, and each object that this one declares, by its own path.

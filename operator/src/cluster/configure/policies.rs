@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vaultkeeper_crds::cluster::configuration::{AclPolicy, PasswordPolicy, Persona};
+use vaultkeeper_crds::cluster::configuration::{AclPolicy, Configuration, PasswordPolicy, Persona};
 
 use super::object::{Wanted, field};
 use crate::cluster::error::Error;
@@ -49,6 +49,23 @@ pub(crate) fn acl(
         field: object,
         ..Wanted::default()
     })
+}
+
+/// The text of each declared policy by its name; none where an accessor in it is not there.
+pub(crate) fn declared(
+    configuration: &Configuration,
+    accessors: &BTreeMap<String, String>,
+) -> BTreeMap<String, Option<String>> {
+    let policies = configuration.policies.iter().enumerate();
+    let text = |(n, policy): (usize, &AclPolicy)| {
+        let fields = acl(n, policy, accessors).map(|wanted| wanted.fields);
+        let text = fields.ok().and_then(|fields| {
+            let text = fields.first()?.value.as_str()?;
+            Some(text.to_owned())
+        });
+        (policy.name.clone(), text)
+    };
+    policies.map(text).collect()
 }
 
 /// One password policy.

@@ -16,6 +16,7 @@ mod login;
 mod names;
 mod ownership;
 mod pods;
+mod readiness;
 mod rendered;
 mod roles;
 mod rollout;

@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, names};
+use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::connect::{Connect, HttpsConnect, Node};
 use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
 use vaultkeeper_operator::metrics::Metrics;
@@ -284,6 +285,7 @@ impl Stage {
             vault: Arc::new(TappedConnect(Arc::clone(points))),
             sessions: Sessions::default(),
             metrics: Arc::clone(&metrics),
+            readiness: Memory::default(),
             recent: Recent::default(),
         });
         let shutdown = CancellationToken::new();

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_operator::cluster::build::volume_claim;
 use vaultkeeper_operator::cluster::keys::{self, SealRecord, State};
+use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::cluster::validate::{Validated, validate};
 use vaultkeeper_operator::cluster::{key_store, states, tls_store};
 use vaultkeeper_operator::connect::HttpsConnect;
@@ -47,6 +48,7 @@ pub(super) fn context(client: &Client) -> Context {
         vault: Arc::new(HttpsConnect),
         sessions: Sessions::default(),
         metrics: Arc::new(Metrics::new()),
+        readiness: Memory::default(),
         recent: Recent::default(),
     }
 }

@@ -1,0 +1,319 @@
+//! One look at Vault with the operator's own login, on the active member. Each look reads a bounded number of things;
+//! what is left is read a few seconds later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+use tokio::time::Instant;
+use vaultkeeper_crds::names;
+use vaultkeeper_vault::sys::audit::AuditDevice;
+use vaultkeeper_vault::{Client, Data, Error};
+
+use super::memory::{Remembered, Seen};
+use super::sweep::Sweep;
+use super::tokens::Known;
+use super::{AppRoles, Device, Enforcements, Look, Policies, RootToken, Tokens, policy_text};
+use crate::cluster::configure;
+use crate::cluster::execute::Scope;
+use crate::sessions::{OPERATOR_ROLE, is_spoilt_by};
+
+/// How many tokens, policies and roles one look reads at most, each.
+const BATCH: usize = 100;
+/// How many calls are under way at a time.
+const AT_ONCE: usize = 8;
+/// Files that keep nothing.
+const NOWHERE: [&str; 2] = ["/dev/null", "discard"];
+
+/// Looks once. The second value: a failed call may be the fault of the login.
+pub(super) async fn look(
+    client: &Client,
+    scope: &Scope<'_>,
+    in_place: bool,
+    remembered: &mut Remembered,
+    at: Instant,
+) -> (Seen, bool) {
+    let mut spoilt = false;
+    let mut told = |error: Error| {
+        spoilt |= is_spoilt_by(&error);
+        error.to_string()
+    };
+    let tokens = tokens(client, &mut remembered.tokens).await.map_err(&mut told);
+    let audit = audit(client).await.map_err(&mut told);
+    let methods = client.auth_methods().await.map_err(&mut told);
+    let accessors = methods.map(|methods| {
+        let methods = methods.into_iter();
+        methods
+            .map(|(path, info)| (path.trim_matches('/').to_owned(), info.accessor))
+            .collect::<BTreeMap<_, _>>()
+    });
+    let policies = match &accessors {
+        Err(why) => Err(why.clone()),
+        Ok(_) if !in_place => Err("the declared configuration is not applied yet".to_owned()),
+        Ok(accessors) => {
+            let wanted = wanted(scope, accessors, remembered.seen.is_some());
+            policies(client, &wanted, &mut remembered.policies)
+                .await
+                .map_err(&mut told)
+        }
+    };
+    let mfa = match &accessors {
+        Err(why) => Err(why.clone()),
+        Ok(accessors) => enforcements(client, &accessors.values().cloned().collect())
+            .await
+            .map_err(&mut told),
+    };
+    let key_made = match client.read("sys/key-status").await.map_err(&mut told) {
+        Err(why) => Err(why),
+        Ok(answer) => key_made(&answer.data),
+    };
+    let app_roles = app_roles(client, &mut remembered.app_roles)
+        .await
+        .map_err(&mut told);
+    let unfinished = !in_place
+        || tokens.as_ref().is_ok_and(|t| t.left > 0)
+        || policies.as_ref().is_ok_and(|p| p.left > 0)
+        || app_roles.as_ref().is_ok_and(|r| r.left > 0);
+    let seen = Seen {
+        at,
+        unfinished,
+        tokens,
+        certificate: Ok(None),
+        audit,
+        policies,
+        mfa,
+        key_made,
+        app_roles,
+    };
+    (seen, spoilt)
+}
+
+async fn tokens(client: &Client, known: &mut Known) -> Result<Tokens, Error> {
+    let alive = client.list_accessors().await?;
+    let new = known.sort_out(&alive);
+    let now = &new[..new.len().min(BATCH)];
+    for some in now.chunks(AT_ONCE) {
+        let looked = join_all(some.iter().map(|accessor| client.lookup_accessor(accessor))).await;
+        for (accessor, info) in some.iter().zip(looked) {
+            match info {
+                Ok(info) if info.is_root() => known.root(RootToken {
+                    accessor: (*accessor).to_owned(),
+                    path: info.path,
+                }),
+                Ok(_) => known.harmless(accessor),
+                // It ended between the two calls.
+                Err(Error::NotFound { .. } | Error::BadRequest { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(known.told(new.len() - now.len()))
+}
+
+async fn audit(client: &Client) -> Result<Vec<Device>, Error> {
+    let devices = client.audit_devices().await?.into_iter();
+    let device = |(path, device): (String, AuditDevice)| {
+        let option = |key: &str| device.options.get(key).map(String::as_str).unwrap_or_default();
+        Device {
+            path: path.trim_matches('/').to_owned(),
+            discards: NOWHERE.contains(&option("file_path")),
+            raw: option("log_raw") == "true",
+        }
+    };
+    Ok(devices.map(device).collect())
+}
+
+/// The text of each policy that is to be as declared; none where it cannot be made. The operator's own is one of them
+/// after the first look: an operator that was upgraded writes another text than the one before it.
+fn wanted(
+    scope: &Scope<'_>,
+    accessors: &BTreeMap<String, String>,
+    again: bool,
+) -> BTreeMap<String, Option<String>> {
+    // Of one that is refused nothing is wanted.
+    let configuration = scope.cluster.configuration.clone().unwrap_or_default();
+    let mut wanted = configure::declared_policies(&configuration, accessors);
+    if again {
+        let own = configure::operator_policy(&configuration);
+        wanted.insert(OPERATOR_ROLE.to_owned(), Some(own));
+    }
+    wanted
+}
+
+async fn policies(
+    client: &Client,
+    wanted: &BTreeMap<String, Option<String>>,
+    sweep: &mut Sweep,
+) -> Result<Policies, Error> {
+    let own_login_is_root = client.lookup_self().await?.is_root();
+    let mut names = client.list_policies().await?;
+    // It has no text and cannot be changed.
+    names.retain(|name| name != "root");
+    let mut chosen: BTreeSet<String> = sweep.next(&names, BATCH).into_iter().collect();
+    chosen.extend(wanted.keys().cloned());
+    let chosen: Vec<String> = chosen.into_iter().collect();
+    let mut differ = Vec::new();
+    for some in chosen.chunks(AT_ONCE) {
+        let read = join_all(some.iter().map(|name| read_policy(client, name))).await;
+        for (name, text) in some.iter().zip(read) {
+            let text = text?;
+            if let Some(text) = &text {
+                sweep.note(name, policy_text::allows_everything(text));
+            }
+            let is_as_wanted = |wanted: &Option<String>| match (wanted, &text) {
+                (Some(wanted), Some(text)) => wanted.trim() == text.trim(),
+                _ => false,
+            };
+            if wanted.get(name).is_some_and(|wanted| !is_as_wanted(wanted)) {
+                differ.push(name.clone());
+            }
+        }
+    }
+    Ok(Policies {
+        differ,
+        wide: sweep.flagged(),
+        left: sweep.left(&names),
+        own_login_is_root,
+    })
+}
+
+/// The text of a policy. Names made by hand may hold a slash.
+async fn read_policy(client: &Client, name: &str) -> Result<Option<String>, Error> {
+    #[derive(Default, Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        policy: String,
+    }
+    match client.read(&format!("sys/policies/acl/{name}")).await {
+        Ok(answer) => Ok(Some(answer.data.decode::<Answer>().unwrap_or_default().policy)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn enforcements(client: &Client, accessors: &BTreeSet<String>) -> Result<Enforcements, Error> {
+    let mut found = Enforcements::default();
+    let names = client.list("identity/mfa/login-enforcement").await?;
+    for name in names.iter().take(BATCH) {
+        let path = format!("identity/mfa/login-enforcement/{name}");
+        let answer = match client.read(&path).await {
+            Ok(answer) => answer,
+            Err(Error::NotFound { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        // Another shape than the known one concerns nobody that is known.
+        let rule: Rule = answer.data.decode().unwrap_or_default();
+        let list = if rule.concerns_somebody(accessors) {
+            &mut found.effective
+        } else {
+            &mut found.idle
+        };
+        list.push(name.clone());
+    }
+    Ok(found)
+}
+
+/// A rule for logins, as `identity/mfa/login-enforcement/<name>` answers it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Rule {
+    mfa_method_ids: Option<Vec<String>>,
+    auth_method_accessors: Option<Vec<String>>,
+    auth_method_types: Option<Vec<String>>,
+    identity_group_ids: Option<Vec<String>>,
+    identity_entity_ids: Option<Vec<String>>,
+}
+
+impl Rule {
+    fn concerns_somebody(&self, accessors: &BTreeSet<String>) -> bool {
+        let Self {
+            mfa_method_ids,
+            auth_method_accessors,
+            auth_method_types,
+            identity_group_ids,
+            identity_entity_ids,
+        } = self;
+        let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        let mut methods = auth_method_accessors.iter().flatten();
+        some(mfa_method_ids)
+            && (methods.any(|accessor| accessors.contains(accessor))
+                || some(auth_method_types)
+                || some(identity_group_ids)
+                || some(identity_entity_ids))
+    }
+}
+
+/// When the key of the barrier was made.
+fn key_made(answer: &Data) -> Look<i64> {
+    #[derive(Deserialize)]
+    struct KeyStatus {
+        install_time: String,
+    }
+    let status: KeyStatus = answer.decode().map_err(|error| error.to_string())?;
+    let time: Timestamp = status
+        .install_time
+        .parse()
+        .map_err(|_| "the time of the last rotation is not understood".to_owned())?;
+    Ok(time.as_second())
+}
+
+async fn app_roles(client: &Client, sweep: &mut Sweep) -> Result<AppRoles, Error> {
+    let mount = names::APPROLE_AUTH_PATH;
+    let roles = match client.list(&format!("auth/{mount}/role")).await {
+        Ok(roles) => roles,
+        // Somebody disabled the method: there are none.
+        Err(Error::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let chosen = sweep.next(&roles, BATCH);
+    let auth = client.approle(mount);
+    for some in chosen.chunks(AT_ONCE) {
+        let read = join_all(some.iter().map(|name| auth.read_role(name))).await;
+        for (name, role) in some.iter().zip(read) {
+            match role {
+                Ok(role) => {
+                    let endless = role.secret_id_ttl == Duration::ZERO && role.secret_id_num_uses == 0;
+                    sweep.note(name, role.bind_secret_id && endless);
+                }
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(AppRoles {
+        endless: sweep.flagged(),
+        left: sweep.left(&roles),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rule_for_a_second_factor_counts_when_it_names_a_login_that_is_there() {
+        let accessors = BTreeSet::from(["auth_userpass_1".to_owned()]);
+        let concerns = |rule: serde_json::Value| {
+            let rule: Rule = serde_json::from_value(rule).unwrap();
+            rule.concerns_somebody(&accessors)
+        };
+        assert!(concerns(
+            json!({"mfa_method_ids": ["m"], "auth_method_accessors": ["auth_userpass_1"], "auth_method_types": null})
+        ));
+        assert!(concerns(
+            json!({"mfa_method_ids": ["m"], "auth_method_types": ["oidc"]})
+        ));
+        assert!(
+            !concerns(json!({"mfa_method_ids": ["m"], "auth_method_accessors": ["auth_userpass_9"]})),
+            "that auth method was disabled"
+        );
+        assert!(
+            !concerns(json!({"mfa_method_ids": [], "auth_method_accessors": ["auth_userpass_1"]})),
+            "no method is to be shown"
+        );
+    }
+}
