@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Pattern that the API server checks.
-pub const PATTERN: &str = "^([0-9]+[smhd])+$";
+/// Pattern that the API server checks, beside "not empty": no sum of it is more than Vault's clock can hold (292 years).
+pub const PATTERN: &str = "^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$";
 
 /// Why a duration could not be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,20 @@ mod tests {
         assert_eq!(parse("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse("7d"), Ok(Duration::from_secs(604_800)));
+    }
+
+    #[test]
+    fn every_rule_on_a_duration_is_the_same_and_its_longest_fits_into_vaults_clock() {
+        for manifest in crate::generate::manifests().unwrap() {
+            let rules = manifest.yaml.matches(PATTERN).count();
+            assert!(rules >= 2, "{} has {rules} rules with the pattern", manifest.file);
+            assert!(!manifest.yaml.contains("[smhd]"), "{}", manifest.file);
+        }
+        let longest = parse("9999d999999h9999999m99999999s").unwrap();
+        assert!(
+            longest.as_secs() < i64::MAX.unsigned_abs() / 1_000_000_000,
+            "{longest:?}"
+        );
     }
 
     #[test]

@@ -165,12 +165,14 @@ pub struct KubernetesLogin {
 pub struct TokenSettings {
     /// How long a token lives unless it is renewed, for example 1h.
     #[serde(default = "default_ttl")]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+[smhd])+$')").message("spec.token.ttl must be a duration such as 1h"))]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("spec.token.ttl must be a duration such as 1h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub ttl: String,
 
     /// How long a token can live with renewals, for example 4h.
     #[serde(default = "default_max_ttl")]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+[smhd])+$')").message("spec.token.maxTtl must be a duration such as 4h"))]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("spec.token.maxTtl must be a duration such as 4h, its units in this order: d, h, m, s, and at most 9999d"))]
     pub max_ttl: String,
 }
 

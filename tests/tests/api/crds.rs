@@ -552,6 +552,19 @@ async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_
             ),
         ),
         (token("1h30m", "7d"), Taken),
+        (token("1h", "9999d"), Taken),
+        (
+            token("1h", "10000d"),
+            Refused("spec.token.maxTtl must be a duration such as 4h"),
+        ),
+        (
+            token("99999999999999999999s", "7d"),
+            Refused("spec.token.ttl must be a duration such as 1h"),
+        ),
+        (
+            token("", "7d"),
+            Refused("spec.token.ttl must be a duration such as 1h"),
+        ),
         (
             token("1w", "7d"),
             Refused("spec.token.ttl must be a duration such as 1h"),
