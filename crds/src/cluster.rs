@@ -54,6 +54,7 @@ pub use tls::{ManagedTls, Tls};
     printcolumn(name = "Readiness", type_ = "string", json_path = ".status.readiness"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Available')].reason"),
+    printcolumn(name = "RolledOut", type_ = "string", json_path = ".status.conditions[?(@.type=='RolledOut')].reason", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Tolerance", type_ = "integer", priority = 1, json_path = ".status.failureTolerance"),
     printcolumn(name = "Configured", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Configured')].reason"),

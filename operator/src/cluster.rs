@@ -429,6 +429,14 @@ fn requeue(ctx: &Context, pass: &Pass, cluster: &Validated, again: bool) -> Dura
     pace::next(seen, unchanged)
 }
 
+fn count_outdated(pass: &Pass) -> i64 {
+    let outdated = pass
+        .rollout
+        .as_ref()
+        .and_then(|verdict| verdict.outdated.as_ref());
+    i64::try_from(outdated.map_or(0, Vec::len)).unwrap_or_default()
+}
+
 fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultClusterStatus) {
     let count = |test: &dyn Fn(&Probe) -> bool| {
         i64::try_from(pass.members.iter().filter(|m| test(&m.probe)).count()).unwrap_or_default()
@@ -437,6 +445,7 @@ fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultCluste
         members_wanted: i64::from(cluster.replicas),
         members_ready: count(&Probe::serves),
         members_sealed: count(&|p| matches!(p, Probe::Sealed { .. })),
+        members_outdated: count_outdated(pass),
         voters: i64::from(status.voters.unwrap_or_default()),
         failure_tolerance: i64::from(status.failure_tolerance.unwrap_or_default()),
         available: conditions::is_true(&status.conditions, "Available"),

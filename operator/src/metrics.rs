@@ -47,6 +47,8 @@ pub struct ClusterNumbers {
     pub members_ready: i64,
     /// Members that answer and are sealed.
     pub members_sealed: i64,
+    /// Members whose pods are made from another template than the present one.
+    pub members_outdated: i64,
     /// Members with a vote.
     pub voters: i64,
     /// How many may fail without losing quorum.
@@ -72,6 +74,7 @@ pub struct Metrics {
     members_wanted: ClusterGauge,
     members_ready: ClusterGauge,
     members_sealed: ClusterGauge,
+    members_outdated: ClusterGauge,
     voters: ClusterGauge,
     failure_tolerance: ClusterGauge,
     available: ClusterGauge,
@@ -99,6 +102,7 @@ impl Metrics {
             members_wanted: Family::default(),
             members_ready: Family::default(),
             members_sealed: Family::default(),
+            members_outdated: Family::default(),
             voters: Family::default(),
             failure_tolerance: Family::default(),
             available: Family::default(),
@@ -153,6 +157,11 @@ impl Metrics {
                 "cluster_members_sealed",
                 "Members that answer and are sealed",
                 &metrics.members_sealed,
+            ),
+            (
+                "cluster_members_outdated",
+                "Members that do not run the present pod template yet",
+                &metrics.members_outdated,
             ),
             ("cluster_voters", "Members with a vote in Raft", &metrics.voters),
             (
@@ -226,6 +235,7 @@ impl Metrics {
             members_wanted,
             members_ready,
             members_sealed,
+            members_outdated,
             voters,
             failure_tolerance,
             available,
@@ -238,6 +248,7 @@ impl Metrics {
         self.members_wanted.get_or_create(&labels).set(members_wanted);
         self.members_ready.get_or_create(&labels).set(members_ready);
         self.members_sealed.get_or_create(&labels).set(members_sealed);
+        self.members_outdated.get_or_create(&labels).set(members_outdated);
         self.voters.get_or_create(&labels).set(voters);
         self.failure_tolerance
             .get_or_create(&labels)
@@ -258,6 +269,7 @@ impl Metrics {
             &self.members_wanted,
             &self.members_ready,
             &self.members_sealed,
+            &self.members_outdated,
             &self.voters,
             &self.failure_tolerance,
             &self.available,

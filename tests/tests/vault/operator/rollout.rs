@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -108,6 +109,12 @@ async fn a_changed_template_reaches_three_members_one_by_one_and_no_write_is_los
     let points = Points::record();
     let (operator, leader) = three(&stage, &points).await;
     let before = pods(&stage).await;
+    let member = stage.member(leader).await.unwrap();
+    let since = member.on_this_node().leader().await.unwrap().active_time;
+    assert!(
+        since.parse::<Timestamp>().is_ok(),
+        "the time since when it leads is read: {since}"
+    );
     let root = stage.root_token(leader).await.unwrap();
     let watch = Watch::start(&stage).await.unwrap();
     let writer = Writer::start(&stage, &root).await.unwrap();
