@@ -22,7 +22,9 @@ pub(crate) struct Arguments {
 /// A command line that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentError {
-    #[error("unknown argument {0:?}; usage: vaultkeeper-agent [run|ready|version] [-config=FILE]")]
+    #[error(
+        "unknown argument {0:?}; usage: vaultkeeper-agent [run|ready|version] [-config=FILE], or vaultkeeper-agent reload …"
+    )]
     Unknown(String),
     #[error("-config needs a file: -config=FILE")]
     NoFile,

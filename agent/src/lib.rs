@@ -1,7 +1,8 @@
 //! The agent beside an application: logs in to Vault, keeps its token alive, renders secrets into files.
 //!
 //! What decides (configuration, schedules, backoff) is pure; what does I/O is named for it: `connection`, `login`,
-//! `session`, `fetch`, `write`, `logging`, `run`. It never depends on a Kubernetes client.
+//! `session`, `fetch`, `write`, `logging`, `run`. `reload` is a program of its own in the same binary: the helper of a
+//! Vault server. It never depends on a Kubernetes client.
 
 mod arguments;
 mod backoff;
@@ -13,6 +14,7 @@ mod logging;
 mod login;
 mod random;
 mod refresh;
+mod reload;
 mod renderer;
 mod run;
 mod session;

@@ -11,13 +11,19 @@ use crate::config::{self, Config};
 use crate::connection::Connection;
 use crate::logging::{self, Chain};
 use crate::templates::{self, Loaded};
-use crate::{renderer, session};
+use crate::{reload, renderer, session};
 
 /// `EX_USAGE` of sysexits: a configuration that no retry will mend.
 const EXIT_USAGE: u8 = 64;
 
 /// Runs the program with these arguments and this environment.
 pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    if let [verb, rest @ ..] = arguments.as_slice()
+        && verb == "reload"
+    {
+        return reload::main(rest, env);
+    }
     let read = match arguments::read(arguments) {
         Ok(read) => read,
         Err(error) => return refuse(&error),

@@ -11,6 +11,10 @@ pub const RELEASE_SEAL: &str = "vaultkeeper.dev/release-seal";
 pub const RESTART: &str = "vaultkeeper.dev/restart";
 /// On members' pods: identifies the server's configuration that the pod was made for.
 pub const CONFIG: &str = "vaultkeeper.dev/config";
+/// On a VaultCluster with a managed CA: replaces the CA. The value is the reason, shown in an event.
+pub const ROTATE_CA: &str = "vaultkeeper.dev/rotate-ca";
+/// On a CA Secret while two CAs are trusted: since when all members and clients have been able to take the next step.
+pub const CA_STEP_SINCE: &str = "vaultkeeper.dev/ca-step-since";
 /// On a VaultCluster: the namespace of the operator that it belongs to.
 pub const OPERATOR: &str = "vaultkeeper.dev/operator";
 /// On generated objects: `<namespace>.<name>` of the VaultCluster.

@@ -32,7 +32,7 @@ pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
 pub use status::{ConfigurationStatus, MemberStatus, VaultClusterStatus};
 pub use storage::{ConsulStorage, ConsulTls, EphemeralStorage, RaftStorage, ServiceRegistration, Storage};
-pub use tls::{ManagedTls, Tls};
+pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
 
 /// What a VaultCluster is to be.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

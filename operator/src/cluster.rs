@@ -3,6 +3,8 @@
 mod apply;
 mod bootstrap;
 pub mod build;
+mod cert_manager;
+mod certificates;
 pub mod claim;
 mod configure;
 mod error;
@@ -49,6 +51,7 @@ use crate::controllers::hash;
 use crate::members::{self, Member, Probe};
 use crate::metrics::ClusterNumbers;
 use crate::report::Reason;
+use certificates::Held;
 use claim::Claim;
 use execute::Scope;
 use keys::{KeyRecord, SealRecord, State};
@@ -113,6 +116,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         refused: validated.refusal(),
         rollout: pass.rollout.as_ref(),
         readiness: rated.as_deref(),
+        certificates: pass.certificates.as_ref(),
     };
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
@@ -144,6 +148,8 @@ struct Pass {
     raft: Option<(RaftConfiguration, AutopilotState)>,
     /// How far the present pod template has come.
     rollout: Option<rollout::Verdict>,
+    /// What is known of the certificates.
+    certificates: Option<certificates::Report>,
 }
 
 /// How it stands with the rules for production. None: they cannot be judged before the cluster is set up.
@@ -185,39 +191,33 @@ async fn run(
         // Before it is applied again: what somebody took away is told, not only put right.
         readiness::observe::network(ctx, validated).await;
     }
-    let (ca, applied) = match tls_store::ensure_ca(ctx, validated).await {
-        Ok(ca) => {
-            let applied = match rollout::version::check(cluster) {
-                Ok(()) => Box::pin(build_and_apply(ctx, validated, &ca)).await,
-                Err(error) => Err(error),
-            };
-            (ca.certificate, applied)
-        }
-        Err(Error::CaLost {
-            secret,
-            certificates,
-            certificate,
-        }) => (
-            certificate.clone(),
-            Err(Error::CaLost {
-                secret,
-                certificates,
-                certificate,
-            }),
-        ),
-        // Its key may be kept elsewhere: members are reached with the certificate alone.
-        Err(error @ Error::Incomplete { .. }) => {
-            match tls_store::ca_certificate(ctx, namespace, name).await? {
-                Some(certificate) => (certificate, Err(error)),
-                None => return Err(error),
-            }
-        }
-        Err(error) => return Err(error),
+    let held = certificates::hold(ctx, validated).await?;
+    let applied = match rollout::version::check(cluster) {
+        Ok(()) => Box::pin(build_and_apply(ctx, validated, &held)).await,
+        Err(error) => Err(error),
+    };
+    let Some(trust) = held.trust.as_deref() else {
+        // No member could be verified. Their pods wait for the certificate as well.
+        pass.certificates = certificates::report(validated, &held, &[], None);
+        applied?;
+        return Err(held.problem.unwrap_or(Error::CertificateMissing {
+            secret: validated.tls.secret_name(name),
+        }));
     };
     pass.record = key_store::get(ctx, namespace, name).await?;
-    pass.members = members::observe(ctx, namespace, name, *replicas, &ca)
+    pass.members = members::observe(ctx, namespace, name, *replicas, trust)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
+    let advanced = match &applied {
+        Ok(()) => certificates::advance(ctx, cluster, validated, &held, &pass.members).await,
+        Err(_) => Ok(None),
+    };
+    let (rollover, advanced) = match advanced {
+        Ok(rollover) => (rollover, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    pass.certificates = certificates::report(validated, &held, &pass.members, rollover);
+    let applied = applied.and(held.problem.map_or(Ok(()), Err)).and(advanced);
     // Before all that may block: clients of the active name wait for it.
     let labelled = states::follow(ctx, namespace, &pass.members).await;
     if pass.members.iter().all(|m| m.probe == Probe::Pending) {
@@ -283,7 +283,7 @@ async fn run(
     }
     let problem = applied.as_ref().err().map(Error::chain);
     let known = rollout::act::Known {
-        ca: &ca,
+        ca: trust,
         problem: problem.as_deref(),
         blocked: pass.plan.blocked.as_ref(),
         raft: pass.raft.as_ref(),
@@ -386,12 +386,21 @@ fn damaged_note(cluster: &Validated) -> String {
     )
 }
 
-async fn build_and_apply(ctx: &Context, cluster: &Validated, ca: &tls::Issued) -> Result<(), Error> {
+/// Nothing is applied while our own certificate cannot be made; one from elsewhere is the kubelet's to wait for.
+async fn build_and_apply(ctx: &Context, cluster: &Validated, held: &Held) -> Result<(), Error> {
     if let Some(invalid) = cluster.unbuildable() {
         return Err(Error::Refused(invalid.clone()));
     }
-    let leaf = tls_store::current_or_new_leaf(ctx, cluster, ca).await?;
-    let objects = Box::new(build::build(cluster, &ca.certificate, &leaf, &ctx.namespace)?);
+    let certificate = match (&held.issued, &held.trust) {
+        (Some(leaf), Some(trust)) => Some(build::Certificate { leaf, trust }),
+        _ if cluster.tls.is_managed() => return Ok(()),
+        _ => None,
+    };
+    let around = build::Around {
+        operator_namespace: &ctx.namespace,
+        helper: &ctx.helper,
+    };
+    let objects = Box::new(build::build(cluster, certificate, around)?);
     apply::apply(ctx, cluster, &objects).await
 }
 

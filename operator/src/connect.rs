@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vaultkeeper_vault::{BuildError, Client};
+use futures::future::BoxFuture;
+use vaultkeeper_vault::{BuildError, Client, shown_certificate};
 
 /// One member, as the operator addresses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,14 @@ pub struct Node {
 pub trait Connect: Send + Sync {
     /// A client without a token for the node, with this limit for each call.
     fn connect(&self, node: &Node, timeout: Duration) -> Result<Client, BuildError>;
+
+    /// The certificate (DER) that the node shows, trusted or not; none while it shows none. Nothing is sent to it.
+    fn shown<'a>(&'a self, node: &'a Node, timeout: Duration) -> BoxFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let shown = shown_certificate(node.address, timeout).await;
+            shown.ok().map(|certificate| certificate.to_vec())
+        })
+    }
 }
 
 /// Connects over HTTPS.

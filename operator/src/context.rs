@@ -24,6 +24,8 @@ pub struct Context {
     pub service_account: String,
     /// How Vault reaches the API server to review ServiceAccount tokens.
     pub auth_environment: KubernetesAuthEnvironment,
+    /// Image of the helper in the members' pods.
+    pub helper: HelperImage,
     /// The Vault seam.
     pub vault: Arc<dyn Connect>,
     /// The operator's own logins.
@@ -36,6 +38,24 @@ pub struct Context {
     pub readiness: Memory,
     /// What was done lately and need not be repeated; losing it costs a repetition, never correctness.
     pub recent: Recent,
+}
+
+/// Image of the helper that runs beside each member: that of the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperImage {
+    /// The image.
+    pub image: String,
+    /// Its pull policy; without one that of Kubernetes applies.
+    pub pull_policy: Option<String>,
+}
+
+impl Default for HelperImage {
+    fn default() -> Self {
+        Self {
+            image: concat!("vaultkeeper/agent:", env!("CARGO_PKG_VERSION")).to_owned(),
+            pull_policy: None,
+        }
+    }
 }
 
 /// How Vault reaches the API server (`auth/kubernetes/config`).

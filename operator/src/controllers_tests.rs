@@ -59,6 +59,7 @@ fn driver() -> Arc<Driver> {
             namespace: "operator".to_owned(),
             service_account: "operator".to_owned(),
             auth_environment: crate::context::KubernetesAuthEnvironment::default(),
+            helper: crate::context::HelperImage::default(),
             vault: Arc::new(crate::connect::HttpsConnect),
             sessions: crate::sessions::Sessions::default(),
             metrics: Arc::new(crate::metrics::Metrics::new()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt};
 use vaultkeeper_crds::{annotations, names};
 use vaultkeeper_vault::Client;
 
+use crate::cluster::tls::certificate::{Facts, examine_der};
 use crate::connect::Node;
 use crate::context::Context;
 
@@ -58,6 +59,8 @@ pub struct Member {
     /// The last entry of Raft's log that it has: of a standby the last that it applied, of the active member the last that
     /// is committed.
     pub raft_index: Option<u64>,
+    /// The certificate that it shows, also when it is not to be trusted.
+    pub certificate: Option<Facts>,
 }
 
 /// What the kubelet says of a container that does not run.
@@ -181,10 +184,14 @@ pub async fn observe(
                 address: SocketAddr::new(ip, names::API_PORT),
                 ca: ca.to_owned(),
             };
-            match ctx.vault.connect(&node, PROBE_TIMEOUT) {
-                Ok(client) => ask(&client, &mut member).await,
-                Err(error) => member.probe = Probe::Unreachable(error.to_string()),
-            }
+            let asked = async {
+                match ctx.vault.connect(&node, PROBE_TIMEOUT) {
+                    Ok(client) => ask(&client, &mut member).await,
+                    Err(error) => member.probe = Probe::Unreachable(error.to_string()),
+                }
+            };
+            let ((), shown) = join(asked, ctx.vault.shown(&node, PROBE_TIMEOUT)).await;
+            member.certificate = shown.as_deref().and_then(examine_der);
             (member.node, member.container) = (Some(node), Some(container));
             member
         }

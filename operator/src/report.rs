@@ -39,6 +39,12 @@ pub enum Reason {
     SteppedDown,
     /// A restarted member does not come back.
     RolloutStuck,
+    /// A new CA is trusted beside the old one.
+    CaReplacementBegun,
+    /// The new CA signs.
+    CaPromoted,
+    /// The old CA is trusted no more.
+    CaRetired,
     /// The members' volumes, or keys, were left where they are.
     Retained,
     /// A policy or role was written to Vault.
@@ -75,6 +81,9 @@ impl Reason {
             Self::MemberRestarted => "MemberRestarted",
             Self::SteppedDown => "SteppedDown",
             Self::RolloutStuck => "RolloutStuck",
+            Self::CaReplacementBegun => "CaReplacementBegun",
+            Self::CaPromoted => "CaPromoted",
+            Self::CaRetired => "CaRetired",
             Self::Retained => "Retained",
             Self::IdentityWritten => "IdentityWritten",
             Self::CredentialsIssued => "CredentialsIssued",
@@ -97,6 +106,9 @@ impl Reason {
             | Self::CertificateIssued
             | Self::MemberRestarted
             | Self::SteppedDown
+            | Self::CaReplacementBegun
+            | Self::CaPromoted
+            | Self::CaRetired
             | Self::Retained
             | Self::IdentityWritten
             | Self::CredentialsIssued

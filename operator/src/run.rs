@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::readiness::Memory;
 use crate::connect::HttpsConnect;
-use crate::context::{Context, KubernetesAuthEnvironment, Recent};
+use crate::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
 pub use crate::controllers::start_controllers;
 use crate::kubernetes;
 use crate::leader::{Elector, LeaseSettings, Lost, State};
@@ -68,6 +68,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         lease_name,
         listen,
         kubernetes_host,
+        agent_image,
+        agent_image_pull_policy,
         shutdown_grace_seconds: _,
         log_format: _,
         log_filter: _,
@@ -105,6 +107,10 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         auth_environment: KubernetesAuthEnvironment {
             host: kubernetes_host,
             ..KubernetesAuthEnvironment::default()
+        },
+        helper: HelperImage {
+            image: agent_image,
+            pull_policy: agent_image_pull_policy,
         },
         vault: Arc::new(HttpsConnect),
         sessions: Sessions::default(),

@@ -224,9 +224,7 @@ async fn locate(ctx: &Context, target: &Target) -> Result<(Node, String), Sessio
     let record = record
         .filter(|r| r.state == State::Initialized && r.root_token.is_none())
         .ok_or(SessionError::NotReady)?;
-    let ca = tls_store::ca_certificate(ctx, namespace, name)
-        .await
-        .map_err(Box::new)?;
+    let ca = tls_store::trusted(ctx, namespace, name).await.map_err(Box::new)?;
     let ca = ca.ok_or(SessionError::NotReady)?;
     let members = members::observe(ctx, namespace, name, *replicas, &ca).await;
     let members = members.map_err(|source| SessionError::Kubernetes {

@@ -45,6 +45,14 @@ pub struct Settings {
     )]
     pub kubernetes_host: String,
 
+    /// Image of the agent, which runs beside each member of a VaultCluster and lets it take up a new certificate.
+    #[arg(long, env = "AGENT_IMAGE", default_value = concat!("vaultkeeper/agent:", env!("CARGO_PKG_VERSION")))]
+    pub agent_image: String,
+
+    /// Pull policy of that image; without it that of Kubernetes applies.
+    #[arg(long, env = "AGENT_IMAGE_PULL_POLICY")]
+    pub agent_image_pull_policy: Option<String>,
+
     /// Seconds that running reconciles may take to end after SIGTERM. An initialisation of Vault in flight must
     /// fit into it, and it into the pod's terminationGracePeriodSeconds.
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 170)]

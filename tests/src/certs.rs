@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use rcgen::{
@@ -64,9 +65,22 @@ impl Ca {
     /// A certificate for a server, good for the names and addresses given. It may be used as a client's, too:
     /// members of an etcd or Raft cluster are both.
     pub fn server(&self, common_name: &str, names: &[&str]) -> anyhow::Result<Pair> {
+        self.server_until(common_name, names, None)
+    }
+
+    /// The same, but it expires then.
+    pub fn server_until(
+        &self,
+        common_name: &str,
+        names: &[&str],
+        not_after: Option<SystemTime>,
+    ) -> anyhow::Result<Pair> {
         let mut params =
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
                 .with_context(|| format!("the names of {common_name} do not fit into a certificate"))?;
+        if let Some(end) = not_after {
+            params.not_after = end.into();
+        }
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,

@@ -2,6 +2,7 @@
 //!
 //! `api` and `vault` need no root (loopback, free ports); `e2e` runs a whole node in a network namespace of its own.
 
+pub mod agent_program;
 pub mod cargo;
 pub mod certs;
 pub mod cli;

@@ -1,13 +1,14 @@
 //! A kubelet of processes: runs the members' pods of a control plane without nodes as real `vault` servers on
-//! loopback addresses, each pod with an address of its own.
+//! loopback addresses, each pod with an address of its own and with the helper beside the server as a process, too.
 //!
 //! Pods, volume claims and their deletion are the real controllers' work; only the containers are processes. The
 //! data of a member lies in a folder named after the UID of its volume claim, so that a new claim is empty. What a
 //! process says before it ends by itself is in the pod's status, as a container may ask its kubelet to keep it.
 
 mod files;
+mod secret_volume;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,9 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use secret_volume::SecretVolume;
+
+use crate::agent_program;
 use crate::ports;
 use crate::process::{Process, ProcessSpec};
 use crate::run_dir::RunDir;
@@ -35,6 +39,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const BACK_OFF: Duration = Duration::from_secs(2);
 /// What a kubelet keeps of the log of a container that failed.
 const LAST_WORDS: usize = 2048;
+/// How often changed Secrets are brought to running pods; a real kubelet takes up to 90 s.
+const REFRESH: Duration = Duration::from_secs(1);
 const LABEL: &str = "vaultkeeper.dev/cluster";
 
 /// Runs the members of one namespace. Dropping it ends the loop; its processes end with the run.
@@ -61,11 +67,18 @@ struct State {
     started: usize,
     /// Pods whose status is not told at present, with the latest that was not.
     silent: BTreeMap<String, Option<serde_json::Value>>,
+    /// Pods that get no changed Secrets at present.
+    withheld: BTreeSet<String>,
+    refreshed: Option<Instant>,
 }
 
 struct Container {
     pod: String,
     process: Process,
+    /// The helper beside the server. Dropping it ends it.
+    _helper: Option<Process>,
+    /// The volume that both mount.
+    certificate: SecretVolume,
     /// Where its log begins in the file that all processes of this pod share.
     log_start: u64,
 }
@@ -131,6 +144,16 @@ impl ProcessKubelet {
             Some(status) => self.node.write_status(pod, &status).await,
             None => Err(anyhow!("no status of {pod} was held back")),
         }
+    }
+
+    /// From now on this pod gets no changed Secrets, as from a kubelet that lags behind.
+    pub async fn withhold_secrets(&self, pod: &str) {
+        self.node.state.lock().await.withheld.insert(pod.to_owned());
+    }
+
+    /// Brings what was withheld, and every later change.
+    pub async fn bring_secrets(&self, pod: &str) {
+        self.node.state.lock().await.withheld.remove(pod);
     }
 
     /// Stops a member's process where it stands: its connections stay open, and nobody answers on them.
@@ -223,6 +246,15 @@ impl Node {
                 .await
                 .with_context(|| format!("cannot start {}", pod.name_any()))?;
         }
+        if state.refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+            state.refreshed = Some(Instant::now());
+            let State {
+                running, withheld, ..
+            } = &mut *state;
+            for container in running.values_mut().filter(|c| !withheld.contains(&c.pod)) {
+                self.refresh(&mut container.certificate).await?;
+            }
+        }
         Ok(())
     }
 
@@ -250,7 +282,7 @@ impl Node {
             }
         }
         let address = *state.addresses.get(&name).context("no address")?;
-        let folder = self
+        let (folder, certificate) = self
             .mount(pod, &cluster, data.as_deref(), &config, &state.addresses)
             .await?;
         let uid = pod.uid().unwrap_or_default();
@@ -282,12 +314,19 @@ impl Node {
         spec.env.extend(environment);
         let log_start = std::fs::metadata(&spec.log).map_or(0, |m| m.len());
         let process = Process::start(spec, &self.run)?;
+        let helper = Self::helper(pod, &folder, address).map(|arguments| {
+            let name = format!("{}-{name}-reload", self.namespace);
+            let spec = ProcessSpec::new(&name, agent_program::path()?, &self.run).args(arguments);
+            Process::start(spec, &self.run)
+        });
         let container = format!("process://{}-{}", state.started, process.pid());
         state.running.insert(
             uid,
             Container {
                 pod: name.clone(),
                 process,
+                _helper: helper.transpose()?,
+                certificate,
                 log_start,
             },
         );

@@ -21,6 +21,7 @@ pub mod error;
 pub mod kv;
 mod request;
 mod response;
+mod shown;
 pub mod sys;
 mod token;
 pub mod transport;
@@ -30,5 +31,7 @@ pub use builder::{BuildError, ClientBuilder, DEFAULT_CONNECT_TIMEOUT, DEFAULT_TI
 pub use client::Client;
 pub use error::{Call, Error, Result, ServerErrors};
 pub use response::{Auth, Data, DataError, Secret, WrapInfo};
+pub use rustls::pki_types::CertificateDer;
 pub use secrecy::{ExposeSecret, SecretString};
+pub use shown::{ShownError, shown_certificate};
 pub use token::{Token, TokenError};

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::readiness::ReadinessRuleStatus;
+use super::tls::TlsStatus;
 
 /// What was observed of a VaultCluster.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
@@ -15,7 +16,8 @@ pub struct VaultClusterStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, ProductionReady, RolledOut when every member
-    /// runs what the spec says of its pod, SealLatched while a deliberate seal is kept, Drifted while Vault's objects
+    /// runs what the spec says of its pod, CertificateCurrent when every member shows the certificate that it is to show,
+    /// CaRollover while two CAs are trusted, SealLatched while a deliberate seal is kept, Drifted while Vault's objects
     /// differ from spec.configuration and are left, and Paused while spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
@@ -60,6 +62,9 @@ pub struct VaultClusterStatus {
     /// One row per rule for production.
     #[serde(default)]
     pub readiness_rules: Vec<ReadinessRuleStatus>,
+    /// The members' certificate. Whether all of them show it is told by the condition CertificateCurrent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsStatus>,
 
     /// One row per member.
     #[serde(default)]
@@ -105,6 +110,9 @@ pub struct MemberStatus {
     /// Whether its pod is made from the present template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_to_date: Option<bool>,
+    /// Serial number of the certificate that the member shows, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Why it does not run, as far as Kubernetes and the server's last words tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::controllers::hash;
 
 /// How often unchanged objects are applied again, which repairs edits by hand.
-const REPEAT: Duration = Duration::from_secs(60);
+pub(super) const REPEAT: Duration = Duration::from_secs(60);
 
 /// What is done with each object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,9 @@ async fn all(ctx: &Context, cluster: &Validated, objects: &Objects, phase: Phase
     } = objects;
     namespaced(ctx, cluster, phase, "ServiceAccount", service_account).await?;
     reviewer_binding(ctx, cluster, phase, reviewer).await?;
-    namespaced(ctx, cluster, phase, "Secret", tls).await?;
+    if let Some(tls) = tls {
+        namespaced(ctx, cluster, phase, "Secret", tls).await?;
+    }
     namespaced(ctx, cluster, phase, "ConfigMap", config).await?;
     for service in [headless, client, active, standby] {
         namespaced(ctx, cluster, phase, "Service", service).await?;

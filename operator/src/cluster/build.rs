@@ -6,6 +6,7 @@ mod hcl;
 mod network_policy;
 mod placement;
 mod rbac;
+mod reload;
 mod seal;
 pub mod server_config;
 mod services;
@@ -27,6 +28,7 @@ use vaultkeeper_vault::ExposeSecret;
 
 use super::tls::Issued;
 use super::validate::Validated;
+use crate::context::HelperImage;
 
 pub(crate) use network_policy::network_policy;
 pub use rbac::reviewer_binding_name;
@@ -38,8 +40,8 @@ pub struct Objects {
     pub service_account: ServiceAccount,
     /// Lets Vault review ServiceAccount tokens.
     pub reviewer: ClusterRoleBinding,
-    /// Certificate of the members.
-    pub tls: Secret,
+    /// Certificate of the members. None: somebody else makes it.
+    pub tls: Option<Secret>,
     /// Configuration of the server.
     pub config: ConfigMap,
     /// Stable names of the members.
@@ -58,29 +60,46 @@ pub struct Objects {
     pub stateful_set: StatefulSet,
 }
 
+/// What the members' Secret is made of, where it is ours.
+#[derive(Clone, Copy)]
+pub struct Certificate<'a> {
+    /// Certificate and key.
+    pub leaf: &'a Issued,
+    /// The CAs that members and clients trust, in PEM.
+    pub trust: &'a str,
+}
+
+/// What the objects depend on beside the VaultCluster.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// The operator's namespace.
+    pub operator_namespace: &'a str,
+    /// Image of the helper in the members' pods.
+    pub helper: &'a HelperImage,
+}
+
 /// Builds all objects.
 ///
 /// # Errors
 /// When `spec.serverConfig` holds a setting that is not the user's.
 pub fn build(
     cluster: &Validated,
-    ca_certificate: &str,
-    leaf: &Issued,
-    operator_namespace: &str,
+    certificate: Option<Certificate<'_>>,
+    around: Around<'_>,
 ) -> Result<Objects, server_config::Refused> {
-    let mut stateful_set = statefulset::stateful_set(cluster);
+    let mut stateful_set = statefulset::stateful_set(cluster, around.helper);
     template::mark(&mut stateful_set, cluster)?;
     Ok(Objects {
         service_account: service_account(cluster),
         reviewer: rbac::reviewer(cluster),
-        tls: tls_secret(cluster, ca_certificate, leaf),
+        tls: certificate.map(|certificate| tls_secret(cluster, certificate)),
         config: config_map(cluster)?,
         headless: services::headless(cluster),
         client: services::client(cluster),
         active: services::active(cluster),
         standby: services::standby(cluster),
         disruption_budget: services::disruption_budget(cluster),
-        network_policy: network_policy(cluster, operator_namespace),
+        network_policy: network_policy(cluster, around.operator_namespace),
         stateful_set,
     })
 }
@@ -115,7 +134,8 @@ pub fn owner(cluster: &Validated) -> OwnerReference {
     }
 }
 
-fn metadata(cluster: &Validated, name: String) -> ObjectMeta {
+/// Name, labels and owner of an object in the cluster's namespace.
+pub(super) fn metadata(cluster: &Validated, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(cluster.namespace.clone()),
@@ -125,7 +145,8 @@ fn metadata(cluster: &Validated, name: String) -> ObjectMeta {
     }
 }
 
-fn tls_secret(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Secret {
+fn tls_secret(cluster: &Validated, certificate: Certificate<'_>) -> Secret {
+    let Certificate { leaf, trust } = certificate;
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     Secret {
         metadata: metadata(cluster, names::tls_secret(&cluster.name)),
@@ -133,7 +154,7 @@ fn tls_secret(cluster: &Validated, ca_certificate: &str, leaf: &Issued) -> Secre
         data: Some(BTreeMap::from([
             ("tls.crt".to_owned(), bytes(&leaf.certificate)),
             ("tls.key".to_owned(), bytes(leaf.key.expose_secret())),
-            (names::CA_KEY.to_owned(), bytes(ca_certificate)),
+            (names::CA_KEY.to_owned(), bytes(trust)),
         ])),
         ..Secret::default()
     }

@@ -19,7 +19,7 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// What a write relied on has changed meanwhile; the next pass looks again.
-    #[error("failed to {step}: the key Secret has changed meanwhile")]
+    #[error("failed to {step}: the Secret has changed meanwhile")]
     Outdated {
         /// What was to be done.
         step: &'static str,
@@ -40,6 +40,28 @@ pub enum Error {
     /// A certificate could not be made.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// There is no certificate.
+    #[error(
+        "Secret {secret} with the members' certificate is not there: create it with tls.crt, tls.key and ca.crt, or see why its issuer does not"
+    )]
+    CertificateMissing {
+        /// Name of the Secret.
+        secret: String,
+    },
+    /// The certificate cannot serve.
+    #[error("Secret {secret} cannot serve the members: replace its tls.crt, tls.key and ca.crt")]
+    CertificateUnusable {
+        /// Name of the Secret.
+        secret: String,
+        /// What is wrong.
+        #[source]
+        source: tls::certificate::Unusable,
+    },
+    /// cert-manager is not there.
+    #[error(
+        "the API server does not know Certificates of cert-manager.io/v1: install cert-manager, or choose another source in spec.tls"
+    )]
+    NoCertManager,
     /// A Secret lacks a key.
     #[error("Secret {name} lacks `{key}`: restore it from a backup")]
     Incomplete {
@@ -244,6 +266,9 @@ impl Error {
             Self::NotOurs { .. } => "NameTaken",
             Self::Keys(_) | Self::Incomplete { .. } => "KeySecretUnreadable",
             Self::Tls(_) => "CertificateError",
+            Self::CertificateMissing { .. } => "CertificateMissing",
+            Self::CertificateUnusable { .. } => "CertificateUnusable",
+            Self::NoCertManager => "CertManagerMissing",
             Self::Vault { source, .. } | Self::Mount { source, .. } | Self::Declared { source, .. } => {
                 source.reason()
             }

@@ -9,6 +9,7 @@ use vaultkeeper_crds::cluster::{MemberStatus, ReadinessRuleStatus};
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
+use super::certificates;
 use super::configure::Findings;
 use super::error::Error;
 use super::keys::{KeyKind, KeyRecord, State};
@@ -16,6 +17,7 @@ use super::outage::{self, Outage};
 use super::plan::Blocked;
 use super::readiness;
 use super::rollout::{self, Verdict};
+use super::tls::judgement::{self, Judgement};
 use super::validate::{Invalid, Seal};
 use crate::conditions::{self, Status};
 use crate::context::Context;
@@ -51,6 +53,8 @@ pub(crate) struct Facts<'a> {
     pub refused: Option<&'a Invalid>,
     /// How it stands with the rules for production, when they could be judged.
     pub readiness: Option<&'a [ReadinessRuleStatus]>,
+    /// The certificates, when they were looked at.
+    pub certificates: Option<&'a certificates::Report>,
 }
 
 /// Computes the status.
@@ -70,6 +74,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         rollout,
         refused,
         readiness,
+        certificates,
     } = facts;
     let wanted = members.len();
     let serving = members.iter().filter(|m| m.probe.serves()).count();
@@ -83,6 +88,9 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
 
     let mut list = old.conditions.clone();
     conditions::remove(&mut list, PAUSED);
+    if let Some(report) = certificates {
+        certificate_conditions(&mut list, report, generation, now);
+    }
     let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
         conditions::set(
             &mut list,
@@ -113,6 +121,9 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     }
     if !observed {
         let mut status = old;
+        if let Some(report) = certificates {
+            status.tls = Some(report.tls.clone());
+        }
         if conditions::get(&list, "Available").is_none() {
             let (reason, message) = failed.unwrap_or(("Waiting", "not looked at yet".to_owned()));
             conditions::set(
@@ -247,6 +258,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         readiness: (!rows.is_empty()).then(|| readiness::score(&rows)),
         unmet_rules: readiness::unmet(&rows),
         readiness_rules: rows,
+        tls: certificates.map(|report| report.tls.clone()).or(old.tls),
         failure_tolerance: raft.and_then(|(_, a)| i32::try_from(a.failure_tolerance).ok()),
         members: members
             .iter()
@@ -257,9 +269,37 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
                 voter: voter(&m.name),
                 version: m.version.clone(),
                 up_to_date: rollout.and_then(|verdict| verdict.is_current(m)),
+                certificate: m.certificate.as_ref().map(|shown| shown.serial.clone()),
                 message: outage.as_ref().map(|o| o.message.clone()),
             })
             .collect(),
+    }
+}
+
+/// What members show, and while two CAs are trusted, how far that is.
+fn certificate_conditions(
+    list: &mut Vec<Condition>,
+    report: &certificates::Report,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let certificates::Report {
+        current,
+        rollover,
+        tls: _,
+    } = report;
+    let mut set = |type_, judged: &Judgement| {
+        let Judgement {
+            status,
+            reason,
+            message,
+        } = judged;
+        conditions::set(list, type_, *status, reason, message, generation, now);
+    };
+    set(judgement::CURRENT, current);
+    match rollover {
+        Some(rollover) => set(judgement::ROLLOVER, rollover),
+        None => conditions::remove(list, judgement::ROLLOVER),
     }
 }
 

@@ -1,6 +1,13 @@
 //! The managed CA of a cluster and the certificate of its members. Pure but for randomness.
 
+pub mod certificate;
+pub mod judgement;
+pub mod rollover;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -28,21 +35,34 @@ pub enum Error {
     /// The certificate of the members could not be made.
     #[error("failed to issue the certificate of the members: check spec.tls.managed.extraDnsNames")]
     Leaf(#[source] rcgen::Error),
+    /// What was made cannot be read.
+    #[error("the certificate just made cannot be read: this is a defect of the operator")]
+    Unreadable,
 }
 
-/// Years that a CA lives.
-const CA_YEARS: i32 = 10;
-/// Years that the members' certificate lives: long, because it is not yet renewed while they run.
-const LEAF_YEARS: i32 = 5;
+/// How long a CA lives: ten years. It is replaced after two thirds of them.
+const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// Certificates are good from a little before they are made: clocks differ.
+pub(super) const SKEW: Duration = Duration::from_secs(300);
+
+/// From a little before now on, for this long.
+fn good_for(params: &mut CertificateParams, now: Timestamp, life: Duration) {
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let moment = date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    (params.not_before, params.not_after) = (moment - SKEW, moment + life);
+}
 
 /// Makes a CA, ECDSA P-256.
-pub fn new_ca(namespace: &str, name: &str, year: i32) -> Result<Issued, Error> {
+pub fn new_ca(namespace: &str, name: &str, now: Timestamp) -> Result<Issued, Error> {
     let key = KeyPair::generate().map_err(Error::Ca)?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = common_name(&format!("Vaultkeeper CA of {namespace}/{name}"));
+    // The time makes the names of two CAs of a cluster differ: some clients look the issuer up by its name alone.
+    let whose: String = format!("{namespace}/{name}").chars().take(24).collect();
+    let made = now.strftime("%Y-%m-%dT%H:%M:%SZ");
+    params.distinguished_name = common_name(&format!("Vaultkeeper CA of {whose}, {made}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = (date_time_ymd(year, 1, 1), date_time_ymd(year + CA_YEARS, 1, 1));
+    good_for(&mut params, now, CA_LIFE);
     let certificate = params.self_signed(&key).map_err(Error::Ca)?;
     Ok(Issued {
         certificate: certificate.pem(),
@@ -51,7 +71,7 @@ pub fn new_ca(namespace: &str, name: &str, year: i32) -> Result<Issued, Error> {
 }
 
 /// Makes the certificate of the members: one for all, for every name by which they are reached.
-pub fn new_leaf(ca: &Issued, cluster: &Validated, year: i32) -> Result<Issued, Error> {
+pub fn new_leaf(ca: &Issued, cluster: &Validated, now: Timestamp) -> Result<Issued, Error> {
     let ca_key = KeyPair::from_pem(ca.key.expose_secret()).map_err(Error::Ca)?;
     let issuer = Issuer::from_ca_cert_pem(&ca.certificate, ca_key).map_err(Error::Ca)?;
     let key = KeyPair::generate().map_err(Error::Leaf)?;
@@ -68,8 +88,7 @@ pub fn new_leaf(ca: &Issued, cluster: &Validated, year: i32) -> Result<Issued, E
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    (params.not_before, params.not_after) =
-        (date_time_ymd(year, 1, 1), date_time_ymd(year + LEAF_YEARS, 1, 1));
+    good_for(&mut params, now, cluster.tls.lifetime);
     let certificate = params.signed_by(&key, &issuer).map_err(Error::Leaf)?;
     Ok(Issued {
         certificate: certificate.pem(),
@@ -82,6 +101,22 @@ fn common_name(name: &str) -> DistinguishedName {
     // A common name holds at most 64 characters (RFC 5280); nothing is verified by it.
     subject.push(DnType::CommonName, name.chars().take(64).collect::<String>());
     subject
+}
+
+/// The names by which members are reached inside of the Kubernetes cluster: no certificate works without them.
+pub fn required_names(cluster: &Validated) -> Vec<String> {
+    let (ns, name) = (&cluster.namespace, &cluster.name);
+    let services = [
+        name.clone(),
+        names::active_service(name),
+        names::standby_service(name),
+    ];
+    let members = (0..cluster.replicas).map(|ordinal| names::member_host(ns, name, ordinal));
+    services
+        .iter()
+        .map(|service| names::service_host(ns, service))
+        .chain(members)
+        .collect()
 }
 
 /// Every DNS name that the certificate holds, sorted.
@@ -105,7 +140,7 @@ pub fn dns_names(cluster: &Validated) -> Vec<String> {
         .map(|host| format!("{host}{suffix}"))
     })
     .chain(["localhost".to_owned()])
-    .chain(cluster.extra_dns_names.iter().cloned())
+    .chain(cluster.tls.extra_dns_names.iter().cloned())
     .collect();
     all.sort();
     all.dedup();
@@ -117,14 +152,27 @@ mod tests {
     use super::super::validate::{tests::cluster, validate};
     use super::*;
 
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    #[test]
+    fn two_cas_of_one_cluster_have_different_names() {
+        let later = Timestamp::from_second(NOW.as_second() + 1).unwrap();
+        let of = |now| {
+            let ca = new_ca("a-long-namespace-of-a-big-company", "main", now).unwrap();
+            certificate::examine(&ca.certificate).unwrap().subject
+        };
+        assert_ne!(of(NOW), of(later));
+        assert!(of(NOW).contains("2027-01-15T08:00:00Z"), "{}", of(NOW));
+    }
+
     #[test]
     fn the_certificate_holds_every_name_and_is_signed_by_the_ca() {
         let v = validate(&cluster(
             "  tls: {managed: {extraDnsNames: [vault.example.test]}}",
         ))
         .unwrap();
-        let ca = new_ca("vault", "main", 2026).unwrap();
-        let leaf = new_leaf(&ca, &v, 2026).unwrap();
+        let ca = new_ca("vault", "main", NOW).unwrap();
+        let leaf = new_leaf(&ca, &v, NOW).unwrap();
         let (_, ca_pem) = x509_parser::pem::parse_x509_pem(ca.certificate.as_bytes()).unwrap();
         let (_, leaf_pem) = x509_parser::pem::parse_x509_pem(leaf.certificate.as_bytes()).unwrap();
         let (ca_cert, leaf_cert) = (ca_pem.parse_x509().unwrap(), leaf_pem.parse_x509().unwrap());
@@ -155,7 +203,7 @@ mod tests {
             key: SecretString::from("y"),
         };
         assert!(matches!(
-            new_leaf(&ca, &validate(&cluster("")).unwrap(), 2026),
+            new_leaf(&ca, &validate(&cluster("")).unwrap(), NOW),
             Err(Error::Ca(_))
         ));
     }

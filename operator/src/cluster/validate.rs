@@ -5,6 +5,7 @@
 
 mod seal;
 mod storage;
+mod tls;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,7 @@ use super::configure;
 
 pub use seal::{AutoSeal, Seal, Split};
 pub use storage::Storage;
+pub use tls::{CertificateSource, Tls};
 
 /// A VaultCluster whose spec can work.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +49,8 @@ pub struct Validated {
     pub storage: Storage,
     /// How the members are sealed.
     pub seal: Seal,
-    /// Further DNS names of the certificate.
-    pub extra_dns_names: Vec<String>,
+    /// Where the members' certificate comes from.
+    pub tls: Tls,
     /// Vault's own objects, or why they are refused: nothing is made of unchecked ones.
     pub configuration: Result<Configuration, Invalid>,
     /// Settings of the members' pods.
@@ -130,7 +132,7 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
             shares: 1,
             threshold: 1,
         })),
-        extra_dns_names: Vec::new(),
+        tls: Tls::of_nobody(),
         configuration: Err(invalid.clone()),
         pod: PodSettings::default(),
         network_policy: NetworkPolicySettings::default(),
@@ -179,9 +181,7 @@ pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
     }
     let storage = storage::validate(spec)?;
     let seal = seal::validate(spec)?;
-    if spec.tls.managed.is_none() {
-        return Err(invalid("spec.tls", "must name one known source: managed"));
-    }
+    let tls = tls::validate(&spec.tls)?;
     let checked = configure::check::check(&spec.configuration, spec.distribution, &spec.version);
     Ok(Validated {
         namespace,
@@ -203,12 +203,7 @@ pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         deletion_policy: spec.deletion_policy,
         storage,
         seal,
-        extra_dns_names: spec
-            .tls
-            .managed
-            .as_ref()
-            .map(|m| m.extra_dns_names.clone())
-            .unwrap_or_default(),
+        tls,
         configuration: match checked {
             Ok(()) => Ok(spec.configuration.clone()),
             Err(problem) => Err(invalid("spec.configuration", problem)),

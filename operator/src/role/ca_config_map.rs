@@ -75,7 +75,7 @@ fn plan(existing: Option<&ConfigMap>, identity: &Identity, ca: &str) -> Step {
 /// meanwhile waits for it. Returns its name; none while there is no CA.
 pub async fn ensure(ctx: &Context, identity: &Identity) -> Result<Option<String>, Error> {
     let ClusterName { namespace, name } = &identity.cluster;
-    let ca = tls_store::ca_certificate(ctx, namespace, name)
+    let ca = tls_store::trusted(ctx, namespace, name)
         .await
         .map_err(|e| Error::Ca(Box::new(e)))?;
     let Some(ca) = ca else { return Ok(None) };

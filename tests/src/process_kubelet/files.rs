@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, ResourceExt};
 
 use super::Node;
+use super::secret_volume::SecretVolume;
 
 /// Set from addresses of this machine.
 const OWN: [&str; 4] = [
@@ -28,13 +29,10 @@ impl Node {
         data: Option<&Path>,
         config: &str,
         addresses: &BTreeMap<String, IpAddr>,
-    ) -> anyhow::Result<PathBuf> {
+    ) -> anyhow::Result<(PathBuf, SecretVolume)> {
         let name = pod.name_any();
         let folder = self.run.folder(format!("pods/{}-{name}", self.namespace))?;
-        let tls = self.secrets().get(&format!("{cluster}-tls")).await?;
-        for (key, value) in tls.data.unwrap_or_default() {
-            std::fs::write(folder.join(key), value.0)?;
-        }
+        let tls = self.certificate(pod, &folder).await?;
         self.project(pod, &folder).await?;
         let own = addresses.get(&name).context("no address")?;
         let mut text = config.replace("[::]:", &format!("{own}:"));
@@ -48,7 +46,39 @@ impl Node {
             text = text.replace("/vault/data", &data.display().to_string());
         }
         std::fs::write(folder.join("vault.hcl"), on_this_machine(&text, &folder))?;
-        Ok(folder)
+        Ok((folder, tls))
+    }
+
+    /// The volume with the certificate.
+    async fn certificate(&self, pod: &Pod, folder: &Path) -> anyhow::Result<SecretVolume> {
+        let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref());
+        let mut volumes = volumes.unwrap_or_default().iter();
+        let name = volumes
+            .find(|volume| volume.name == "tls")
+            .and_then(|volume| volume.secret.as_ref()?.secret_name.as_deref())
+            .context("no volume with the certificate")?;
+        let data = self.secrets().get(name).await?.data.unwrap_or_default();
+        SecretVolume::mount(folder.join("tls"), name, data)
+    }
+
+    /// Brings the volume what its Secret holds now.
+    pub(super) async fn refresh(&self, volume: &mut SecretVolume) -> anyhow::Result<()> {
+        match self.secrets().get_opt(&volume.secret).await? {
+            Some(secret) => volume.update(secret.data.unwrap_or_default()),
+            // What was mounted stays.
+            None => Ok(()),
+        }
+    }
+
+    /// The arguments of the helper that runs beside the server, if there is one.
+    pub(super) fn helper(pod: &Pod, folder: &Path, address: IpAddr) -> Option<Vec<String>> {
+        let containers = &pod.spec.as_ref()?.containers;
+        let helper = containers.iter().find(|container| container.name == "reload")?;
+        let here = |text: &String| {
+            let text = text.replace("localhost:", &format!("{address}:"));
+            on_this_machine(&text, folder).replace("/vault/config", &folder.display().to_string())
+        };
+        Some(helper.args.iter().flatten().map(here).collect())
     }
 
     /// The files of projected volumes.
@@ -117,6 +147,6 @@ impl Node {
 
 fn on_this_machine(text: &str, folder: &Path) -> String {
     let folder = folder.display().to_string();
-    text.replace("/vault/tls", &folder)
+    text.replace("/vault/tls", &format!("{folder}/tls"))
         .replace("/vault/credentials", &format!("{folder}/credentials"))
 }

@@ -5,6 +5,7 @@ mod configuration;
 mod explain;
 mod readiness;
 mod seals;
+mod tls;
 
 use std::process::Command;
 use std::time::Duration;
@@ -145,7 +146,6 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
     let shamir = |shares: i32, threshold: i32| json!({ "spec": { "seal": { "shamir": { "shares": shares, "threshold": threshold } } } });
     let engine = |path: &str| json!({ "spec": { "configuration": { "secretsEngines": [{ "path": path, "type": "kv" }] } } });
     let method = |path: &str| json!({ "spec": { "configuration": { "authMethods": [{ "path": path, "type": "jwt" }] } } });
-    let extra_dns = |name: &str| json!({ "spec": { "tls": { "managed": { "extraDnsNames": [name] } } } });
     let prefix = |prefix: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "pathPrefixes": [prefix] }] } });
     let policy =
         |policy: &str| json!({ "spec": { "access": [{ "namespaces": ["shop"], "policies": [policy] }] } });
@@ -182,17 +182,6 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
             spec(json!({ "version": "1.21.1+ent", "image": "mirror/vault:1.21.1-ent" })),
             Taken,
         ),
-        (extra_dns("vault.example.com"), Taken),
-        (extra_dns("*.example.com"), Taken),
-        (
-            extra_dns("vault_example"),
-            Refused("spec.tls.managed.extraDnsNames must be DNS names"),
-        ),
-        (
-            extra_dns("10.0.0.1"),
-            Refused("spec.tls.managed.extraDnsNames must not hold IP addresses"),
-        ),
-        (extra_dns("10.0.0.1a"), Taken),
         (
             spec(json!({ "version": "latest" })),
             Refused("spec.version must be a version such as 1.21.1"),
@@ -222,10 +211,6 @@ async fn a_vault_cluster_that_cannot_work_is_refused_in_words_and_its_neighbour_
             Refused("spec.seal.shamir.threshold must be at least 2 when there are several shares"),
         ),
         (shamir(1, 1), Taken),
-        (
-            spec(json!({ "tls": { "none": {} } })),
-            Refused("spec.tls must name one known source: managed"),
-        ),
         (spec(json!({ "tls": { "managed": {} } })), Taken),
         (engine("team/kv"), Taken),
         (

@@ -20,7 +20,7 @@ use vaultkeeper_crds::annotations::FINALIZER;
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::connect::HttpsConnect;
-use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::run::start_controllers;
@@ -59,6 +59,7 @@ async fn operator(client: &Client) -> &'static str {
                         namespace: own,
                         service_account: ACCOUNT.to_owned(),
                         auth_environment: KubernetesAuthEnvironment::default(),
+                        helper: HelperImage::default(),
                         vault: Arc::new(HttpsConnect),
                         sessions: Sessions::default(),
                         metrics: Arc::new(Metrics::new()),

@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use vaultkeeper_tests::cargo;
+use vaultkeeper_tests::agent_program;
 use vaultkeeper_tests::process::{Process, ProcessSpec};
 use vaultkeeper_tests::run_dir::RunDir;
 use vaultkeeper_tests::wait;
@@ -24,32 +22,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The agent's program, built by whoever asks first.
 pub(crate) fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build().unwrap())
-}
-
-fn build() -> anyhow::Result<PathBuf> {
-    let mut command = cargo::command();
-    command.args([
-        "build",
-        "-p",
-        "vaultkeeper-agent",
-        "--bin",
-        "vaultkeeper-agent",
-        "--locked",
-        "--message-format=json",
-    ]);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "cargo could not build the agent");
-    let messages = String::from_utf8(output.stdout)?;
-    let mut executables = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executables.next_back().context("cargo named no executable")
+    agent_program::path().unwrap()
 }
 
 /// What one test's agent works with: `kv-<name>`, `approle-<name>`, the policy and role `<name>`, a folder.

@@ -17,12 +17,15 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use vaultkeeper_crds::cluster::{Distribution, RaftStorage};
 use vaultkeeper_crds::names;
 
-use super::{config, credentials, metadata, placement, seal, selector};
+use super::{config, credentials, metadata, placement, reload, seal, selector};
 use crate::cluster::validate::{Storage, Validated};
+use crate::context::HelperImage;
 
 /// Name of the server's container.
 pub const CONTAINER: &str = "vault";
 const DATA_VOLUME: &str = "data";
+/// Volume with the certificate.
+pub(super) const TLS_VOLUME: &str = "tls";
 /// A SIGTERM during `sys/init` waits for it, and an active member steps down.
 const GRACE_SECONDS: i64 = 60;
 /// The user of the official images.
@@ -39,7 +42,7 @@ pub fn volume_claim(name: &str, ordinal: u32) -> String {
 }
 
 /// The members.
-pub(crate) fn stateful_set(cluster: &Validated) -> StatefulSet {
+pub(crate) fn stateful_set(cluster: &Validated, helper: &HelperImage) -> StatefulSet {
     StatefulSet {
         metadata: metadata(cluster, cluster.name.clone()),
         spec: Some(StatefulSetSpec {
@@ -66,7 +69,7 @@ pub(crate) fn stateful_set(cluster: &Validated) -> StatefulSet {
             },
             template: PodTemplateSpec {
                 metadata: Some(placement::pod_metadata(cluster)),
-                spec: Some(pod_spec(cluster)),
+                spec: Some(pod_spec(cluster, helper)),
             },
             ..StatefulSetSpec::default()
         }),
@@ -97,7 +100,7 @@ fn claim_template(cluster: &Validated, raft: &RaftStorage) -> PersistentVolumeCl
     }
 }
 
-fn pod_spec(cluster: &Validated) -> PodSpec {
+fn pod_spec(cluster: &Validated, helper: &HelperImage) -> PodSpec {
     let mut pod = PodSpec {
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         security_context: Some(PodSecurityContext {
@@ -112,7 +115,9 @@ fn pod_spec(cluster: &Validated) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(cluster)],
+        containers: vec![container(cluster), reload::container(cluster, helper)],
+        // The helper finds the server among the processes and signals it.
+        share_process_namespace: Some(true),
         volumes: Some(volumes(cluster)),
         ..PodSpec::default()
     };
@@ -131,9 +136,9 @@ fn volumes(cluster: &Validated) -> Vec<Volume> {
             ..Volume::default()
         },
         Volume {
-            name: "tls".to_owned(),
+            name: TLS_VOLUME.to_owned(),
             secret: Some(SecretVolumeSource {
-                secret_name: Some(names::tls_secret(&cluster.name)),
+                secret_name: Some(cluster.tls.secret_name(&cluster.name)),
                 ..Default::default()
             }),
             ..Volume::default()
@@ -144,34 +149,18 @@ fn volumes(cluster: &Validated) -> Vec<Volume> {
 }
 
 fn container(cluster: &Validated) -> Container {
-    let program = match cluster.distribution {
-        Distribution::Vault => "vault",
-        Distribution::OpenBao => "bao",
-    };
     Container {
         name: CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
         // Not the image's entrypoint: that one is a shell script which changes owners.
-        command: Some(vec![
-            program.to_owned(),
-            "server".to_owned(),
-            format!("-config={}/{}", config::CONFIG, config::FILE),
-        ]),
+        command: Some(command(cluster)),
         env: Some(environment(cluster)),
         ports: Some(vec![
             container_port("https", names::API_PORT),
             container_port("https-internal", names::CLUSTER_PORT),
         ]),
         resources: cluster.pod.resources.clone(),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                add: None,
-            }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(restricted()),
         volume_mounts: Some(volume_mounts(cluster)),
         // What a server says as it exits because its seal is away is all that tells why it does not start.
         termination_message_policy: cluster.seal.auto().map(|_| "FallbackToLogsOnError".to_owned()),
@@ -183,13 +172,39 @@ fn container(cluster: &Validated) -> Container {
     }
 }
 
+/// The server's command line.
+pub(super) fn command(cluster: &Validated) -> Vec<String> {
+    let program = match cluster.distribution {
+        Distribution::Vault => "vault",
+        Distribution::OpenBao => "bao",
+    };
+    vec![
+        program.to_owned(),
+        "server".to_owned(),
+        format!("-config={}/{}", config::CONFIG, config::FILE),
+    ]
+}
+
+/// What Pod Security `restricted` asks of a container, and a file system that nobody writes to.
+pub(super) fn restricted() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
+        ..SecurityContext::default()
+    }
+}
+
 fn volume_mounts(cluster: &Validated) -> Vec<VolumeMount> {
     let mut mounts = Vec::new();
     if matches!(cluster.storage, Storage::Raft(_)) {
         mounts.push(mount(DATA_VOLUME, config::DATA, false));
     }
     mounts.push(mount("config", config::CONFIG, true));
-    mounts.push(mount("tls", config::TLS, true));
+    mounts.push(mount(TLS_VOLUME, config::TLS, true));
     if credentials::volume(&credentials::of(cluster)).is_some() {
         mounts.push(mount(credentials::VOLUME, credentials::FOLDER, true));
     }
@@ -251,7 +266,7 @@ fn container_port(name: &str, number: u16) -> ContainerPort {
     }
 }
 
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -281,7 +296,7 @@ mod tests {
     use crate::cluster::validate::{tests::cluster, validate};
 
     fn built() -> StatefulSet {
-        stateful_set(&validate(&cluster("")).unwrap())
+        stateful_set(&validate(&cluster("")).unwrap(), &HelperImage::default())
     }
 
     #[test]
@@ -305,9 +320,22 @@ mod tests {
         let security = pod.security_context.unwrap();
         assert_eq!(security.run_as_non_root, Some(true));
         assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
-        let container = pod.containers[0].security_context.clone().unwrap();
-        assert_eq!(container.allow_privilege_escalation, Some(false));
-        assert_eq!(container.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+        for container in &pod.containers {
+            let security = container.security_context.clone().unwrap();
+            assert_eq!(
+                security.allow_privilege_escalation,
+                Some(false),
+                "{}",
+                container.name
+            );
+            assert_eq!(
+                security.read_only_root_filesystem,
+                Some(true),
+                "{}",
+                container.name
+            );
+            assert_eq!(security.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+        }
     }
 
     #[test]
@@ -316,7 +344,7 @@ mod tests {
         assert_eq!(usual.volumes.as_ref().unwrap().len(), 2);
         assert_eq!(usual.containers[0].termination_message_policy, None);
         let seal = "  seal: {transit: {address: 'https://kms:8200', keyName: auto, tokenSecret: {name: unseal, key: token}, caSecret: {name: ca, key: ca.crt}}}";
-        let pod = stateful_set(&validate(&cluster(seal)).unwrap());
+        let pod = stateful_set(&validate(&cluster(seal)).unwrap(), &HelperImage::default());
         let pod = pod.spec.unwrap().template.spec.unwrap();
         let container = &pod.containers[0];
         let names: Vec<&str> = container.env.iter().flatten().map(|v| v.name.as_str()).collect();
@@ -344,7 +372,9 @@ mod tests {
     fn a_cluster_without_raft_has_no_volumes_of_its_own() {
         let mut object = cluster("  replicas: 1\n  profile: Development");
         object.spec.storage = serde_yaml::from_str("{ephemeral: {}}").unwrap();
-        let spec = stateful_set(&validate(&object).unwrap()).spec.unwrap();
+        let spec = stateful_set(&validate(&object).unwrap(), &HelperImage::default())
+            .spec
+            .unwrap();
         assert_eq!(spec.volume_claim_templates, None);
         let container = &spec.template.spec.unwrap().containers[0];
         assert!(

@@ -54,9 +54,14 @@ mod tests {
     use super::*;
     use crate::cluster::build::statefulset::stateful_set;
     use crate::cluster::validate::{tests::cluster, validate};
+    use crate::context::HelperImage;
 
     fn of(validated: &Validated) -> PodTemplateSpec {
-        let mut set = stateful_set(validated);
+        let helper = HelperImage {
+            image: "vaultkeeper/agent:test".to_owned(),
+            pull_policy: None,
+        };
+        let mut set = stateful_set(validated, &helper);
         mark(&mut set, validated).unwrap();
         set.spec.unwrap().template
     }

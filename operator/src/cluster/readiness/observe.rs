@@ -7,8 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource};
 use serde_json::Value;
 use tokio::time::Instant;
+use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::{ReadinessRule, ReadinessRuleStatus, ReadinessState, ReadinessWaiver};
-use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
 use super::memory::{Remembered, Seen};
@@ -128,7 +128,7 @@ fn drop_empty(value: &mut Value) {
 /// The certificate in the members' Secret.
 async fn certificate(ctx: &Context, cluster: &Validated) -> Look<Option<Lifetime>> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
-    let name = names::tls_secret(&cluster.name);
+    let name = cluster.tls.secret_name(&cluster.name);
     let secret = api.get_opt(&name).await.map_err(|error| chain(&error))?;
     let Some(text) = secret.and_then(|mut secret| secret.data.as_mut()?.remove("tls.crt")) else {
         return Ok(None);

@@ -120,7 +120,13 @@ impl Stage {
             ),
             (kept.clone(), keys(format!("vault-keys.{owner}.gone"))),
             (kept.clone(), keys(format!("vault-keys.{owner}.gone.retired-1"))),
-            (kept, keys(format!("vault-ca.{owner}.gone"))),
+            (
+                kept,
+                json!({
+                    "metadata": { "name": format!("vault-ca.{owner}.gone"), "labels": ours() },
+                    "stringData": { "ca.crt": "A", "ca.key": "a", "next.crt": "B", "next.key": "b" },
+                }),
+            ),
         ] {
             if let Err(error) = send(&self.admin, "POST", &path, &body).await {
                 panic!("a foreign object should be made at {path}: {error}");

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use vaultkeeper_operator::cluster::build;
-use vaultkeeper_operator::cluster::tls::Issued;
 use vaultkeeper_operator::cluster::validate::validate;
+use vaultkeeper_operator::context::HelperImage;
 use vaultkeeper_tests::helm;
 
 use super::{of_kind, template};
@@ -111,11 +111,11 @@ fn the_network_policy_of_the_members_lets_in_the_operator_as_the_chart_labels_it
         "spec": {"version": "1.21.1", "storage": {"raft": {}}},
     });
     let cluster = validate(&serde_json::from_value(cluster).unwrap()).unwrap();
-    let leaf = Issued {
-        certificate: String::new(),
-        key: String::new().into(),
+    let around = build::Around {
+        operator_namespace: "system",
+        helper: &HelperImage::default(),
     };
-    let built = build::build(&cluster, "", &leaf, "system").unwrap();
+    let built = build::build(&cluster, None, around).unwrap();
     let policy = serde_json::to_value(built.network_policy).unwrap();
     let objects = template(&helm::chart(), &[]).unwrap();
     let operator = of_kind(&objects, "Deployment")

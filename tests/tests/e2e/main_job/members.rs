@@ -244,8 +244,10 @@ fn a_member_sealed_through_the_api_stays_sealed_until_it_is_released() {
         "nobody sends shares to it: {status:?}"
     );
     let pod = installed.get(VAULT, &format!("pod/{name}")).unwrap();
+    let statuses = pod["status"]["containerStatuses"].as_array().unwrap();
+    let server = statuses.iter().find(|status| status["name"] == "vault").unwrap();
     assert_eq!(
-        pod["status"]["containerStatuses"][0]["restartCount"], 0,
+        server["restartCount"], 0,
         "nothing should restart the sealed member in its new pod: {}",
         pod["status"]
     );

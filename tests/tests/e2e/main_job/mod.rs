@@ -2,6 +2,7 @@
 //!
 //! All tests of this module share one installation; each takes it for itself and leaves it as it was.
 
+mod certificates;
 mod identities;
 mod injection;
 mod installation;

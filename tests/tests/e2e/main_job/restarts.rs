@@ -87,7 +87,12 @@ fn leader(installed: &Installation) -> anyhow::Result<String> {
 
 /// Status of the server's container of main-2.
 fn container(installed: &Installation) -> anyhow::Result<Value> {
-    Ok(installed.get(VAULT, "pod/main-2")?["status"]["containerStatuses"][0].clone())
+    let pod = installed.get(VAULT, "pod/main-2")?;
+    let statuses = pod["status"]["containerStatuses"]
+        .as_array()
+        .context("no containers")?;
+    let server = statuses.iter().find(|status| status["name"] == "vault");
+    server.cloned().context("no container of the server")
 }
 
 /// Kills the server of a pod as the kernel does when memory is short.

@@ -3,6 +3,8 @@
 mod audit_receiver;
 mod auto_unseal;
 mod bootstrap;
+mod certificates;
+mod certificates_of_others;
 mod claims;
 mod configuration;
 mod configuration_drift;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_operator::cluster::build;
-use vaultkeeper_operator::cluster::tls::Issued;
 use vaultkeeper_operator::cluster::validate::validate;
+use vaultkeeper_operator::context::HelperImage;
 use vaultkeeper_tests::process::{Process, ProcessSpec};
 use vaultkeeper_tests::reaper::OwnedRun;
 use vaultkeeper_tests::servers::{self, Server};
@@ -48,11 +48,11 @@ fn start(example: &str, change: &Value, secrets: &[(&str, &str)]) -> Rendered {
     merge(&mut object["metadata"], &json!({"uid": "u-1"}));
     let cluster: VaultCluster = serde_json::from_value(object).unwrap();
     let validated = validate(&cluster).unwrap();
-    let leaf = Issued {
-        certificate: String::new(),
-        key: String::new().into(),
+    let around = build::Around {
+        operator_namespace: "vaultkeeper-system",
+        helper: &HelperImage::default(),
     };
-    let objects = build::build(&validated, "", &leaf, "vaultkeeper-system").unwrap();
+    let objects = build::build(&validated, None, around).unwrap();
     let text = objects.config.data.unwrap()["vault.hcl"].clone();
     let pod = objects.stateful_set.spec.unwrap().template.spec.unwrap();
     let secrets: BTreeMap<&str, &str> = secrets.iter().copied().collect();

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::connect::{Connect, HttpsConnect, Node};
-use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::run::start_controllers;
@@ -282,6 +282,7 @@ impl Stage {
             namespace: namespace.to_owned(),
             service_account: service_account.to_owned(),
             auth_environment: self.environment.clone(),
+            helper: HelperImage::default(),
             vault: Arc::new(TappedConnect(Arc::clone(points))),
             sessions: Sessions::default(),
             metrics: Arc::clone(&metrics),

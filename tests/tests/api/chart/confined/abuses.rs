@@ -287,10 +287,31 @@ impl Stage {
             ),
             abuse(
                 "replacing a CA",
-                "never replaces a CA",
+                "replaces a CA only by the one that was stored beside it before",
+                "PATCH",
+                format!("{kept}/vault-ca.{owner}.gone"),
+                json!({ "stringData": { "ca.crt": "C", "ca.key": "c", "previous.crt": "A" } }),
+            ),
+            abuse(
+                "replacing a CA without keeping the old one",
+                "replaces a CA only by the one that was stored beside it before",
+                "PATCH",
+                format!("{kept}/vault-ca.{owner}.gone"),
+                json!({ "stringData": { "ca.crt": "B", "ca.key": "b" } }),
+            ),
+            abuse(
+                "replacing a CA's key",
+                "replaces a CA only by the one that was stored beside it before",
                 "PATCH",
                 format!("{kept}/vault-ca.{owner}.gone"),
                 json!({ "data": { "ca.key": "AAAA" } }),
+            ),
+            abuse(
+                "emptying the Secret of a CA",
+                "replaces a CA only by the one that was stored beside it before",
+                "PATCH",
+                format!("{kept}/vault-ca.{owner}.gone"),
+                json!({ "data": null }),
             ),
         ]
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -13,10 +14,11 @@ use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_operator::cluster::build::volume_claim;
 use vaultkeeper_operator::cluster::keys::{self, SealRecord, State};
 use vaultkeeper_operator::cluster::readiness::Memory;
+use vaultkeeper_operator::cluster::tls::rollover::{Phase, Step};
 use vaultkeeper_operator::cluster::validate::{Validated, validate};
 use vaultkeeper_operator::cluster::{key_store, states, tls_store};
 use vaultkeeper_operator::connect::HttpsConnect;
-use vaultkeeper_operator::context::{Context, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
 use vaultkeeper_operator::leader::{self, Elector, LeaseSettings};
 use vaultkeeper_operator::members::{Member, Probe};
 use vaultkeeper_operator::metrics::Metrics;
@@ -45,6 +47,7 @@ pub(super) fn context(client: &Client) -> Context {
         namespace: NAMESPACE.to_owned(),
         service_account: "keeper-operator".to_owned(),
         auth_environment: KubernetesAuthEnvironment::default(),
+        helper: HelperImage::default(),
         vault: Arc::new(HttpsConnect),
         sessions: Sessions::default(),
         metrics: Arc::new(Metrics::new()),
@@ -71,6 +74,21 @@ fn validated(namespace: &str) -> Validated {
     validate(&cluster(namespace, "app")).unwrap()
 }
 
+/// Every step that is written.
+async fn a_ca_is_replaced(ctx: &Context, v: &Validated) {
+    let now = Timestamp::now();
+    let begin = || Step::Begin("a rehearsal".to_owned());
+    for step in [begin(), Step::Note, Step::Promote, Step::Note, Step::Finish] {
+        let ca = tls_store::ensure_ca(ctx, v).await.expect("the CA");
+        let before = ca.authority.phase();
+        if let Err(error) = tls_store::write_step(ctx, v, &ca, &step, now).await {
+            panic!("{step:?} in {before:?}: {}", error.chain());
+        }
+    }
+    let ca = tls_store::ensure_ca(ctx, v).await.expect("the CA");
+    assert_eq!(ca.authority.phase(), Phase::AtRest, "the replacement has ended");
+}
+
 pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage) {
     let ctx = context(&stage.operator);
     let namespace = &installed().await.create_namespace("keys").await.unwrap();
@@ -78,7 +96,12 @@ pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage
 
     let first = tls_store::ensure_ca(&ctx, &v).await.expect("a CA should be made");
     let again = tls_store::ensure_ca(&ctx, &v).await.expect("it should be found");
-    assert_eq!(first.certificate, again.certificate, "there is one CA");
+    assert_eq!(
+        first.authority.current.certificate, again.authority.current.certificate,
+        "there is one CA"
+    );
+
+    a_ca_is_replaced(&ctx, &v).await;
 
     key_store::create_marker(&ctx, &v)
         .await
