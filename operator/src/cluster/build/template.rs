@@ -135,7 +135,7 @@ mod tests {
     }
 
     /// Of the template of the usual cluster.
-    const PINNED: &str = "017db60db9bb5b94";
+    const PINNED: &str = "f42998980695594f";
 
     #[test]
     fn an_upgrade_of_the_operator_restarts_no_member_without_anybody_noticing() {
