@@ -715,7 +715,7 @@ async fn kubectl_get_shows_what_one_wants_to_know_at_a_glance() {
     assert_eq!(
         wide.lines().next(),
         Some(
-            "NAME AVAILABLE MEMBERS VOTERS LEADER READINESS VERSION REASON AGE TOLERANCE CONFIGURED UNMET MESSAGE"
+            "NAME AVAILABLE MEMBERS VOTERS LEADER READINESS VERSION REASON ROLLEDOUT AGE TOLERANCE CONFIGURED UNMET MESSAGE"
         ),
         "columns of kubectl get vc -o wide:\n{wide}"
     );

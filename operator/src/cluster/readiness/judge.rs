@@ -253,17 +253,21 @@ fn least_privilege(policies: &Look<Policies>) -> Verdict {
             "the operator's own login has the policy root: take root out of its role at auth/kubernetes",
         );
     }
+    let mut wrong = Vec::new();
     if !differ.is_empty() {
-        return Verdict::Failed(format!(
+        wrong.push(format!(
             "policies are gone or not as declared: {}. Find out who changed them; spec.configuration.drift: Enforce puts them right",
             named(differ)
         ));
     }
     if !wide.is_empty() {
-        return Verdict::Failed(format!(
+        wrong.push(format!(
             "policies allow everything: {}. Name the paths that their holders need, instead of `*` or all of sys/ with sudo",
             named(wide)
         ));
+    }
+    if !wrong.is_empty() {
+        return Verdict::Failed(wrong.join(". "));
     }
     if *left > 0 {
         return Verdict::unknown("not every policy was read yet; they are read by and by");

@@ -106,7 +106,7 @@ async fn kubectl_explain_reaches_the_leaves() {
         ("vc.spec.readiness.waivers.reason", "Why it does not apply"),
         ("vc.status.readiness", "7/10"),
         ("vc.status.readinessRules.message", "what to do"),
-        ("vc.spec.configuration.audit.file.path", "Path in the pod"),
+        ("vc.spec.configuration.audit.file.path", "<string>"),
         ("vc.spec.seal.transit.address", "<string>"),
         ("vr.status.conditions.reason", "<string>"),
     ] {

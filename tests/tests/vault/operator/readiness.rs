@@ -82,6 +82,9 @@ fn configuration() -> Value {
 async fn take_away(stage: &Stage, root: &Client) {
     root.disable_audit_device("stderr").await.unwrap();
     root.delete_policy("app").await.unwrap();
+    root.write_policy("everything", "path \"*\" { capabilities = [\"sudo\"] }")
+        .await
+        .unwrap();
     root.write("auth/approle/role/by-hand", &json!({})).await.unwrap();
     network_policies(stage)
         .delete("main", &DeleteParams::default())
@@ -153,7 +156,8 @@ async fn the_score_falls_with_what_is_taken_away_names_the_rule_and_rises_again(
             (NoRootToken, accessor.as_str()),
             (Audit, "1 of 2 audit devices"),
             (NetworkIsolation, "is not there"),
-            (LeastPrivilege, "app"),
+            (LeastPrivilege, "not as declared: app"),
+            (LeastPrivilege, "allow everything: everything"),
             (Rotation, "by-hand"),
         ],
     )
@@ -163,13 +167,12 @@ async fn the_score_falls_with_what_is_taken_away_names_the_rule_and_rises_again(
         event(&stage, "ReadinessFell", &[words.as_str(), "/10"]).await;
     }
 
-    // What is declared comes back by itself; the rest is put right by hand. A policy that allows everything is new.
-    root.write_policy("everything", "path \"*\" { capabilities = [\"sudo\"] }")
-        .await
-        .unwrap();
+    // What is declared comes back by itself; the rest is put right by hand. An operator that starts looks at once.
+    operator.stop().await;
     root.enable_audit_device("stderr", &stderr).await.unwrap();
     root.delete("auth/approle/role/by-hand").await.unwrap();
-    until_each_fell(&stage, &[(LeastPrivilege, "allow everything: everything")]).await;
+    root.delete_policy("everything").await.unwrap();
+    let operator = stage.start_operator(&Points::record());
     let cluster = stage
         .until("the audit devices to be back", |c| state(c, Audit) == Met)
         .await
@@ -179,7 +182,6 @@ async fn the_score_falls_with_what_is_taken_away_names_the_rule_and_rises_again(
         Failed,
         "the root token is still alive"
     );
-    root.delete_policy("everything").await.unwrap();
     root.revoke_self().await.unwrap();
     stage
         .until("the score to rise again", |c| score(c) == "8/10")
