@@ -12,6 +12,7 @@ mod execute;
 mod finalize;
 pub mod key_store;
 pub mod keys;
+mod last_check;
 mod outage;
 mod pace;
 pub mod plan;

@@ -38,6 +38,26 @@ pub struct Context {
     pub readiness: Memory,
     /// What was done lately and need not be repeated; losing it costs a repetition, never correctness.
     pub recent: Recent,
+    /// What whoever installed the operator has set for all clusters.
+    pub rules: Rules,
+}
+
+/// How long a Vault that cannot be reached holds the deletion of a VaultRole up, unless the settings say otherwise.
+pub const CLEANUP_PATIENCE: Duration = Duration::from_secs(600);
+
+/// What whoever installed the operator has set for all clusters.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How long a Vault that cannot be reached holds the deletion of a VaultRole, and so of its namespace, up.
+    pub cleanup_patience: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            cleanup_patience: CLEANUP_PATIENCE,
+        }
+    }
 }
 
 /// Image of the helper that runs beside each member: that of the agent.

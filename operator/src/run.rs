@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::readiness::Memory;
 use crate::connect::HttpsConnect;
-use crate::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
+use crate::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules};
 pub use crate::controllers::start_controllers;
 use crate::kubernetes;
 use crate::leader::{Elector, LeaseSettings, Lost, State};
@@ -70,6 +70,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         kubernetes_host,
         agent_image,
         agent_image_pull_policy,
+        cleanup_patience_seconds,
         shutdown_grace_seconds: _,
         log_format: _,
         log_filter: _,
@@ -117,6 +118,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         readiness: Memory::default(),
         recent: Recent::default(),
+        rules: Rules {
+            cleanup_patience: Duration::from_secs(cleanup_patience_seconds),
+        },
     });
     let grace_after_loss = lease.grace_after_loss();
     let elector = Elector::new(client, lease, metrics, state);

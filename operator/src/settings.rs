@@ -53,6 +53,11 @@ pub struct Settings {
     #[arg(long, env = "AGENT_IMAGE_PULL_POLICY")]
     pub agent_image_pull_policy: Option<String>,
 
+    /// Seconds that a Vault which cannot be reached holds the deletion of a VaultRole, and so of its namespace, up.
+    /// Then the deletion goes on, and an event says what was left in Vault.
+    #[arg(long, env = "CLEANUP_PATIENCE_SECONDS", default_value_t = 600)]
+    pub cleanup_patience_seconds: u64,
+
     /// Seconds that running reconciles may take to end after SIGTERM. An initialisation of Vault in flight must
     /// fit into it, and it into the pod's terminationGracePeriodSeconds.
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 170)]

@@ -183,6 +183,13 @@ impl ProcessKubelet {
         Ok(container.process.log_tail(lines))
     }
 
+    /// Gives the data of one volume claim to another: as a volume that outlived its claim and is bound again.
+    pub fn move_volume(&self, old: &str, new: &str) -> anyhow::Result<()> {
+        let folder = self.node.run.folder("volumes")?;
+        std::fs::rename(folder.join(old), folder.join(new))
+            .with_context(|| format!("cannot move the volume {old} to {new}"))
+    }
+
     /// Address of a member.
     pub async fn address(&self, pod: &str) -> Option<IpAddr> {
         self.node.state.lock().await.addresses.get(pod).copied()

@@ -29,8 +29,10 @@ pub struct NetworkPolicySettings {
     #[schemars(length(max = 10))]
     pub prometheus: Vec<NetworkPeer>,
 
-    /// Where the members may connect to, besides each other, DNS, and any address at the ports 443 and 6443: the API
-    /// server of Kubernetes and the API of a key management service. For example a database or an LDAP server.
+    /// Where the members may connect to, besides each other, DNS, and any address at the ports 443 and 6443 (the API
+    /// server of Kubernetes and the API of a key management service) and at the ports of addresses in this spec: Consul,
+    /// the seal, receivers of the audit log, providers of auth methods. A NetworkPolicy knows no host names. For example
+    /// a database, an LDAP server, or what spec.serverConfig names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub egress: Vec<EgressRule>,

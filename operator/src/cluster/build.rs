@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod credentials;
+pub mod egress;
 mod hcl;
 mod network_policy;
 mod placement;

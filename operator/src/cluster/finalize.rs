@@ -11,6 +11,8 @@ use vaultkeeper_crds::{VaultCluster, annotations, names};
 
 use super::build::reviewer_binding_name;
 use super::error::{Error, unless_gone};
+use super::keys::KeyRecord;
+use super::last_check::{self, Verdict};
 use super::{apply, key_store, patch_params};
 use crate::context::Context;
 use crate::report::Reason;
@@ -69,7 +71,7 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
         ),
         // What was in memory is gone, and its keys open nothing: they must not stand in the way of a new cluster.
         (None, _) if cluster.spec.storage.ephemeral.is_some() => {
-            let record = key_store::get(ctx, &namespace, &name).await?;
+            let record = readable_keys(ctx, &namespace, &name).await?;
             let kept = match record {
                 Some(record) if record.identity == uid => key_store::retire(ctx, &namespace, &name).await?,
                 // Those of an earlier cluster, whose data may have been kept.
@@ -84,12 +86,7 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
             "the volumes stay in namespace {namespace}, the keys in Secret {}: a VaultCluster of the same name picks both up again",
             names::key_secret(&namespace, &name),
         ),
-        (None, DeletionPolicy::Delete) => {
-            let kept = delete_data(ctx, &namespace, &name, &uid).await?;
-            kept.map_or("the volumes are deleted; there were no keys".to_owned(), |secret| {
-                format!("the volumes are deleted; the keys are kept in Secret {secret}, since snapshots may need them")
-            })
-        }
+        (None, DeletionPolicy::Delete) => delete_data(ctx, &namespace, &name, &uid).await?,
     };
     ctx.reporter
         .publish(&cluster.object_ref(&()), Reason::Retained, "", &note)
@@ -107,8 +104,20 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
     set_finalizers(ctx, cluster, &finalizers).await
 }
 
-/// Members first, or the StatefulSet would make new claims; then the volumes; the keys are kept aside.
-async fn delete_data(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Result<Option<String>, Error> {
+/// Members first, or the StatefulSet would make new claims; then the volumes; the keys are kept aside. In between one
+/// more check, by the object as it is now. Returns what was done, for a person.
+async fn delete_data(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Result<String, Error> {
+    let clusters: Api<VaultCluster> = Api::namespaced(ctx.client.clone(), namespace);
+    let now = clusters.get_opt(name).await;
+    let now =
+        now.map_err(|e| Error::kubernetes("read the VaultCluster once more before its data goes", e))?;
+    let verdict = last_check::judge(now.as_ref(), uid);
+    if let Verdict::Keep(why) = verdict {
+        return Ok(format!(
+            "the volumes stay in namespace {namespace}, the keys in Secret {}: {why}",
+            names::key_secret(namespace, name),
+        ));
+    }
     let sets: Api<StatefulSet> = Api::namespaced(ctx.client.clone(), namespace);
     apply::delete_if(
         "delete the StatefulSet",
@@ -124,11 +133,47 @@ async fn delete_data(ctx: &Context, namespace: &str, name: &str, uid: &str) -> R
         .list(&selector)
         .await
         .map_err(|e| Error::kubernetes("list the volume claims", e))?;
+    let mut spared = Vec::new();
     for claim in found {
+        if !verdict.takes_claim(claim.creation_timestamp().map(|made| made.0)) {
+            spared.push(claim.name_any());
+            continue;
+        }
         unless_gone(
             "delete a volume claim",
             claims.delete(&claim.name_any(), &DeleteParams::default()).await,
         )?;
     }
-    key_store::retire(ctx, namespace, name).await
+    let record = match &verdict {
+        Verdict::Since(_) => readable_keys(ctx, namespace, name).await?,
+        // It need not be readable to be put aside.
+        Verdict::All | Verdict::Keep(_) => None,
+    };
+    let keys = if verdict.retires_keys(record.as_ref(), uid) {
+        key_store::retire(ctx, namespace, name)
+            .await?
+            .map_or("there were no keys".to_owned(), |secret| {
+                format!("the keys are kept in Secret {secret}, since snapshots may need them")
+            })
+    } else {
+        format!(
+            "no key was touched: {} is not this cluster's",
+            names::key_secret(namespace, name)
+        )
+    };
+    if spared.is_empty() {
+        return Ok(format!("the volumes are deleted; {keys}"));
+    }
+    Ok(format!(
+        "volumes of an earlier cluster, which this one never opened, stay: {}; {keys}",
+        spared.join(", ")
+    ))
+}
+
+/// A damaged key Secret must not hold a deletion up: nobody can say whose it is, so it stays where it is.
+async fn readable_keys(ctx: &Context, namespace: &str, name: &str) -> Result<Option<KeyRecord>, Error> {
+    match key_store::get(ctx, namespace, name).await {
+        Err(Error::Keys(_)) => Ok(None),
+        read => read,
+    }
 }

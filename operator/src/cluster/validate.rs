@@ -14,6 +14,7 @@ use vaultkeeper_crds::cluster::{
 };
 use vaultkeeper_crds::{VaultCluster, annotations};
 
+use super::build::egress::{self, Port};
 use super::configure;
 
 pub use seal::{AutoSeal, Seal, Split};
@@ -66,6 +67,8 @@ pub struct Validated {
     /// Why the spec is refused: only namespace, name, UID and the number of members are of this cluster then, and it is
     /// merely held, see [`held`].
     pub refused: Option<Invalid>,
+    /// Ports of the addresses in spec.configuration, also in one that is refused.
+    pub declared_ports: BTreeSet<Port>,
 }
 
 impl Validated {
@@ -140,6 +143,7 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
         standby_reads: false,
         server_config: serde_json::Map::new(),
         refused: Some(invalid),
+        declared_ports: BTreeSet::new(),
     })
 }
 
@@ -218,6 +222,7 @@ pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         standby_reads: spec.standby_reads,
         server_config: spec.server_config.clone(),
         refused: None,
+        declared_ports: egress::of_configuration(&spec.configuration),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The end of a VaultRole: what it had in Vault goes first, then its Secret, then the object.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Resource;
@@ -17,9 +18,6 @@ use crate::context::Context;
 use crate::controllers::ReconcileError;
 use crate::report::Reason;
 use crate::sessions::SessionError;
-
-/// How long a Vault that cannot be reached holds a deletion up. A namespace that is deleted waits as well.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// One pass over a VaultRole that is being deleted.
 pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> Result<Action, Error> {
@@ -40,7 +38,7 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
     if let Some(cluster) = cluster
         && let Err(error) = remove_from_vault(identity, ctx, &cluster).await
     {
-        match verdict(&error, role, Timestamp::now()) {
+        match verdict(&error, role, Timestamp::now(), ctx.rules.cleanup_patience) {
             Verdict::NothingThere => {}
             Verdict::LetGo => report_what_is_left(role, identity, ctx, &error).await,
             Verdict::Retry => {
@@ -97,10 +95,10 @@ async fn report_a_kept_cluster(role: &VaultRole, identity: &Identity, ctx: &Cont
 
 async fn report_what_is_left(role: &VaultRole, identity: &Identity, ctx: &Context, error: &Error) {
     let note = format!(
-        "Vault could not be reached for {} minutes and the deletion goes on without it. Left behind in \
+        "Vault could not be reached for {} and the deletion goes on without it. Left behind in \
          VaultCluster {}/{}: policy, AppRole role and Kubernetes auth role `{}`; remove them by hand. Last \
          error: {}",
-        PATIENCE.as_mins(),
+        words(ctx.rules.cleanup_patience),
         identity.cluster.namespace,
         identity.cluster.name,
         identity.vault_name(),
@@ -155,7 +153,15 @@ pub(super) fn nothing_is_there(error: &Error, role: &VaultRole) -> bool {
     never_written && matches!(**session, SessionError::NotReady)
 }
 
-fn verdict(error: &Error, role: &VaultRole, now: Timestamp) -> Verdict {
+/// `10 minutes` or `90 s`.
+fn words(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+fn verdict(error: &Error, role: &VaultRole, now: Timestamp, patience: Duration) -> Verdict {
     if nothing_is_there(error, role) {
         return Verdict::NothingThere;
     }
@@ -164,7 +170,9 @@ fn verdict(error: &Error, role: &VaultRole, now: Timestamp) -> Verdict {
         .deletion_timestamp
         .as_ref()
         .map_or(now, |time| time.0);
-    if error.is_about_vault() && now.duration_since(deleted) >= PATIENCE {
+    let waited = now.duration_since(deleted);
+    let is_over = SignedDuration::try_from(patience).is_ok_and(|patience| waited >= patience);
+    if error.is_about_vault() && is_over {
         Verdict::LetGo
     } else {
         Verdict::Retry
@@ -177,6 +185,7 @@ mod tests {
     use vaultkeeper_crds::VaultRoleStatus;
 
     use super::*;
+    use crate::context::CLEANUP_PATIENCE;
 
     fn role(vault_name: Option<&str>) -> VaultRole {
         let mut role: VaultRole = serde_json::from_value(serde_json::json!({
@@ -202,44 +211,42 @@ mod tests {
         Error::Session(Box::new(error))
     }
 
-    fn after(minutes: i64) -> Timestamp {
-        Timestamp::from_second(minutes * 60).unwrap()
+    /// The verdict so many minutes after the deletion.
+    fn judged(error: &Error, vault_name: Option<&str>, minutes: i64) -> Verdict {
+        let now = Timestamp::from_second(minutes * 60).unwrap();
+        verdict(error, &role(vault_name), now, CLEANUP_PATIENCE)
     }
 
     #[test]
     fn a_vault_that_is_away_delays_a_deletion_for_ten_minutes_and_no_longer() {
         let error = no_session(SessionError::NoActive("main-0 is sealed".to_owned()));
-        assert_eq!(verdict(&error, &role(Some("shop.app")), after(9)), Verdict::Retry);
-        assert_eq!(
-            verdict(&error, &role(Some("shop.app")), after(10)),
-            Verdict::LetGo
-        );
+        assert_eq!(judged(&error, Some("shop.app"), 9), Verdict::Retry);
+        assert_eq!(judged(&error, Some("shop.app"), 10), Verdict::LetGo);
     }
 
     #[test]
     fn a_failing_api_server_is_waited_for_without_end() {
         let error = Error::Incomplete("metadata.uid");
-        assert_eq!(
-            verdict(&error, &role(Some("shop.app")), after(100)),
-            Verdict::Retry
-        );
+        assert_eq!(judged(&error, Some("shop.app"), 100), Verdict::Retry);
     }
 
     #[test]
     fn a_cluster_that_was_never_ready_holds_nothing_up() {
         assert_eq!(
-            verdict(&no_session(SessionError::NotReady), &role(None), after(0)),
+            judged(&no_session(SessionError::NotReady), None, 0),
             Verdict::NothingThere
         );
         assert_eq!(
-            verdict(
-                &no_session(SessionError::NotReady),
-                &role(Some("shop.app")),
-                after(0)
-            ),
+            judged(&no_session(SessionError::NotReady), Some("shop.app"), 0),
             Verdict::Retry,
             "something was written once"
         );
+    }
+
+    #[test]
+    fn the_patience_is_told_in_its_own_unit() {
+        assert_eq!(words(CLEANUP_PATIENCE), "10 minutes");
+        assert_eq!(words(Duration::from_secs(90)), "90 s");
     }
 
     #[test]

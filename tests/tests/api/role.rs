@@ -20,7 +20,7 @@ use vaultkeeper_crds::annotations::FINALIZER;
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::connect::HttpsConnect;
-use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules};
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::run::start_controllers;
@@ -65,6 +65,7 @@ async fn operator(client: &Client) -> &'static str {
                         metrics: Arc::new(Metrics::new()),
                         readiness: Memory::default(),
                         recent: Recent::default(),
+                        rules: Rules::default(),
                     };
                     start_controllers(Arc::new(ctx), CancellationToken::new())
                         .await

@@ -13,8 +13,9 @@ use vaultkeeper_crds::cluster::{
 };
 use vaultkeeper_crds::names::{API_PORT, CLUSTER_PORT};
 
+use super::egress::{self, Port};
 use super::{metadata, selector};
-use crate::cluster::validate::{AutoSeal, Storage, Validated};
+use crate::cluster::validate::{AutoSeal, Validated};
 
 /// The API server of Kubernetes, and every cloud's key management service.
 const HTTPS_PORTS: [u16; 2] = [443, 6443];
@@ -65,7 +66,7 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
         },
         NetworkPolicyEgressRule {
             to: None,
-            ports: Some(tcp(&anywhere(cluster))),
+            ports: Some(anywhere(cluster)),
         },
     ];
     if is_cloud(cluster) {
@@ -101,17 +102,13 @@ fn operator(namespace: &str) -> NetworkPolicyPeer {
 }
 
 /// Ports at which the members may reach any address: policies know no names.
-fn anywhere(cluster: &Validated) -> Vec<u16> {
-    let mut ports = HTTPS_PORTS.to_vec();
-    if let Storage::Consul(consul) = &cluster.storage {
-        ports.extend(port_of(&consul.address));
-    }
-    if let Some(AutoSeal::Transit(transit)) = cluster.seal.auto() {
-        ports.extend(port_of(&transit.address));
-    }
-    ports.sort_unstable();
-    ports.dedup();
+fn anywhere(cluster: &Validated) -> Vec<NetworkPolicyPort> {
+    let mut ports = egress::ports(cluster);
+    ports.extend(HTTPS_PORTS.map(Port::tcp));
     ports
+        .into_iter()
+        .map(|Port { number, protocol }| port(i32::from(number), protocol))
+        .collect()
 }
 
 fn is_cloud(cluster: &Validated) -> bool {
@@ -120,18 +117,6 @@ fn is_cloud(cluster: &Validated) -> bool {
             AutoSeal::AwsKms(_) | AutoSeal::GcpCkms(_) | AutoSeal::AzureKeyVault(_) | AutoSeal::OciKms(_),
         ) => true,
         Some(AutoSeal::Transit(_) | AutoSeal::Static(_) | AutoSeal::Pkcs11(_)) | None => false,
-    }
-}
-
-/// Port of a URL without a path.
-fn port_of(address: &str) -> Option<u16> {
-    let (scheme, rest) = address.split_once("://")?;
-    let usual = if scheme == "http" { 80 } else { 443 };
-    // What follows an address in brackets, or a name.
-    let rest = rest.rsplit(']').next().unwrap_or(rest);
-    match rest.rsplit_once(':') {
-        Some((_, port)) => port.parse().ok(),
-        None => Some(usual),
     }
 }
 

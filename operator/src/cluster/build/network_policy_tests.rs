@@ -113,7 +113,7 @@ fn what_leaves_is_said() {
 }
 
 #[test]
-fn the_seal_stays_reachable() {
+fn what_the_spec_declares_stays_reachable() {
     let ports = |extra: &str| leaves(extra)[2]["ports"].clone();
     let transit = ports(
         "  seal: {transit: {address: 'https://kms.example.com:8200', keyName: auto, tokenSecret: {name: unseal, key: token}}}",
@@ -125,20 +125,15 @@ fn the_seal_stays_reachable() {
             .contains(&json!({"port": 8200, "protocol": "TCP"})),
         "{transit}"
     );
+    let udp = ports(
+        "  configuration: {audit: [{path: out, socket: {address: 'logs.example.com:9090', type: Udp}}]}",
+    );
+    assert_eq!(
+        udp,
+        json!([{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}, {"port": 9090, "protocol": "UDP"}]),
+        "a port of its own protocol, beside those that are always open"
+    );
     let cloud = leaves("  seal: {awskms: {region: r, kmsKeyId: k}}");
     assert_eq!(cloud[3]["to"][0]["ipBlock"]["cidr"], "169.254.0.0/16");
     assert_eq!(leaves("").len(), 3, "no metadata service without a cloud seal");
-}
-
-#[test]
-fn the_port_of_an_address_is_found() {
-    for (address, port) in [
-        ("https://consul.example.com:8501", 8501),
-        ("https://consul.example.com", 443),
-        ("http://consul", 80),
-        ("https://[fd00::1]:8501", 8501),
-        ("https://[fd00::1]", 443),
-    ] {
-        assert_eq!(port_of(address), Some(port), "{address}");
-    }
 }

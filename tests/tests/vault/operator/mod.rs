@@ -12,6 +12,7 @@ mod configuration_failing;
 mod configuration_refused;
 mod consul;
 mod crash;
+mod deletion;
 mod faults;
 mod kubelet_stand_in;
 mod login;

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::connect::{Connect, HttpsConnect, Node};
-use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::context::{
+    Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules as OperatorRules,
+};
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::run::start_controllers;
@@ -267,6 +269,11 @@ impl Stage {
         self.start_operator_as(points, &self.operator_namespace, OPERATOR)
     }
 
+    /// Starts an operator with other settings than the usual ones.
+    pub(crate) fn start_operator_with(&self, points: &Arc<Points>, rules: OperatorRules) -> Operator {
+        self.start(points, &self.namespace, &self.operator_namespace, OPERATOR, rules)
+    }
+
     /// Starts an operator that was installed in this namespace with this ServiceAccount.
     pub(crate) fn start_operator_as(
         &self,
@@ -274,7 +281,35 @@ impl Stage {
         namespace: &str,
         service_account: &str,
     ) -> Operator {
-        let client = points.kubernetes(&self.client, &self.namespace);
+        self.start(
+            points,
+            &self.namespace,
+            namespace,
+            service_account,
+            OperatorRules::default(),
+        )
+    }
+
+    /// Starts an operator like the usual one that looks after the VaultRoles of another namespace.
+    pub(crate) fn start_operator_over(&self, points: &Arc<Points>, watched: &str) -> Operator {
+        self.start(
+            points,
+            watched,
+            &self.operator_namespace,
+            OPERATOR,
+            OperatorRules::default(),
+        )
+    }
+
+    fn start(
+        &self,
+        points: &Arc<Points>,
+        watched: &str,
+        namespace: &str,
+        service_account: &str,
+        rules: OperatorRules,
+    ) -> Operator {
+        let client = points.kubernetes(&self.client, watched);
         let metrics = Arc::new(Metrics::new());
         let ctx = Arc::new(Context {
             reporter: Reporter::new(client.clone(), "test"),
@@ -288,6 +323,7 @@ impl Stage {
             metrics: Arc::clone(&metrics),
             readiness: Memory::default(),
             recent: Recent::default(),
+            rules,
         });
         let shutdown = CancellationToken::new();
         Operator {

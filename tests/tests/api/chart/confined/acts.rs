@@ -18,7 +18,7 @@ use vaultkeeper_operator::cluster::tls::rollover::{Phase, Step};
 use vaultkeeper_operator::cluster::validate::{Validated, validate};
 use vaultkeeper_operator::cluster::{key_store, states, tls_store};
 use vaultkeeper_operator::connect::HttpsConnect;
-use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent};
+use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules};
 use vaultkeeper_operator::leader::{self, Elector, LeaseSettings};
 use vaultkeeper_operator::members::{Member, Probe};
 use vaultkeeper_operator::metrics::Metrics;
@@ -53,6 +53,7 @@ pub(super) fn context(client: &Client) -> Context {
         metrics: Arc::new(Metrics::new()),
         readiness: Memory::default(),
         recent: Recent::default(),
+        rules: Rules::default(),
     }
 }
 
