@@ -5,6 +5,7 @@
 
 mod access;
 pub mod configuration;
+mod custody;
 mod kubernetes_schema;
 mod network;
 mod pod;
@@ -21,12 +22,13 @@ use serde::{Deserialize, Serialize};
 
 pub use access::AccessGrant;
 pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
+pub use custody::{CustodianStatus, CustodyStatus, WaitingMember};
 pub use network::{EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol};
 pub use pod::{PodSettings, ServiceAccountSettings, Spread, SpreadSettings};
 pub use readiness::{ReadinessRule, ReadinessRuleStatus, ReadinessSettings, ReadinessState, ReadinessWaiver};
 pub use seal::{
-    AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal, ShamirSeal,
-    StaticKey, StaticSeal, TransitSeal,
+    AwsKmsSeal, AzureKeyVaultSeal, Custodian, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, RecoveryKeys, Seal,
+    ShamirSeal, StaticKey, StaticSeal, TransitSeal,
 };
 pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
@@ -81,6 +83,8 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.storage.consul needs distribution Vault: OpenBao has no Consul storage. Use raft"),
     validation = Rule::new("!has(self.storage.consul) || self.profile == 'Development' || self.storage.consul.address.startsWith('https://')")
         .message("spec.storage.consul.address must start with https:// in profile Hardened: the ACL token travels with every request"),
+    validation = Rule::new("!has(self.storage.ephemeral) || !has(self.seal.shamir) || size(self.seal.shamir.custodians) == 0")
+        .message("spec.seal.shamir.custodians needs storage that lasts: with spec.storage.ephemeral every restart makes a new Vault with new shares"),
     validation = Rule::new("!has(self.seal.static) || self.distribution == 'OpenBao'")
         .message("spec.seal.static needs distribution OpenBao: Vault has no such seal"),
     validation = Rule::new("!has(self.seal.pkcs11) || self.distribution == 'OpenBao' || self.version.contains('.hsm')")

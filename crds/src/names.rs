@@ -69,6 +69,11 @@ pub fn tls_secret(name: &str) -> String {
     format!("{name}-tls")
 }
 
+/// Secret with the encrypted shares of the custodians, in the cluster's namespace.
+pub fn custodian_secret(name: &str) -> String {
+    format!("{name}-custodians")
+}
+
 /// ConfigMap with the cluster's address and CA bundle, in each namespace that has a VaultRole for it.
 pub fn ca_config_map(cluster_namespace: &str, cluster_name: &str) -> String {
     format!("vaultkeeper.{cluster_namespace}.{cluster_name}")

@@ -7,12 +7,15 @@ mod cert_manager;
 mod certificates;
 pub mod claim;
 mod configure;
+pub mod custody;
 mod error;
 mod execute;
 mod finalize;
+mod hand_over;
 pub mod key_store;
 pub mod keys;
 mod last_check;
+pub mod openpgp;
 mod outage;
 mod pace;
 pub mod plan;
@@ -38,7 +41,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
-use vaultkeeper_crds::cluster::{ConfigurationStatus, ReadinessRuleStatus};
+use vaultkeeper_crds::cluster::{ConfigurationStatus, Distribution, ReadinessRuleStatus};
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
@@ -118,6 +121,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         rollout: pass.rollout.as_ref(),
         readiness: rated.as_deref(),
         certificates: pass.certificates.as_ref(),
+        delivered: pass.delivered,
     };
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
@@ -151,6 +155,8 @@ struct Pass {
     rollout: Option<rollout::Verdict>,
     /// What is known of the certificates.
     certificates: Option<certificates::Report>,
+    /// Whether the Secret for the custodians is in place.
+    delivered: bool,
 }
 
 /// How it stands with the rules for production. None: they cannot be judged before the cluster is set up.
@@ -242,6 +248,7 @@ async fn run(
         Some(record) => sealed_on_purpose(ctx, validated, &pass.members, &record.seals).await,
         None => BTreeSet::new(),
     };
+    let delivered = deliver(ctx, validated, pass).await;
     pass.plan = plan::plan(&Observed {
         members: &pass.members,
         record: pass.record.as_ref(),
@@ -249,6 +256,7 @@ async fn run(
         uid: &validated.uid,
         first_volume: first_volume.as_deref(),
         confirmed: &confirmed,
+        custodians: !validated.seal.custodians().is_empty(),
         release,
     });
     if validated.refused.is_some() {
@@ -265,6 +273,7 @@ async fn run(
         applied: applied_configuration(cluster),
         findings: &pass.findings,
     };
+    tell_who_waits(&scope, cluster.spec.distribution).await;
     let unseals = |step: &plan::Step| matches!(step, plan::Step::Unseal { .. });
     let to_look = pass.plan.steps.contains(&plan::Step::Configure) && has_served(cluster);
     if to_look && !pass.plan.steps.iter().any(unseals) {
@@ -301,8 +310,44 @@ async fn run(
         scope.event(Reason::SealReleased, "", &note).await;
         drop_release(ctx, cluster).await?;
     }
-    let acted = applied.and(labelled).and(rolled.acted)?;
+    let acted = applied.and(labelled).and(delivered).and(rolled.acted)?;
     Ok(again || acted)
+}
+
+/// Puts the encrypted shares where the custodians fetch them. The originals stay in the key Secret.
+async fn deliver(ctx: &Context, cluster: &Validated, pass: &mut Pass) -> Result<(), Error> {
+    let Some(record) = pass.record.as_ref().filter(|r| r.custody.is_some()) else {
+        return Ok(());
+    };
+    let secret = build::custodian_secret(cluster, &record.encrypted);
+    apply::custodian_secret(ctx, cluster, &secret).await?;
+    pass.delivered = true;
+    Ok(())
+}
+
+/// An event for each member that begins to wait for the custodians.
+async fn tell_who_waits(scope: &Scope<'_>, distribution: Distribution) {
+    let Some(custody) = scope.record.and_then(|r| r.custody.as_ref()) else {
+        return;
+    };
+    let Validated {
+        namespace, name, uid, ..
+    } = scope.cluster;
+    let place = custody::Place {
+        namespace,
+        name,
+        distribution,
+    };
+    for (waiting, progress) in custody::waiting(scope.members, scope.record) {
+        let container = scope.members.iter().find(|m| m.name == waiting);
+        let print = hash(&container.and_then(|m| m.container.as_ref()));
+        let (key, now) = (format!("{uid}/awaits/{waiting}"), Instant::now());
+        if !scope.ctx.recent.is_fresh(&key, print, Duration::MAX, now) {
+            let note = custody::instructions(custody, &[(waiting, progress)], place);
+            scope.event(Reason::AwaitingCustodians, waiting, &note).await;
+            scope.ctx.recent.mark(key, print, now);
+        }
+    }
 }
 
 impl Pass {

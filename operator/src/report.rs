@@ -23,6 +23,10 @@ pub enum Reason {
     SealReleased,
     /// The first root token was revoked and proven dead.
     RootTokenRevoked,
+    /// The custodians hold the unseal shares now.
+    SharesHandedOver,
+    /// A member waits for people with shares.
+    AwaitingCustodians,
     /// Engines, auth methods and policies were brought to the declared state.
     Configured,
     /// Somebody changed an object in Vault that the spec declares.
@@ -73,6 +77,8 @@ impl Reason {
             Self::SealLatched => "SealLatched",
             Self::SealReleased => "SealReleased",
             Self::RootTokenRevoked => "RootTokenRevoked",
+            Self::SharesHandedOver => "SharesHandedOver",
+            Self::AwaitingCustodians => "AwaitingCustodians",
             Self::Configured => "Configured",
             Self::ConfigurationDrift => "ConfigurationDrift",
             Self::ReadinessFell => "ReadinessFell",
@@ -101,6 +107,7 @@ impl Reason {
             | Self::Unsealed
             | Self::SealReleased
             | Self::RootTokenRevoked
+            | Self::SharesHandedOver
             | Self::Configured
             | Self::ReadinessMet
             | Self::CertificateIssued
@@ -115,6 +122,7 @@ impl Reason {
             | Self::CredentialsDestroyed => EventType::Normal,
             Self::InitializationRepeated
             | Self::SealLatched
+            | Self::AwaitingCustodians
             | Self::ConfigurationDrift
             | Self::ReadinessFell
             | Self::AccessWithdrawn

@@ -190,6 +190,13 @@ impl ProcessKubelet {
             .with_context(|| format!("cannot move the volume {old} to {new}"))
     }
 
+    /// Folder with the data of a member.
+    pub async fn data_of(&self, pod: &str) -> anyhow::Result<PathBuf> {
+        let pods: Api<Pod> = Api::namespaced(self.node.client.clone(), &self.node.namespace);
+        let folder = self.node.data(&pods.get(pod).await?).await?;
+        folder.ok_or_else(|| anyhow!("{pod} has no volume"))
+    }
+
     /// Address of a member.
     pub async fn address(&self, pod: &str) -> Option<IpAddr> {
         self.node.state.lock().await.addresses.get(pod).copied()

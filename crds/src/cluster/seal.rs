@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod cloud;
+mod custodian;
 mod keys;
 mod transit;
 
@@ -11,6 +12,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 pub use cloud::{AwsKmsSeal, AzureKeyVaultSeal, GcpCkmsSeal, OciKmsSeal};
+pub use custodian::Custodian;
 pub use keys::{Pkcs11Seal, StaticKey, StaticSeal};
 pub use transit::TransitSeal;
 
@@ -29,7 +31,8 @@ pub use transit::TransitSeal;
         .message("spec.seal cannot be changed to another kind yet: that takes a seal migration"),
 )]
 pub struct Seal {
-    /// Key shares after Shamir. The operator keeps them in a Secret in its own namespace and unseals with them.
+    /// Key shares after Shamir. The operator keeps them in a Secret in its own namespace and unseals with them, unless
+    /// custodians hold them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shamir: Option<ShamirSeal>,
 
@@ -91,7 +94,12 @@ impl Default for Seal {
         .message("spec.seal.shamir.threshold must not be larger than spec.seal.shamir.shares: nobody could unseal"),
     validation = Rule::new("self.shares == 1 || self.threshold >= 2")
         .message("spec.seal.shamir.threshold must be at least 2 when there are several shares: Vault refuses 1"),
-    validation = Rule::new("oldSelf == self").message("spec.seal.shamir cannot be changed after creation: that takes a rekey"),
+    validation = Rule::new("size(self.custodians) == 0 || size(self.custodians) == self.shares")
+        .message("spec.seal.shamir.shares must be the number of custodians: each of them holds one share"),
+    validation = Rule::new("size(self.custodians) != 1")
+        .message("spec.seal.shamir.custodians must name at least two: a single one who is away or has lost the key would close this Vault for ever"),
+    validation = Rule::new("oldSelf == self || size(self.custodians) > 0")
+        .message("spec.seal.shamir cannot be changed after creation: that takes a rekey. Custodians may be added, with shares and threshold to match, and corrected until they hold the shares; they cannot be taken away"),
 )]
 pub struct ShamirSeal {
     /// Number of key shares, 1 to 255.
@@ -103,6 +111,14 @@ pub struct ShamirSeal {
     #[serde(default = "default_threshold")]
     #[schemars(range(min = 1, max = 255))]
     pub threshold: i32,
+
+    /// The people who hold the shares, one each, encrypted to their PGP keys. Once the cluster is set up the operator makes
+    /// the shares anew for them, delivers them encrypted in the Secret `<cluster>-custodians`, and keeps none that it
+    /// could use: from then on a restarted member stays sealed until `threshold` of these people unseal it.
+    /// Default: none, and the operator keeps the shares.
+    #[serde(default)]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub custodians: Vec<Custodian>,
 }
 
 impl Default for ShamirSeal {
@@ -110,12 +126,13 @@ impl Default for ShamirSeal {
         Self {
             shares: default_shares(),
             threshold: default_threshold(),
+            custodians: Vec::new(),
         }
     }
 }
 
 /// The recovery keys of a cluster whose members unseal themselves. They authorise what unseal shares do elsewhere
-/// (a root token, a rekey), and the operator keeps them as it keeps shares.
+/// (a root token, a rekey), and the operator keeps them as it keeps shares: custodians are for `shamir` only.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::custody::CustodyStatus;
 use super::readiness::ReadinessRuleStatus;
 use super::tls::TlsStatus;
 
@@ -17,8 +18,9 @@ pub struct VaultClusterStatus {
 
     /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, ProductionReady, RolledOut when every member
     /// runs what the spec says of its pod, CertificateCurrent when every member shows the certificate that it is to show,
-    /// CaRollover while two CAs are trusted, SealLatched while a deliberate seal is kept, Drifted while Vault's objects
-    /// differ from spec.configuration and are left, and Paused while spec.paused is set.
+    /// CaRollover while two CAs are trusted, SealLatched while a deliberate seal is kept, AwaitingCustodians while members
+    /// wait for people with shares, CustodiansDiffer while others hold the shares than the spec names, Drifted while
+    /// Vault's objects differ from spec.configuration and are left, and Paused while spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -65,6 +67,10 @@ pub struct VaultClusterStatus {
     /// The members' certificate. Whether all of them show it is told by the condition CertificateCurrent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsStatus>,
+
+    /// Who holds the unseal shares, where custodians do or are to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custody: Option<CustodyStatus>,
 
     /// One row per member.
     #[serde(default)]

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::{DeleteParams, Patch, Preconditions};
@@ -75,6 +76,18 @@ async fn all(ctx: &Context, cluster: &Validated, objects: &Objects, phase: Phase
     }
     // Last: its pods need all the others.
     namespaced(ctx, cluster, phase, "StatefulSet", stateful_set).await
+}
+
+/// Applies the encrypted shares for the custodians.
+pub(crate) async fn custodian_secret(
+    ctx: &Context,
+    cluster: &Validated,
+    secret: &Secret,
+) -> Result<(), Error> {
+    for phase in [Phase::Look, Phase::Write] {
+        namespaced(ctx, cluster, phase, "Secret", secret).await?;
+    }
+    Ok(())
 }
 
 /// Whether an object belongs to the VaultCluster with this UID.
@@ -238,7 +251,7 @@ fn apply_step(kind: &'static str) -> &'static str {
     match kind {
         "ServiceAccount" => "apply the members' ServiceAccount",
         "ClusterRoleBinding" => "apply the ClusterRoleBinding that lets Vault review logins",
-        "Secret" => "apply the certificate Secret",
+        "Secret" => "apply the Secret with the certificate, or that of the custodians",
         "ConfigMap" => "apply the server's ConfigMap",
         "Service" => "apply a Service",
         "NetworkPolicy" => "apply the NetworkPolicy",

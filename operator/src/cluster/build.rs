@@ -161,6 +161,17 @@ fn tls_secret(cluster: &Validated, certificate: Certificate<'_>) -> Secret {
     }
 }
 
+/// The shares of the custodians, each a PGP message under its custodian's name.
+pub fn custodian_secret(cluster: &Validated, encrypted: &BTreeMap<String, Vec<u8>>) -> Secret {
+    let share = |(name, message): (&String, &Vec<u8>)| (name.clone(), ByteString(message.clone()));
+    Secret {
+        metadata: metadata(cluster, names::custodian_secret(&cluster.name)),
+        type_: Some("Opaque".to_owned()),
+        data: Some(encrypted.iter().map(share).collect()),
+        ..Secret::default()
+    }
+}
+
 /// Identity of the members' pods.
 fn service_account(cluster: &Validated) -> ServiceAccount {
     let annotations = &cluster.pod.service_account.annotations;

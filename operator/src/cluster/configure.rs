@@ -19,10 +19,12 @@ mod work;
 use tokio::time::Instant;
 use vaultkeeper_crds::cluster::configuration::Configuration;
 use vaultkeeper_vault::Client;
+use vaultkeeper_vault::sys::rekey::RekeyPaths;
 
 use super::error::Error;
 use super::execute::Scope;
 use super::validate::Invalid;
+use super::{custody, hand_over};
 use crate::controllers::hash;
 use crate::report::Reason;
 use crate::sessions::{self, Target};
@@ -31,7 +33,7 @@ use ledger::Ledger;
 use work::{Done, Work};
 
 pub(crate) use findings::Findings;
-pub(crate) use own::{needed_paths, policy as operator_policy};
+pub(crate) use own::{grant_rekey, needed_paths, policy as operator_policy};
 pub(crate) use policies::declared as declared_policies;
 #[cfg(test)]
 pub(crate) use policies::persona as ready_policy;
@@ -48,7 +50,7 @@ pub(crate) async fn as_root(
     own::auth_methods(root, member).await?;
     // The policy is made of names in the spec: never of one that is refused.
     let configuration = scope.cluster.configuration.clone().unwrap_or_default();
-    own::write_policy(root, &configuration, member).await?;
+    own::write_policy(root, &configuration, None, member).await?;
     own_login(scope, root, member, identity).await
 }
 
@@ -181,9 +183,18 @@ async fn keep(
     )
 }
 
+/// The right to rekey, while the shares are to be handed over.
+pub(crate) fn rekey_of(scope: &Scope<'_>) -> Option<RekeyPaths> {
+    let cluster = scope.cluster;
+    let hands_over = scope
+        .record
+        .is_some_and(|record| custody::is_due(&cluster.seal, record));
+    hands_over.then(|| hand_over::paths(cluster.distribution))
+}
+
 async fn own_needs(scope: &Scope<'_>, configuration: &Configuration, client: &Client) -> Result<(), Error> {
     let member = client.node();
-    own::write_policy(client, configuration, member).await?;
+    own::write_policy(client, configuration, rekey_of(scope), member).await?;
     if devices::standard(scope.cluster.distribution, configuration, client, member).await? {
         let note = "the default audit device was not there and is enabled again";
         scope.event(Reason::ConfigurationDrift, "audit", note).await;

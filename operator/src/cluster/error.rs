@@ -97,6 +97,49 @@ pub enum Error {
         /// Name of the key Secret.
         secret: String,
     },
+    /// Nothing can be encrypted to a custodian's key any more.
+    #[error(
+        "the pgpKey of custodian {name} has expired: renew it (gpg --quick-set-expire) or give another in spec.seal.shamir.custodians"
+    )]
+    CustodianKeyExpired {
+        /// Name of the custodian.
+        name: String,
+    },
+    /// Vault does not take the custodians' keys.
+    #[error(
+        "Vault does not encrypt to the pgpKeys of the custodians; until then the cluster goes on with the shares that the operator holds: correct spec.seal.shamir.custodians"
+    )]
+    CustodianKeysRefused {
+        /// What Vault said.
+        #[source]
+        source: Box<vaultkeeper_vault::Error>,
+    },
+    /// Somebody else is rekeying.
+    #[error(
+        "somebody else is rekeying this Vault, so that the shares cannot be handed over: let them finish, or end it with vault operator rekey -cancel"
+    )]
+    RekeyElsewhere,
+    /// The stored shares are dead, and nothing tells which are alive.
+    #[error(
+        "Vault does not take the shares in Secret {secret} any more: somebody rekeyed it elsewhere. Who did holds the shares; members that restart stay sealed without them"
+    )]
+    SharesDead {
+        /// Name of the key Secret.
+        secret: String,
+    },
+    /// The stored shares are dead, and those of the custodians never came to be stored.
+    #[error(
+        "the shares in Secret {secret} do not unseal {member}: they were replaced by those of the custodians, and every member stopped before these were stored. They lie in Vault's storage, encrypted to the custodians: docs/custody.md shows how to get them out"
+    )]
+    HandOverInterrupted {
+        /// The member's pod.
+        member: String,
+        /// Name of the key Secret.
+        secret: String,
+    },
+    /// The answer of a hand-over is not what was asked for.
+    #[error("the answer to the hand-over was not the expected one: the next pass looks at what is in force")]
+    HandOverUnclear,
     /// The root token was lost before the operator's login worked.
     #[error(
         "the first root token is not valid any more, but the operator cannot log in either: generate a root token from the shares in Secret {secret} and store it there under `root-token`"
@@ -251,9 +294,10 @@ impl Error {
     /// The failed Vault call, where one is the cause.
     pub fn vault_cause(&self) -> Option<&vaultkeeper_vault::Error> {
         match self {
-            Self::Vault { source, .. } | Self::Mount { source, .. } | Self::Declared { source, .. } => {
-                Some(source)
-            }
+            Self::Vault { source, .. }
+            | Self::Mount { source, .. }
+            | Self::Declared { source, .. }
+            | Self::CustodianKeysRefused { source } => Some(source),
             _ => None,
         }
     }
@@ -279,7 +323,12 @@ impl Error {
             Self::CaLost { .. } => "CaLost",
             Self::Build(_) => "ClientError",
             Self::Session(source) => source.reason(),
-            Self::WrongShares { .. } => "WrongShares",
+            Self::WrongShares { .. } | Self::SharesDead { .. } => "WrongShares",
+            Self::CustodianKeyExpired { .. } => "CustodianKeyExpired",
+            Self::CustodianKeysRefused { .. } => "CustodianKeysRefused",
+            Self::RekeyElsewhere => "RekeyElsewhere",
+            Self::HandOverUnclear => "HandOverUnclear",
+            Self::HandOverInterrupted { .. } => "HandOverInterrupted",
             Self::BootstrapLost { .. } => "BootstrapLost",
             Self::LoginTooWeak { .. } => "LoginTooWeak",
             Self::RootTokenAlive => "RootTokenAlive",

@@ -19,7 +19,7 @@ use super::key_store::{self, Stored};
 use super::keys::{self, KeyKind, KeyRecord, SealRecord};
 use super::plan::Step;
 use super::validate::{Seal, Split, Storage, Validated};
-use super::{bootstrap, configure};
+use super::{bootstrap, configure, hand_over};
 use crate::context::Context;
 use crate::members::{Member, Probe};
 use crate::report::Reason;
@@ -34,6 +34,12 @@ const UNSEAL_SETTLES: Duration = Duration::from_secs(10);
 const STORE_DEADLINE: Duration = Duration::from_secs(600);
 /// How long one try may take: a connection that died silently must not hold them.
 const STORE_TRY: Duration = Duration::from_secs(20);
+
+/// What a cluster is initialised with whose shares go to custodians.
+const SINGLE: Split = Split {
+    shares: 1,
+    threshold: 1,
+};
 
 /// What the steps work on.
 pub(crate) struct Scope<'a> {
@@ -76,9 +82,11 @@ impl Scope<'_> {
 /// Carries out one step. True: look again at once, since more is to be done.
 pub(crate) async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Error> {
     match (step, scope.record) {
-        (Step::Mark, _) => key_store::create_marker(scope.ctx, scope.cluster)
-            .await
-            .map(|()| true),
+        (Step::Mark, _) => {
+            hand_over::check_keys(&scope.cluster.seal)?;
+            key_store::create_marker(scope.ctx, scope.cluster).await?;
+            Ok(true)
+        }
         (Step::Initialize, Some(record)) => initialize(scope, record).await.map(|()| true),
         (Step::BeginWipe { volume }, Some(record)) => {
             key_store::begin_wipe(scope.ctx, scope.cluster, &record.attempt, volume).await?;
@@ -95,31 +103,29 @@ pub(crate) async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Erro
             .await
             .map(|()| true),
         (Step::Bootstrap, Some(record)) => bootstrap::bootstrap(scope, record).await.map(|()| true),
+        (Step::HandOver, Some(record)) => hand_over::hand_over(scope, record).await,
         (Step::Configure, Some(_)) => configure::upkeep(scope).await.map(|()| false),
         // The plan makes these only with a record.
         (_, None) => Ok(false),
     }
 }
 
-/// Runs all unseal steps at once: each blocks for a second or two on a joining member.
+/// Runs all unseal steps at once: each blocks for a second or two on a joining member. What is done at the active member
+/// comes last, and an error of one part of it does not keep the others from their work.
 pub(crate) async fn execute_all(scope: &Scope<'_>, steps: &[Step]) -> Result<bool, Error> {
+    let at_the_active = |s: &&&Step| matches!(s, Step::Bootstrap | Step::Configure | Step::HandOver);
     let (unseals, others): (Vec<&Step>, Vec<&Step>) =
         steps.iter().partition(|s| matches!(s, Step::Unseal { .. }));
     let mut again = false;
-    for step in others
-        .iter()
-        .filter(|s| !matches!(s, Step::Bootstrap | Step::Configure))
-    {
+    for step in others.iter().filter(|s| !at_the_active(s)) {
         again |= execute(scope, step).await?;
     }
-    let unsealed = join_all(unseals.iter().map(|step| execute(scope, step))).await;
-    for step in others
-        .iter()
-        .filter(|s| matches!(s, Step::Bootstrap | Step::Configure))
-    {
-        again |= execute(scope, step).await?;
+    let mut results = join_all(unseals.iter().map(|step| execute(scope, step))).await;
+    for step in others.iter().filter(at_the_active) {
+        results.push(execute(scope, step).await);
     }
-    for result in unsealed {
+    // Of the active member first: the rest waits for it.
+    for result in results.into_iter().rev() {
         again |= result?;
     }
     Ok(again)
@@ -133,8 +139,12 @@ async fn initialize(scope: &Scope<'_>, record: &KeyRecord) -> Result<(), Error> 
     let Some(client) = scope.client(first, INIT_TIMEOUT)? else {
         return Ok(());
     };
+    // A key to which nothing can be encrypted is better told while nothing depends on it.
+    hand_over::check_keys(&scope.cluster.seal)?;
     let (kind, Split { shares, threshold }) = match &scope.cluster.seal {
-        Seal::Shamir(split) => (KeyKind::Unseal, *split),
+        // The custodians get theirs when the cluster is set up and needs no root token any more.
+        Seal::Shamir { custodians, .. } if !custodians.is_empty() => (KeyKind::Unseal, SINGLE),
+        Seal::Shamir { split, .. } => (KeyKind::Unseal, *split),
         Seal::Auto { recovery, .. } => (KeyKind::Recovery, *recovery),
     };
     let split = KeySplit {
@@ -262,6 +272,9 @@ async fn unseal(scope: &Scope<'_>, record: &KeyRecord, member: &Member) -> Resul
     if scope.ctx.recent.is_fresh(&key, 0, UNSEAL_SETTLES, Instant::now()) {
         return Ok(());
     }
+    if !record.hand_over.is_empty() {
+        hand_over::check_stored(scope, record, member, &client).await?;
+    }
     if matches!(member.probe, Probe::Sealed { progress: 1.. }) {
         // Shares of somebody else, or of an operator that died: one wrong among them would spoil the right ones.
         client
@@ -276,6 +289,9 @@ async fn unseal(scope: &Scope<'_>, record: &KeyRecord, member: &Member) -> Resul
             .unseal(share)
             .await
             .map_err(|error| match error {
+                vaultkeeper_vault::Error::BadRequest { .. } if !record.hand_over.is_empty() => {
+                    hand_over::note_refusal(scope, member)
+                }
                 vaultkeeper_vault::Error::BadRequest { .. } => Error::WrongShares {
                     member: member.name.clone(),
                     secret: names::key_secret(&scope.cluster.namespace, &scope.cluster.name),

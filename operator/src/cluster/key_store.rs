@@ -13,6 +13,7 @@ use ring::rand::SecureRandom;
 use serde_json::{Value, json};
 use vaultkeeper_crds::{annotations, names};
 
+use super::custody::{Attempt, Custody, Encrypted};
 use super::error::Error;
 use super::keys::{self, KeyRecord, SealRecord, State};
 use super::validate::Validated;
@@ -217,6 +218,52 @@ pub async fn remove_root_token(ctx: &Context, cluster: &Validated) -> Result<(),
     patch(ctx, cluster, operations, "remove the revoked root token").await
 }
 
+/// Notes an attempt to hand the shares over, before a share is given to it.
+pub async fn note_attempts(
+    ctx: &Context,
+    cluster: &Validated,
+    record: &KeyRecord,
+    attempts: &[Attempt],
+) -> Result<(), Error> {
+    let text = serde_json::to_string(attempts).map_err(Error::Encode)?;
+    let operations = vec![
+        json!({"op": "test", "path": "/data/attempt", "value": encoded(&record.attempt)}),
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initialized.as_str())}),
+        json!({"op": "add", "path": format!("/data/{}", keys::HAND_OVER), "value": encoded(&text)}),
+    ];
+    patch(
+        ctx,
+        cluster,
+        operations,
+        "note an attempt to hand the shares over",
+    )
+    .await
+}
+
+/// The encrypted shares and who holds them, and the old shares out, in one write. The new ones must be in force.
+pub async fn store_custody(
+    ctx: &Context,
+    cluster: &Validated,
+    record: &KeyRecord,
+    custody: &Custody,
+    encrypted: &Encrypted,
+) -> Result<(), Error> {
+    let text = serde_json::to_string(custody).map_err(Error::Encode)?;
+    let mut operations = vec![
+        json!({"op": "test", "path": "/data/attempt", "value": encoded(&record.attempt)}),
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initialized.as_str())}),
+        json!({"op": "add", "path": format!("/data/{}", keys::CUSTODY), "value": encoded(&text)}),
+    ];
+    // Vault answers them in base64, as a Secret wants its values.
+    operations.extend(encrypted.iter().map(|(name, message)| {
+        json!({"op": "add", "path": format!("/data/{}{name}", keys::ENCRYPTED_PREFIX), "value": message})
+    }));
+    let old = (1..=record.shares.len()).map(|n| format!("{}{n}", record.kind.prefix()));
+    let gone = old.chain([keys::THRESHOLD.to_owned(), keys::HAND_OVER.to_owned()]);
+    operations.extend(gone.map(|key| json!({"op": "remove", "path": format!("/data/{key}")})));
+    patch(ctx, cluster, operations, "store the shares of the custodians").await
+}
+
 /// Moves the keys of a deleted store aside, so that a new cluster of that name can start. They are never deleted.
 pub async fn retire(ctx: &Context, namespace: &str, name: &str) -> Result<Option<String>, Error> {
     let current = names::key_secret(namespace, name);
@@ -297,6 +344,9 @@ mod tests {
             shares: Vec::new(),
             threshold: 0,
             root_token: None,
+            custody: None,
+            encrypted: BTreeMap::new(),
+            hand_over: Vec::new(),
             seals: SealRecord::default(),
             resource_version: String::new(),
         }

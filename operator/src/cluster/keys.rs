@@ -6,7 +6,8 @@
 //! - `initializing`: the marker, written before `sys/init`. With it and without shares, a member that says it
 //!   is initialised has lost us its reply: nobody can open that store.
 //! - `wiping`: the store of a lost reply is being thrown away.
-//! - `initialized`: the shares are here. There is never a second init.
+//! - `initialized`: the shares are here. There is never a second init. Where people hold the shares, `custody` says who
+//!   does, and the shares are here only as they were encrypted to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde::{Deserialize, Serialize};
 use vaultkeeper_vault::{ExposeSecret, SecretString};
+
+use super::custody::{Attempt, Custody};
 
 /// Key of the state.
 pub const STATE: &str = "state";
@@ -31,6 +34,12 @@ pub const ROOT_TOKEN: &str = "root-token";
 pub const SHARE_PREFIX: &str = "share-";
 /// Prefix of the keys of the recovery keys of a cluster that unseals itself: `recovery-key-1`, …
 pub const RECOVERY_PREFIX: &str = "recovery-key-";
+/// Key of the custody in force.
+pub const CUSTODY: &str = "custody";
+/// Prefix of the keys of encrypted shares, before the name of the custodian.
+pub const ENCRYPTED_PREFIX: &str = "encrypted-share-";
+/// Key of the attempts to hand the shares over, until one is known to have succeeded.
+pub const HAND_OVER: &str = "hand-over";
 /// Annotation: which container of each member was last seen unsealed, and which members are latched.
 pub const SEAL_RECORD: &str = "vaultkeeper.dev/seal-record";
 
@@ -115,6 +124,12 @@ pub struct KeyRecord {
     pub threshold: usize,
     /// The root token of the initialisation, until it is revoked.
     pub root_token: Option<SecretString>,
+    /// Who holds the shares, if people do. There are none in `shares` then.
+    pub custody: Option<Custody>,
+    /// Their shares by their name, each a PGP message.
+    pub encrypted: BTreeMap<String, Vec<u8>>,
+    /// Attempts to hand the shares over whose outcome is not known.
+    pub hand_over: Vec<Attempt>,
     /// Memory of unsealed containers and deliberate seals.
     pub seals: SealRecord,
     /// Version of the Secret that was read.
@@ -166,7 +181,17 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
         Some(number) => number.parse().map_err(|_| bad(THRESHOLD))?,
         None => 0,
     };
-    if state == State::Initialized && (threshold == 0 || shares.len() < threshold) {
+    let custody: Option<Custody> = text(CUSTODY)
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|_| bad(CUSTODY))?;
+    let hand_over = text(HAND_OVER).map(serde_json::from_str).transpose();
+    let hand_over: Option<Vec<Attempt>> = hand_over.map_err(|_| bad(HAND_OVER))?;
+    let encrypted = data.iter().filter_map(|(key, value)| {
+        let name = key.strip_prefix(ENCRYPTED_PREFIX)?;
+        Some((name.to_owned(), value.0.clone()))
+    });
+    if state == State::Initialized && custody.is_none() && (threshold == 0 || shares.len() < threshold) {
         return Err(bad("share-N"));
     }
     let seals = match secret
@@ -191,6 +216,9 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
         shares,
         threshold,
         root_token: text(ROOT_TOKEN).map(SecretString::from),
+        custody,
+        encrypted: encrypted.collect(),
+        hand_over: hand_over.unwrap_or_default(),
         seals,
         resource_version: secret.metadata.resource_version.clone().unwrap_or_default(),
     })
@@ -301,6 +329,28 @@ mod tests {
             error.contains("vault-keys.vault.main") && error.contains("share-N"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn shares_that_people_hold_are_not_missed_and_a_damaged_note_of_them_is_refused() {
+        let custody = r#"{"threshold":2,"custodians":[{"name":"alice","fingerprint":"a1"},{"name":"bob","fingerprint":"b1"}]}"#;
+        let attempts = format!(r#"[{{"nonce":"n1","custody":{custody}}}]"#);
+        let pairs = |custody| {
+            secret(&[
+                ("state", "initialized"),
+                ("attempt", "a"),
+                ("identity", "u"),
+                ("custody", custody),
+                ("hand-over", &attempts),
+                ("encrypted-share-alice", "message"),
+            ])
+        };
+        let record = read(&pairs(custody)).unwrap();
+        assert!(record.shares.is_empty(), "the operator holds none");
+        assert_eq!(record.custody.unwrap().custodians[1].name, "bob");
+        assert_eq!(record.encrypted["alice"], b"message");
+        assert_eq!(record.hand_over[0].nonce, "n1");
+        assert!(read(&pairs("{")).is_err());
     }
 
     #[test]

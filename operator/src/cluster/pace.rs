@@ -43,18 +43,30 @@ pub(super) fn see(pass: &Pass, replicas: u32, again: bool) -> Seen {
         .unwrap_or_default();
     let latched = pass.record.as_ref().map(|r| &r.seals.latched);
     // A pod that cannot start makes an event when it does.
-    let to_unseal = |m: &Member| matches!(m.probe, Probe::Sealed { .. }) && !held.contains(&m.name);
+    let people_unseal = pass.record.as_ref().is_some_and(|r| r.custody.is_some());
+    let sealed = |m: &Member| matches!(m.probe, Probe::Sealed { .. }) && !held.contains(&m.name);
+    let to_unseal = |m: &Member| sealed(m) && !people_unseal;
+    let being_unsealed = |m: &Member| people_unseal && matches!(m.probe, Probe::Sealed { progress: 1.. });
+    // Without a leader nothing goes on but by the custodians, unless a server is on its way up.
+    let custodians_only = people_unseal
+        && pass.members.iter().any(sealed)
+        && !pass
+            .members
+            .iter()
+            .any(|m| m.probe == Probe::Active || is_awaited(m));
     let voters = pass
         .raft
         .as_ref()
         .map(|(c, _)| c.servers.iter().filter(|s| s.voter).count());
     Seen {
         waits_for_a_person: pass.plan.blocked.is_some()
+            || custodians_only && !pass.members.iter().any(being_unsealed)
             || latched.is_some_and(|latched| seals::holds_all(latched, pass.members.len())),
         under_way: again
             || pass.members.iter().any(|m| is_awaited(m) || to_unseal(m))
             || !pass.configured && pass.problem().is_none() && pass.members.iter().any(|m| m.node.is_some()),
         settling: pass.rollout.as_ref().is_some_and(Verdict::goes_on_by_itself)
+            || pass.members.iter().any(being_unsealed)
             || held.len() > latched.map_or(0, BTreeSet::len)
             || voters.is_some_and(|v| v < usize::try_from(replicas).unwrap_or_default()),
     }
@@ -80,6 +92,9 @@ pub(super) fn fingerprint(pass: &Pass, generation: i64, seen: Seen) -> u64 {
             shares: _,
             threshold: _,
             root_token,
+            custody,
+            encrypted: _,
+            hand_over,
             seals,
             resource_version: _,
         } = r;
@@ -87,7 +102,7 @@ pub(super) fn fingerprint(pass: &Pass, generation: i64, seen: Seen) -> u64 {
             state.as_str(),
             attempt,
             wiping_volume,
-            root_token.is_some(),
+            (root_token.is_some(), custody.is_some(), hand_over.is_empty()),
             &seals.latched,
             &seals.unsealed,
         )
@@ -171,6 +186,9 @@ mod tests {
             shares: Vec::new(),
             threshold: 1,
             root_token: None,
+            custody: None,
+            encrypted: std::collections::BTreeMap::new(),
+            hand_over: Vec::new(),
             seals: super::super::keys::SealRecord {
                 latched: latched.iter().map(|name| (*name).to_owned()).collect(),
                 ..Default::default()
@@ -192,6 +210,33 @@ mod tests {
         assert_eq!(after(latched, 0), AT_REST, "{latched:?}");
         let one = see(&pass(&three, &["main-0"]), 3, false);
         assert_eq!(after(one, 0), SOON, "the others are to be unsealed: {one:?}");
+    }
+
+    #[test]
+    fn a_cluster_that_only_its_custodians_can_open_is_at_rest_and_looked_at_often_while_they_do() {
+        let closed = Probe::Sealed { progress: 0 };
+        let held_by_people = |probes: &[Probe]| {
+            let mut pass = pass(probes, &[]);
+            if let Some(record) = &mut pass.record {
+                record.custody = Some(super::super::custody::Custody {
+                    threshold: 2,
+                    custodians: Vec::new(),
+                });
+            }
+            pass
+        };
+        let waiting = see(&held_by_people(&[closed.clone(), closed.clone()]), 2, false);
+        assert_eq!(after(waiting, 0), AT_REST, "{waiting:?}");
+        let mut one = held_by_people(&[Probe::Active, closed.clone()]);
+        one.configured = true;
+        let one = see(&one, 2, false);
+        assert_eq!(after(one, 0), AT_REST, "the other serves meanwhile: {one:?}");
+        let half = see(
+            &held_by_people(&[Probe::Sealed { progress: 1 }, closed]),
+            2,
+            false,
+        );
+        assert!(after(half, 0) <= SETTLING, "one share was given: {half:?}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Observed<'a> {
     pub first_volume: Option<&'a str>,
     /// Members that were sealed on purpose and are not latched yet.
     pub confirmed: &'a BTreeSet<String>,
+    /// Whether the spec asks for people to hold the shares.
+    pub custodians: bool,
     /// Reason given with the annotation that releases a latched seal.
     pub release: Option<&'a str>,
 }
@@ -57,6 +59,8 @@ pub enum Step {
     Bootstrap,
     /// With the operator's own login: keep the declared configuration.
     Configure,
+    /// With the operator's own login: new shares, encrypted to the custodians, in the place of the stored ones.
+    HandOver,
 }
 
 impl Step {
@@ -226,7 +230,12 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
     }
     // Members that unseal themselves are left to it. Only a seal on purpose that was released does not end by itself:
     // recovery keys open it as shares would.
-    let ours_to_unseal = record.kind == KeyKind::Unseal || observed.release.is_some();
+    // What people hold, people unseal with. While a hand-over is open, whether the stored shares are still the right ones
+    // is found out at the active member, and tried on the others only where there is none.
+    let is_active = observed.members.iter().any(|m| m.probe == Probe::Active);
+    let ours_to_unseal = (record.kind == KeyKind::Unseal || observed.release.is_some())
+        && record.custody.is_none()
+        && (record.hand_over.is_empty() || !is_active || !observed.custodians);
     let held = seals::held(observed.members, &seals);
     if ours_to_unseal && !seals::holds_all(&held, observed.members.len()) {
         let sealed = observed.members.iter().enumerate().filter(|(_, m)| {
@@ -234,12 +243,18 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
         });
         steps.extend(sealed.map(|(index, _)| Step::Unseal { member: index }));
     }
-    if observed.members.iter().any(|m| m.probe == Probe::Active) {
+    if is_active {
         steps.push(if record.root_token.is_some() {
             Step::Bootstrap
         } else {
             Step::Configure
         });
+        // Old shares do not open a member that joins later, and make it hang: all of them must be there.
+        let all_serve = observed.members.iter().all(|m| m.probe.serves());
+        let is_due = observed.custodians && record.custody.is_none() && record.kind == KeyKind::Unseal;
+        if is_due && record.root_token.is_none() && (all_serve || !record.hand_over.is_empty()) {
+            steps.push(Step::HandOver);
+        }
     }
     Plan { steps, blocked: None }
 }

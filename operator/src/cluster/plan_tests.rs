@@ -28,6 +28,9 @@ fn record(state: State) -> KeyRecord {
         shares: vec![SecretString::from("s")],
         threshold: 1,
         root_token: None,
+        custody: None,
+        encrypted: std::collections::BTreeMap::new(),
+        hand_over: Vec::new(),
         seals: SealRecord::default(),
         resource_version: "1".into(),
     }
@@ -49,6 +52,7 @@ fn run_on(storage: &Storage, members: &[Member], record: Option<&KeyRecord>, vol
         uid: "u",
         first_volume: volume,
         confirmed: &BTreeSet::new(),
+        custodians: false,
         release: None,
     })
 }
@@ -184,6 +188,7 @@ fn a_new_process_is_unsealed_and_an_old_one_is_latched() {
         uid: "u",
         first_volume: None,
         confirmed: &confirmed,
+        custodians: false,
         release: None,
     })
     .steps;
@@ -263,6 +268,7 @@ fn a_release_unseals_what_was_latched() {
         uid: "u",
         first_volume: None,
         confirmed: &BTreeSet::new(),
+        custodians: false,
         release: Some("drill over"),
     };
     let steps = plan(&observed).steps;
@@ -293,6 +299,7 @@ fn members_that_unseal_themselves_get_no_keys_unless_a_seal_is_released() {
         uid: "u",
         first_volume: None,
         confirmed: &confirmed,
+        custodians: false,
         release: None,
     });
     assert!(
@@ -310,6 +317,7 @@ fn members_that_unseal_themselves_get_no_keys_unless_a_seal_is_released() {
         uid: "u",
         first_volume: None,
         confirmed: &BTreeSet::new(),
+        custodians: false,
         release: Some("drill over"),
     });
     assert!(unseals(&released), "{:?}", released.steps);
@@ -379,4 +387,80 @@ fn the_root_token_means_bootstrap_and_its_absence_means_upkeep() {
     assert_eq!(run(&members, Some(&known), None).steps, [Step::Configure]);
     known.root_token = Some(SecretString::from("r"));
     assert_eq!(run(&members, Some(&known), None).steps, [Step::Bootstrap]);
+}
+
+fn custody() -> super::super::custody::Custody {
+    super::super::custody::Custody {
+        threshold: 2,
+        custodians: Vec::new(),
+    }
+}
+
+fn with_custodians(members: &[Member], record: &KeyRecord) -> Vec<Step> {
+    let storage = raft();
+    let observed = Observed {
+        members,
+        record: Some(record),
+        storage: &storage,
+        uid: "u",
+        first_volume: None,
+        confirmed: &BTreeSet::new(),
+        custodians: true,
+        release: None,
+    };
+    let mut plan = plan(&observed);
+    plan.steps.retain(|step| !matches!(step, Step::RecordSeals(_)));
+    plan.steps
+}
+
+#[test]
+fn shares_are_handed_over_when_no_root_token_is_left_and_every_member_serves() {
+    let two = [member(0, "c0", Probe::Active), member(1, "c1", Probe::Standby)];
+    let mut stored = record(State::Initialized);
+    assert_eq!(with_custodians(&two, &stored), [Step::Configure, Step::HandOver]);
+    stored.root_token = Some(SecretString::from("root"));
+    assert_eq!(
+        with_custodians(&two, &stored),
+        [Step::Bootstrap],
+        "the root token goes first"
+    );
+    stored.root_token = None;
+    let joining = [member(0, "c0", Probe::Active), member(1, "c1", sealed())];
+    assert_eq!(
+        with_custodians(&joining, &stored),
+        [Step::Unseal { member: 1 }, Step::Configure],
+        "a member that joins needs the old share"
+    );
+}
+
+#[test]
+fn while_a_hand_over_is_open_no_share_is_sent_that_may_be_dead() {
+    let mut open = record(State::Initialized);
+    open.hand_over = vec![super::super::custody::Attempt {
+        nonce: "n".to_owned(),
+        custody: custody(),
+    }];
+    let one_sealed = [member(0, "c0", Probe::Active), member(1, "c1", sealed())];
+    assert_eq!(
+        with_custodians(&one_sealed, &open),
+        [Step::Configure, Step::HandOver],
+        "the active member knows which shares are in force"
+    );
+    let none_active = [member(0, "c0", sealed()), member(1, "c1", sealed())];
+    assert_eq!(
+        with_custodians(&none_active, &open),
+        [Step::Unseal { member: 0 }, Step::Unseal { member: 1 }],
+        "nobody can be asked: perhaps the old ones still work"
+    );
+}
+
+#[test]
+fn members_whose_shares_people_hold_are_left_to_them() {
+    let mut held = record(State::Initialized);
+    held.shares = Vec::new();
+    held.custody = Some(custody());
+    let members = [member(0, "c0", Probe::Active), member(1, "c1", sealed())];
+    assert_eq!(with_custodians(&members, &held), [Step::Configure]);
+    let all = [member(0, "c0", sealed()), member(1, "c1", sealed())];
+    assert_eq!(with_custodians(&all, &held), []);
 }

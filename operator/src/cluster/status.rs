@@ -11,6 +11,7 @@ use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
 use super::certificates;
 use super::configure::Findings;
+use super::custody;
 use super::error::Error;
 use super::keys::{KeyKind, KeyRecord, State};
 use super::outage::{self, Outage};
@@ -25,6 +26,8 @@ use crate::members::{Member, Probe};
 
 /// The operator does nothing to this cluster.
 const PAUSED: &str = "Paused";
+/// Members are sealed, and people hold the shares.
+const AWAITING: &str = "AwaitingCustodians";
 
 /// Everything that the status speaks of.
 #[derive(Default)]
@@ -55,6 +58,8 @@ pub(crate) struct Facts<'a> {
     pub readiness: Option<&'a [ReadinessRuleStatus]>,
     /// The certificates, when they were looked at.
     pub certificates: Option<&'a certificates::Report>,
+    /// Whether the Secret for the custodians is in place.
+    pub delivered: bool,
 }
 
 /// Computes the status.
@@ -75,6 +80,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         refused,
         readiness,
         certificates,
+        delivered,
     } = facts;
     let wanted = members.len();
     let serving = members.iter().filter(|m| m.probe.serves()).count();
@@ -140,12 +146,15 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         return status;
     }
     if initialized {
-        set(
-            "Initialized",
-            true,
-            "KeysStored",
-            &format!("initialised, and the {} are stored", kind.words()),
-        );
+        let message = match record.and_then(|r| r.custody.as_ref()) {
+            Some(custody) => format!(
+                "initialised, and the {} are with {}",
+                kind.words(),
+                custody.quorum()
+            ),
+            None => format!("initialised, and the {} are stored", kind.words()),
+        };
+        set("Initialized", true, "KeysStored", &message);
     } else {
         let waits = (
             "Waiting",
@@ -161,6 +170,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         .collect();
     let outages: Vec<Option<Outage>> = members.iter().map(|m| outage::explain(*seal, m)).collect();
     let others = with_reasons(&others.join(", "), &outages);
+    let awaited = awaited_people(cluster, *record, members);
     let all_serve = serving == wanted && wanted > 0;
     if all_serve {
         set("Unsealed", true, "AllMembers", "every member serves");
@@ -184,6 +194,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         None => {
             let (reason, message) = stuck
                 .or(failed)
+                .or_else(|| awaited.clone().map(|words| (AWAITING, words)))
                 .or_else(|| {
                     outages
                         .iter()
@@ -233,6 +244,20 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         let type_ = conditions::PRODUCTION_READY;
         conditions::set(&mut list, type_, status, reason, &message, generation, now);
     }
+
+    let differs = seal
+        .zip(*record)
+        .and_then(|(seal, record)| custody::differs(seal, record));
+    for (type_, reason, message) in [
+        (AWAITING, "MembersSealed", awaited),
+        ("CustodiansDiffer", "HeldByOthers", differs),
+    ] {
+        match message {
+            Some(words) => conditions::set(&mut list, type_, Status::True, reason, &words, generation, now),
+            None => conditions::remove(&mut list, type_),
+        }
+    }
+
     if let Some(findings) = findings {
         drifted(&mut list, findings, generation, now);
     }
@@ -260,6 +285,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         readiness_rules: rows,
         tls: certificates.map(|report| report.tls.clone()).or(old.tls),
         failure_tolerance: raft.and_then(|(_, a)| i32::try_from(a.failure_tolerance).ok()),
+        custody: custody::status(*seal, *record, members, &cluster.name_any(), *delivered),
         members: members
             .iter()
             .zip(&outages)
@@ -301,6 +327,19 @@ fn certificate_conditions(
         Some(rollover) => set(judgement::ROLLOVER, rollover),
         None => conditions::remove(list, judgement::ROLLOVER),
     }
+}
+
+/// Who is to unseal which members, and how, where people are to.
+fn awaited_people(cluster: &VaultCluster, record: Option<&KeyRecord>, members: &[Member]) -> Option<String> {
+    let custody = record.and_then(|r| r.custody.as_ref())?;
+    let waiting = custody::waiting(members, record);
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let place = custody::Place {
+        namespace: &namespace,
+        name: &name,
+        distribution: cluster.spec.distribution,
+    };
+    (!waiting.is_empty()).then(|| custody::instructions(custody, &waiting, place))
 }
 
 /// The members that do not serve, and each reason once.

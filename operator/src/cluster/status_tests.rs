@@ -23,6 +23,9 @@ fn record() -> KeyRecord {
         shares: Vec::new(),
         threshold: 1,
         root_token: None,
+        custody: None,
+        encrypted: std::collections::BTreeMap::new(),
+        hand_over: Vec::new(),
         seals: SealRecord::default(),
         resource_version: String::new(),
     }
@@ -284,4 +287,77 @@ fn a_spec_that_is_refused_is_told_and_the_members_are_told_of_as_ever() {
     assert_eq!(status.members_ready.as_deref(), Some("2/2"));
     let said = &conditions::get(&status.conditions, "Accepted").unwrap().message;
     assert!(said.contains("spec.replicas"), "{said}");
+}
+
+#[test]
+fn a_cluster_whose_people_are_to_unseal_it_says_so_and_is_not_in_error() {
+    let mut held = record();
+    held.custody = Some(super::super::custody::Custody {
+        threshold: 2,
+        custodians: ["alice", "bob"]
+            .map(|name| super::super::custody::Holder {
+                name: name.to_owned(),
+                fingerprint: format!("{name}-key"),
+            })
+            .into(),
+    });
+    let with_container = |ordinal, probe| Member {
+        container: Some("c".to_owned()),
+        ..member(ordinal, probe)
+    };
+    let members = [
+        with_container(0, Probe::Sealed { progress: 1 }),
+        with_container(1, Probe::Sealed { progress: 0 }),
+    ];
+    let facts = Facts {
+        members: &members,
+        record: Some(&held),
+        observed: true,
+        delivered: true,
+        ..Facts::default()
+    };
+    let status = compute(&cluster(""), &facts, now());
+    assert_eq!(of(&status, "Available"), ("False", "AwaitingCustodians"));
+    assert_eq!(of(&status, "AwaitingCustodians"), ("True", "MembersSealed"));
+    let said = conditions::get(&status.conditions, "AwaitingCustodians").unwrap();
+    assert!(
+        said.message.contains("main-0 (1/2), main-1 (0/2)") && said.message.contains("2 of alice, bob"),
+        "{}",
+        said.message
+    );
+    let custody = status.custody.clone().expect("who holds the shares");
+    assert_eq!((custody.held_by_operator, custody.delivered), (0, true));
+    assert_eq!(custody.waiting[0].progress, "1/2");
+
+    let one = [
+        with_container(0, Probe::Active),
+        with_container(1, Probe::Sealed { progress: 0 }),
+    ];
+    let mut object = cluster("");
+    object.status = Some(status);
+    let facts = Facts {
+        members: &one,
+        configured: true,
+        ..facts
+    };
+    let status = compute(&object, &facts, now());
+    assert_eq!(of(&status, "Available"), ("True", "Degraded"), "the other serves");
+    assert_eq!(of(&status, "AwaitingCustodians"), ("True", "MembersSealed"));
+
+    let all = [
+        with_container(0, Probe::Active),
+        with_container(1, Probe::Standby),
+    ];
+    let status = compute(
+        &object,
+        &Facts {
+            members: &all,
+            ..facts
+        },
+        now(),
+    );
+    assert!(
+        conditions::get(&status.conditions, "AwaitingCustodians").is_none(),
+        "nobody waits any more"
+    );
 }

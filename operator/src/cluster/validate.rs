@@ -17,7 +17,7 @@ use vaultkeeper_crds::{VaultCluster, annotations};
 use super::build::egress::{self, Port};
 use super::configure;
 
-pub use seal::{AutoSeal, Seal, Split};
+pub use seal::{AutoSeal, Custodian, Seal, Split};
 pub use storage::Storage;
 pub use tls::{CertificateSource, Tls};
 
@@ -131,10 +131,13 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
         profile: spec.profile,
         deletion_policy: spec.deletion_policy,
         storage: storage::named(spec),
-        seal: seal::validate(spec).unwrap_or(Seal::Shamir(Split {
-            shares: 1,
-            threshold: 1,
-        })),
+        seal: seal::validate(spec).unwrap_or(Seal::Shamir {
+            split: Split {
+                shares: 1,
+                threshold: 1,
+            },
+            custodians: Vec::new(),
+        }),
         tls: Tls::of_nobody(),
         configuration: Err(invalid.clone()),
         pod: PodSettings::default(),
@@ -258,7 +261,8 @@ pub(crate) mod tests {
             shares: 5,
             threshold: 3,
         };
-        assert_eq!(v.seal, Seal::Shamir(split));
+        let custodians = Vec::new();
+        assert_eq!(v.seal, Seal::Shamir { split, custodians });
         assert!(matches!(v.storage, Storage::Raft(raft) if raft.size == "10Gi"));
     }
 

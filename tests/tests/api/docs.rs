@@ -120,6 +120,7 @@ fn links_of_the_documentation_lead_somewhere() {
         "README.md",
         "docs/annotations.md",
         "docs/conditions.md",
+        "docs/custody.md",
         "docs/decisions.md",
         "docs/rollout.md",
         "docs/readiness.md",

@@ -8,5 +8,6 @@ pub mod leases;
 pub mod mounts;
 pub mod policies;
 pub mod raft;
+pub mod rekey;
 pub mod seal;
 pub mod wrapping;

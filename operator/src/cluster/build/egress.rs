@@ -98,7 +98,7 @@ fn of_storage(storage: &Storage) -> Option<&str> {
 
 fn of_seal(seal: &Seal) -> Vec<&str> {
     let by = match seal {
-        Seal::Shamir(_) => return Vec::new(),
+        Seal::Shamir { .. } => return Vec::new(),
         Seal::Auto { by, recovery: _ } => by,
     };
     match by.as_ref() {

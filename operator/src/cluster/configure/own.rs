@@ -9,6 +9,7 @@ use vaultkeeper_vault::Client;
 use vaultkeeper_vault::auth::kubernetes;
 use vaultkeeper_vault::auth::params::TokenParams;
 use vaultkeeper_vault::sys::mounts::MountRequest;
+use vaultkeeper_vault::sys::rekey::RekeyPaths;
 
 use super::mfa;
 use crate::cluster::error::Error;
@@ -53,7 +54,8 @@ path "identity/mfa/login-enforcement/+" { capabilities = ["read"] }
 "#;
 
 /// The policy for a configuration: what every cluster needs, and each object that this one declares, by its own path.
-pub(crate) fn policy(configuration: &Configuration) -> String {
+/// `rekey`: while the shares are handed over to custodians.
+pub(crate) fn policy(configuration: &Configuration, rekey: Option<RekeyPaths>) -> String {
     let Configuration {
         drift: _,
         secrets_engines: _,
@@ -99,7 +101,53 @@ pub(crate) fn policy(configuration: &Configuration) -> String {
             r#""create", "read", "update""#,
         );
     }
+    if let Some(paths) = rekey {
+        text.push_str(&rekey_rights(paths));
+    }
     text
+}
+
+/// What handing the shares over takes.
+fn rekey_rights(paths: RekeyPaths) -> String {
+    let root = paths.root();
+    format!(
+        r#"path "{root}/init" {{ capabilities = ["read", "update", "delete", "sudo"] }}
+path "{root}/update" {{ capabilities = ["update", "sudo"] }}
+path "{root}/backup" {{ capabilities = ["read", "delete", "sudo"] }}
+"#
+    )
+}
+
+/// A policy with the right to rekey, or without it. The rest stays as it is: the spec may be refused at present.
+fn with_rekey(policy: &str, paths: RekeyPaths, granted: bool) -> String {
+    let rights = rekey_rights(paths);
+    let mut text = String::new();
+    for line in policy.lines() {
+        if !rights.lines().any(|right| right == line) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    if granted {
+        text.push_str(&rights);
+    }
+    text
+}
+
+/// Gives the operator the right to rekey, or takes it back.
+pub(crate) async fn grant_rekey(
+    client: &Client,
+    paths: RekeyPaths,
+    granted: bool,
+    member: &str,
+) -> Result<(), Error> {
+    let step = |e| Error::vault("write the operator's policy", member, e);
+    let found = client.read_policy(OPERATOR_ROLE).await.map_err(step)?;
+    let wanted = with_rekey(&found, paths, granted);
+    if found.trim() != wanted.trim() {
+        client.write_policy(OPERATOR_ROLE, &wanted).await.map_err(step)?;
+    }
+    Ok(())
 }
 
 fn allow_method(method: &AuthMethod, allow: &mut impl FnMut(&str, &str)) {
@@ -145,10 +193,11 @@ pub(crate) fn needed_paths() -> Vec<String> {
 pub(crate) async fn write_policy(
     client: &Client,
     configuration: &Configuration,
+    rekey: Option<RekeyPaths>,
     member: &str,
 ) -> Result<(), Error> {
     let step = |e| Error::vault("write the operator's policy", member, e);
-    let wanted = policy(configuration);
+    let wanted = policy(configuration, rekey);
     let found = there(client.read_policy(OPERATOR_ROLE).await).map_err(step)?;
     if found.as_deref().map(str::trim) != Some(wanted.trim()) {
         client.write_policy(OPERATOR_ROLE, &wanted).await.map_err(step)?;
@@ -313,13 +362,20 @@ mod tests {
     #[test]
     fn the_policy_grows_by_exactly_the_declared_objects() {
         assert_eq!(
-            policy(&Configuration::default()),
+            policy(&Configuration::default(), None),
             OPERATOR_POLICY,
             "nothing declared"
         );
+        let handing_over = policy(&Configuration::default(), Some(RekeyPaths::Rekey));
+        let added = handing_over.strip_prefix(OPERATOR_POLICY).unwrap();
+        assert_eq!(
+            added.lines().count(),
+            3,
+            "no rekey but while it is needed: {added}"
+        );
         let text = "{authMethods: [{path: oidc, type: oidc, jwt: {discoveryUrl: https://idp, roles: [{name: staff, roleType: Oidc, userClaim: email}]}}, {path: team/people, type: userpass, userpass: {users: [{name: ana, password: {name: a, key: b}}]}}], passwordPolicies: [{name: long, hcl: x}], audit: [{path: out, stdout: {}}], mfa: {enforcements: [{name: people, methods: [app], authMethods: [team/people]}]}, namespaces: [{path: team}]}";
         let configuration: Configuration = serde_yaml::from_str(text).unwrap();
-        let policy = policy(&configuration);
+        let policy = policy(&configuration, None);
         let added: Vec<&str> = policy.strip_prefix(OPERATOR_POLICY).unwrap().lines().collect();
         let wanted = [
             r#"path "auth/oidc/config" { capabilities = ["create", "read", "update"] }"#,

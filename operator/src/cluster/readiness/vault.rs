@@ -136,7 +136,7 @@ fn wanted(
     let configuration = scope.cluster.configuration.clone().unwrap_or_default();
     let mut wanted = configure::declared_policies(&configuration, accessors);
     if again {
-        let own = configure::operator_policy(&configuration);
+        let own = configure::operator_policy(&configuration, configure::rekey_of(scope));
         wanted.insert(OPERATOR_ROLE.to_owned(), Some(own));
     }
     wanted

@@ -84,6 +84,11 @@ pub(super) fn data_in_memory(world: &World<'_>) -> Wait {
 /// A restarted member finds keys that unseal it, or unseals itself.
 pub(super) fn set_up(world: &World<'_>) -> Result<(), Wait> {
     match world.record {
+        // Which shares open a restarted member is not known until it is done.
+        Some(record) if !record.hand_over.is_empty() => Err(Wait::new(
+            Reason::NotSetUp,
+            "waits until the shares are with the custodians",
+        )),
         Some(record) if record.state == State::Initialized && record.root_token.is_none() => Ok(()),
         _ => Err(Wait::new(Reason::NotSetUp, "waits until the cluster is set up")),
     }

@@ -43,6 +43,9 @@ fn record() -> KeyRecord {
         shares: vec![SecretString::from("s")],
         threshold: 1,
         root_token: None,
+        custody: None,
+        encrypted: std::collections::BTreeMap::new(),
+        hand_over: Vec::new(),
         seals: SealRecord::default(),
         resource_version: "1".into(),
     }
@@ -552,6 +555,20 @@ fn nothing_that_runs_is_restarted_before_the_cluster_is_set_up() {
         .answers(2, Probe::Uninitialized)
         .with(|s| s.record = None);
     waits("its turn comes", &empty, Reason::NotSetUp, "set up");
+    let attempt = crate::cluster::custody::Attempt {
+        nonce: "n".to_owned(),
+        custody: crate::cluster::custody::Custody {
+            threshold: 2,
+            custodians: Vec::new(),
+        },
+    };
+    let handing_over = Scene::new().with(|s| s.record.as_mut().unwrap().hand_over = vec![attempt]);
+    waits(
+        "which shares would open it is not known",
+        &handing_over,
+        Reason::NotSetUp,
+        "the shares are with the custodians",
+    );
 }
 
 #[test]

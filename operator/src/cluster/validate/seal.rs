@@ -6,12 +6,18 @@ use vaultkeeper_crds::cluster::{
 };
 
 use super::{Invalid, invalid};
+use crate::cluster::openpgp::PublicKey;
 
 /// How the members are sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// The operator unseals with stored shares.
-    Shamir(Split),
+    /// The operator unseals with stored shares, or people do with theirs.
+    Shamir {
+        /// The shares.
+        split: Split,
+        /// Who is to hold them; nobody: the operator.
+        custodians: Vec<Custodian>,
+    },
     /// The members unseal themselves.
     Auto {
         /// With what.
@@ -40,6 +46,15 @@ pub enum AutoSeal {
     Pkcs11(Pkcs11Seal),
 }
 
+/// A person who is to hold a share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Custodian {
+    /// Name of the person.
+    pub name: String,
+    /// What the share is encrypted to.
+    pub key: PublicKey,
+}
+
 /// Number of shares, and how many of them are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
@@ -53,8 +68,16 @@ impl Seal {
     /// What unseals the members, if they unseal themselves.
     pub fn auto(&self) -> Option<&AutoSeal> {
         match self {
-            Self::Shamir(_) => None,
+            Self::Shamir { .. } => None,
             Self::Auto { by, .. } => Some(by.as_ref()),
+        }
+    }
+
+    /// Who is to hold the shares instead of the operator.
+    pub fn custodians(&self) -> &[Custodian] {
+        match self {
+            Self::Shamir { custodians, .. } => custodians,
+            Self::Auto { .. } => &[],
         }
     }
 }
@@ -110,12 +133,22 @@ pub(super) fn validate(spec: &VaultClusterSpec) -> Result<Seal, Invalid> {
     .into_iter()
     .flatten();
     match (shamir, auto.next(), auto.next(), recovery) {
-        (Some(shamir), None, None, None) => Ok(Seal::Shamir(split(
-            "spec.seal.shamir.shares",
-            "spec.seal.shamir.threshold",
-            shamir.shares,
-            shamir.threshold,
-        )?)),
+        (Some(shamir), None, None, None) => {
+            let split = split(
+                "spec.seal.shamir.shares",
+                "spec.seal.shamir.threshold",
+                shamir.shares,
+                shamir.threshold,
+            )?;
+            if !shamir.custodians.is_empty() && spec.storage.ephemeral.is_some() {
+                return Err(invalid(
+                    CUSTODIANS,
+                    "needs storage that lasts: with spec.storage.ephemeral every restart makes a new Vault with new shares",
+                ));
+            }
+            let custodians = custodians(&shamir.custodians, split)?;
+            Ok(Seal::Shamir { split, custodians })
+        }
         (Some(_), None, None, Some(_)) => Err(invalid(
             "spec.seal.recovery",
             "does not go with shamir, whose shares are the keys: set spec.seal.shamir.shares and threshold",
@@ -138,6 +171,54 @@ pub(super) fn validate(spec: &VaultClusterSpec) -> Result<Seal, Invalid> {
             "must name exactly one known kind: shamir, transit, awskms, gcpckms, azurekeyvault, ocikms, static or pkcs11",
         )),
     }
+}
+
+const CUSTODIANS: &str = "spec.seal.shamir.custodians";
+
+/// Their keys are read here, once; whether one has expired meanwhile matters only when something is encrypted to it.
+fn custodians(
+    people: &[vaultkeeper_crds::cluster::Custodian],
+    split: Split,
+) -> Result<Vec<Custodian>, Invalid> {
+    if people.is_empty() {
+        return Ok(Vec::new());
+    }
+    if people.len() == 1 {
+        return Err(invalid(CUSTODIANS, "must name at least two"));
+    }
+    if people.len() != usize::from(split.shares) {
+        return Err(invalid(
+            CUSTODIANS,
+            format!(
+                "must be as many as spec.seal.shamir.shares, which is {}",
+                split.shares
+            ),
+        ));
+    }
+    let mut known: Vec<Custodian> = Vec::new();
+    for vaultkeeper_crds::cluster::Custodian { name, pgp_key } in people {
+        let key = PublicKey::read(pgp_key)
+            .map_err(|problem| invalid(CUSTODIANS, format!("the pgpKey of {name}: {problem}")))?;
+        for other in &known {
+            if other.name == *name {
+                return Err(invalid(CUSTODIANS, format!("{name} is named twice")));
+            }
+            if other.key.fingerprint == key.fingerprint {
+                return Err(invalid(
+                    CUSTODIANS,
+                    format!(
+                        "{name} and {} have the same pgpKey: its owner would hold two shares",
+                        other.name
+                    ),
+                ));
+            }
+        }
+        known.push(Custodian {
+            name: name.clone(),
+            key,
+        });
+    }
+    Ok(known)
 }
 
 fn split(
@@ -167,4 +248,67 @@ fn split(
         ));
     }
     Ok(Split { shares, threshold })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::cluster;
+    use super::super::validate;
+    use super::*;
+
+    const ALICE: &str = include_str!("../openpgp/keys/alice.asc");
+    const BOB: &str = include_str!("../openpgp/keys/bob.asc");
+
+    /// A spec with these names and keys.
+    fn seal(shares: i32, people: &[(&str, &str)]) -> Result<Seal, Invalid> {
+        let mut object = cluster("");
+        let people = people
+            .iter()
+            .map(|(name, key)| vaultkeeper_crds::cluster::Custodian {
+                name: (*name).to_owned(),
+                pgp_key: (*key).to_owned(),
+            });
+        let shamir = vaultkeeper_crds::cluster::ShamirSeal {
+            shares,
+            threshold: 2,
+            custodians: people.collect(),
+        };
+        object.spec.seal.shamir = Some(shamir);
+        validate(&object).map(|v| v.seal)
+    }
+
+    #[test]
+    fn custodians_that_cannot_work_are_refused_by_name() {
+        let good = seal(2, &[("alice", ALICE), ("bob", BOB)]).unwrap();
+        let names: Vec<&str> = good.custodians().iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["alice", "bob"]);
+        let problem = |shares, people: &[(&str, &str)]| seal(shares, people).unwrap_err().to_string();
+        for (said, wanted) in [
+            (problem(3, &[("alice", ALICE), ("bob", BOB)]), "as many as"),
+            (
+                problem(2, &[("alice", ALICE), ("alice", BOB)]),
+                "alice is named twice",
+            ),
+            (
+                problem(2, &[("alice", ALICE), ("bob", ALICE)]),
+                "bob and alice have the same pgpKey",
+            ),
+            (
+                problem(2, &[("alice", ALICE), ("bob", "nonsense")]),
+                "the pgpKey of bob: it is no public PGP key",
+            ),
+        ] {
+            assert!(said.contains(wanted), "{wanted:?} should be in: {said}");
+        }
+    }
+
+    #[test]
+    fn the_example_with_custodians_can_work() {
+        let text = include_str!("../../../../examples/seal-shamir-custodians.yaml");
+        let mut object: vaultkeeper_crds::VaultCluster = serde_yaml::from_str(text).unwrap();
+        object.metadata.uid = Some("u".to_owned());
+        let seal = validate(&object).unwrap().seal;
+        assert_eq!(seal.custodians().len(), 3);
+        assert!(seal.custodians().iter().all(|c| c.key.expires.is_none()));
+    }
 }

@@ -598,3 +598,103 @@ async fn a_change_that_would_lose_the_data_is_refused_with_the_reason() {
     )
     .await;
 }
+
+fn custodian(name: &str) -> Value {
+    json!({"name": name, "pgpKey": format!("key of {name}")})
+}
+
+/// A Shamir seal of two people, changed.
+fn people(change: Value) -> Value {
+    let mut shamir =
+        json!({"shares": 2, "threshold": 2, "custodians": [custodian("alice"), custodian("bob")]});
+    merge(&mut shamir, &change);
+    seal(json!({"shamir": shamir}))
+}
+
+#[tokio::test]
+async fn custodians_that_could_not_unseal_are_refused_and_their_neighbours_taken() {
+    let named = |name: &str| json!({"custodians": [custodian("alice"), custodian(name)]});
+    let keyed = |key: &str| json!({"custodians": [custodian("alice"), {"name": "bob", "pgpKey": key}]});
+    let alone = json!({"shares": 1, "threshold": 1, "custodians": [custodian("alice")]});
+    let ephemeral = |change: Value| {
+        let mut spec = people(change);
+        merge(
+            &mut spec,
+            &json!({"spec": {"replicas": 1, "profile": "Development", "storage": {"raft": null, "ephemeral": {}}}}),
+        );
+        spec
+    };
+    taken_and_refused(vec![
+        (people(json!({})), Taken),
+        (
+            people(json!({"shares": 3})),
+            Refused("spec.seal.shamir.shares must be the number of custodians"),
+        ),
+        (people(json!({"shares": 3, "custodians": []})), Taken),
+        (people(alone), Refused("must name at least two")),
+        (
+            people(json!({"shares": 1, "threshold": 1, "custodians": []})),
+            Taken,
+        ),
+        (people(named("carol-2")), Taken),
+        (
+            people(named("Carol")),
+            Refused("a custodian's name must be of lower-case letters"),
+        ),
+        (people(named("alice")), Refused("Duplicate value")),
+        (people(keyed("-----BEGIN PGP PUBLIC KEY BLOCK-----")), Taken),
+        (
+            people(keyed("-----BEGIN PGP PRIVATE KEY BLOCK-----")),
+            Refused("a custodian's pgpKey must be the public key"),
+        ),
+        (
+            ephemeral(json!({})),
+            Refused("spec.seal.shamir.custodians needs storage that lasts"),
+        ),
+        (ephemeral(json!({"custodians": []})), Taken),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn custodians_can_be_added_and_corrected_but_not_taken_away() {
+    let resource = ApiResource::erase::<VaultCluster>(&());
+    let paused = |mut object: Value| {
+        // The operator of this tier's other tests must not work on it.
+        merge(&mut object, &json!({"spec": {"paused": true}}));
+        object
+    };
+    let mut without = cluster();
+    merge(&mut without, &people(json!({"custodians": []})));
+    let rekey = Refused("spec.seal.shamir cannot be changed after creation: that takes a rekey");
+    check_updates(
+        &resource,
+        &paused(without),
+        vec![
+            (people(json!({})), Taken),
+            (people(json!({"shares": 3, "custodians": []})), rekey),
+            (
+                people(json!({"shares": 3, "custodians": [custodian("alice"), custodian("bob"), custodian("carol")]})),
+                Taken,
+            ),
+        ],
+    )
+    .await;
+    let mut with = cluster();
+    merge(&mut with, &people(json!({})));
+    check_updates(
+        &resource,
+        &paused(with),
+        vec![
+            (
+                people(json!({"custodians": [custodian("alice"), custodian("carol")]})),
+                Taken,
+            ),
+            (
+                people(json!({"custodians": []})),
+                Refused("spec.seal.shamir cannot be changed after creation: that takes a rekey"),
+            ),
+        ],
+    )
+    .await;
+}

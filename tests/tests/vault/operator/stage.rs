@@ -461,13 +461,17 @@ impl Stage {
 
     /// A root token made from the stored shares.
     pub(crate) async fn root_token(&self, ordinal: u32) -> anyhow::Result<Token> {
+        self.root_token_of(ordinal, &self.shares().await?).await
+    }
+
+    /// A root token made from these shares.
+    pub(crate) async fn root_token_of(&self, ordinal: u32, shares: &[SecretString]) -> anyhow::Result<Token> {
         let member = self.member(ordinal).await?;
-        let shares = self.shares().await?;
         let attempt = member.start_generate_root().await?;
         let otp = attempt.otp().context("no otp")?.clone();
         let mut progress = attempt;
         let nonce = progress.nonce.clone();
-        for share in &shares {
+        for share in shares {
             if progress.complete {
                 break;
             }

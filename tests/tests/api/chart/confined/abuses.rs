@@ -272,6 +272,13 @@ impl Stage {
                 json!({ "data": null }),
             ),
             abuse(
+                "removing stored unseal shares for custodians who get none",
+                "never changes unseal shares",
+                "PATCH",
+                format!("{kept}/vault-keys.{owner}.gone"),
+                json!({ "data": { "share-1": null, "custody": "e30=" } }),
+            ),
+            abuse(
                 "deleting keys that were kept aside",
                 "never deletes a CA or keys",
                 "DELETE",

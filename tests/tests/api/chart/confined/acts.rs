@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_operator::cluster::build::volume_claim;
+use vaultkeeper_operator::cluster::custody::{Attempt, Custody, Holder};
 use vaultkeeper_operator::cluster::keys::{self, SealRecord, State};
 use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::cluster::tls::rollover::{Phase, Step};
@@ -211,6 +212,49 @@ pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage
         secrets.get_opt(&name).await.unwrap().is_none(),
         "a new cluster should find no keys"
     );
+    shares_are_handed_over(&ctx, &v).await;
+}
+
+async fn shares_are_handed_over(ctx: &Context, v: &Validated) {
+    key_store::create_marker(ctx, v)
+        .await
+        .expect("a marker should be made");
+    let get = async || {
+        let record = key_store::get(ctx, &v.namespace, "main").await.unwrap();
+        record.expect("the key Secret should be there")
+    };
+    let data = keys::initialized_data(
+        keys::KeyKind::Unseal,
+        &[SecretString::from("only")],
+        1,
+        &SecretString::from("root"),
+    );
+    let attempt = get().await.attempt;
+    key_store::store_initialized(ctx, v, &attempt, &data)
+        .await
+        .unwrap();
+    let holder = |name: &str| Holder {
+        name: name.to_owned(),
+        fingerprint: format!("{name}-key"),
+    };
+    let custody = Custody {
+        threshold: 2,
+        custodians: ["alice", "bob"].map(holder).into(),
+    };
+    let noted = [Attempt {
+        nonce: "n".to_owned(),
+        custody: custody.clone(),
+    }];
+    key_store::note_attempts(ctx, v, &get().await, &noted)
+        .await
+        .expect("an attempt should be noted");
+    let encrypted = ["alice", "bob"].map(|name| (name.to_owned(), "AAAA".to_owned()));
+    key_store::store_custody(ctx, v, &get().await, &custody, &encrypted.into())
+        .await
+        .expect("encrypted shares should be stored and the old one removed");
+    let record = get().await;
+    assert_eq!(record.custody, Some(custody));
+    assert_eq!((record.shares.len(), record.encrypted.len()), (0, 2));
 }
 
 pub(super) async fn the_lease_is_taken_and_given_back(stage: &Stage) {
