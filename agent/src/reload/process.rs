@@ -194,11 +194,12 @@ mod tests {
 
     #[test]
     fn the_signal_reaches_the_real_process_and_not_its_neighbour_or_its_successor() {
-        use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+        use std::os::unix::process::ExitStatusExt as _;
         let start = |name: &str| {
-            let mut command = Command::new("sleep");
-            command.arg0(name).arg("3600").stdin(Stdio::null());
-            Ended(command.spawn().unwrap())
+            let mut command = Command::new("env");
+            // Whatever runs these tests may ignore the signal, as nohup does, and hand that down.
+            command.args(["--default-signal=HUP", "bash", "-c", "exec -a \"$0\" sleep 3600", name]);
+            Ended(command.stdin(Stdio::null()).spawn().unwrap())
         };
         // A name of our own: other tests may run a real one.
         let (mut server, mut neighbour) = (start("vault-of-this-test"), start("neighbour"));
