@@ -198,7 +198,13 @@ mod tests {
         let start = |name: &str| {
             let mut command = Command::new("env");
             // Whatever runs these tests may ignore the signal, as nohup does, and hand that down.
-            command.args(["--default-signal=HUP", "bash", "-c", "exec -a \"$0\" sleep 3600", name]);
+            command.args([
+                "--default-signal=HUP",
+                "bash",
+                "-c",
+                "exec -a \"$0\" sleep 3600",
+                name,
+            ]);
             Ended(command.stdin(Stdio::null()).spawn().unwrap())
         };
         // A name of our own: other tests may run a real one.
