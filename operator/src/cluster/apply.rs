@@ -223,6 +223,9 @@ fn key(cluster: &Validated, kind: &str, name: &str) -> String {
     format!("{}/apply/{kind}/{name}", cluster.uid)
 }
 
+/// What lies at most between a question whether an object is about to be applied again and that.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Whether an object is about to be applied again.
 pub(crate) fn is_due<K: Resource<DynamicType = ()> + Serialize>(
     ctx: &Context,
@@ -231,7 +234,10 @@ pub(crate) fn is_due<K: Resource<DynamicType = ()> + Serialize>(
     wanted: &K,
 ) -> bool {
     let key = key(cluster, kind, &wanted.name_any());
-    let is_fresh = |print| ctx.recent.is_fresh(&key, print, REPEAT, Instant::now());
+    let is_fresh = |print| {
+        ctx.recent
+            .is_fresh(&key, print, REPEAT.saturating_sub(SOON), Instant::now())
+    };
     !fingerprint(wanted).is_ok_and(is_fresh)
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn network(ctx: &Context, cluster: &Validated) {
         let policy = wanted.as_ref();
         policy.is_some_and(|policy| apply::is_due(ctx, cluster, "NetworkPolicy", policy))
     };
-    if is_fresh(SHORTLY) || is_fresh(PACE) && !applied_soon() {
+    if is_fresh(PACE) && !applied_soon() {
         return;
     }
     let found = match &wanted {
