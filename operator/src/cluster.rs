@@ -460,13 +460,24 @@ async fn first_volume(ctx: &Context, cluster: &Validated) -> Result<Option<Strin
 
 /// The release is done and recorded: the annotation goes, so that a later seal is latched again.
 async fn drop_release(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
+    let step = "remove the annotation that released a seal";
+    drop_annotation(ctx, cluster, annotations::RELEASE_SEAL, step).await
+}
+
+/// Takes away the annotation by which a person asked for something.
+async fn drop_annotation(
+    ctx: &Context,
+    cluster: &VaultCluster,
+    annotation: &str,
+    step: &'static str,
+) -> Result<(), Error> {
     let api: Api<VaultCluster> =
         Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
-    let body = json!({"metadata": {"annotations": {annotations::RELEASE_SEAL: null}}});
+    let body = json!({"metadata": {"annotations": {annotation: null}}});
     api.patch(&cluster.name_any(), &patch_params(), &Patch::Merge(&body))
         .await
         .map(drop)
-        .map_err(|e| Error::kubernetes("remove the annotation that released a seal", e))
+        .map_err(|e| Error::kubernetes(step, e))
 }
 
 /// When to look again.

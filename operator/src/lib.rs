@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod connect;
 pub mod context;
 pub mod controllers;
+mod hex;
 pub mod kubernetes;
 pub mod leader;
 pub mod members;

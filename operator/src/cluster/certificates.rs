@@ -4,9 +4,8 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ListParams, Patch};
+use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 use vaultkeeper_crds::cluster::TlsStatus;
 use vaultkeeper_crds::{VaultCluster, annotations, names};
 
@@ -17,7 +16,7 @@ use super::tls::judgement::{self, Judgement};
 use super::tls::rollover::{self, Phase, Seen, Step};
 use super::tls_store::{self, External, Stored};
 use super::validate::{CertificateSource, Validated};
-use super::{cert_manager, patch_params};
+use super::{cert_manager, drop_annotation};
 use crate::context::Context;
 use crate::members::Member;
 use crate::report::Reason;
@@ -237,13 +236,8 @@ async fn outdated_config_maps(
 
 /// The request is done or refused: the annotation goes, so that another one can be made.
 async fn drop_request(ctx: &Context, cluster: &VaultCluster) -> Result<(), Error> {
-    let api: Api<VaultCluster> =
-        Api::namespaced(ctx.client.clone(), &cluster.namespace().unwrap_or_default());
-    let body = json!({"metadata": {"annotations": {annotations::ROTATE_CA: null}}});
-    api.patch(&cluster.name_any(), &patch_params(), &Patch::Merge(&body))
-        .await
-        .map(drop)
-        .map_err(|e| Error::kubernetes("remove the annotation that asked for a new CA", e))
+    let step = "remove the annotation that asked for a new CA";
+    drop_annotation(ctx, cluster, annotations::ROTATE_CA, step).await
 }
 
 /// What the status tells of all that.

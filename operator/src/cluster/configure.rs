@@ -27,7 +27,7 @@ use super::validate::Invalid;
 use super::{custody, hand_over};
 use crate::controllers::hash;
 use crate::report::Reason;
-use crate::sessions::{self, Target};
+use crate::sessions::Target;
 use findings::Known;
 use ledger::Ledger;
 use work::{Done, Work};
@@ -102,11 +102,7 @@ pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
     let session = scope.ctx.sessions.active(scope.ctx, &target).await;
     let client = session.map_err(Box::new)?;
     let (findings, result) = Box::pin(keep(scope, configuration, &client, before())).await;
-    if let Err(error) = &result
-        && error.vault_cause().is_some_and(sessions::is_spoilt_by)
-    {
-        scope.ctx.sessions.forget(&target.uid).await;
-    }
+    scope.forget_a_spoilt_session(&result).await;
     let now = Instant::now();
     let mut next = Known::new(print, findings.clone(), known.as_deref(), &target.uid, now);
     if result.is_err() {

@@ -1,5 +1,6 @@
 //! Tests of who holds the shares and what a hand-over does next.
 
+use super::super::keys;
 use super::super::keys::SealRecord;
 use super::*;
 
@@ -186,19 +187,11 @@ fn an_answer_without_a_share_for_each_custodian_is_none() {
 
 fn record(seals: SealRecord) -> KeyRecord {
     KeyRecord {
-        state: State::Initialized,
-        attempt: String::new(),
-        identity: String::new(),
-        wiping_volume: None,
-        kind: KeyKind::Unseal,
         shares: Vec::new(),
         threshold: 0,
-        root_token: None,
         custody: Some(custody()),
-        encrypted: BTreeMap::new(),
-        hand_over: Vec::new(),
         seals,
-        resource_version: String::new(),
+        ..keys::tests::record(State::Initialized)
     }
 }
 

@@ -23,6 +23,7 @@ use super::{bootstrap, configure, hand_over};
 use crate::context::Context;
 use crate::members::{Member, Probe};
 use crate::report::Reason;
+use crate::sessions;
 
 /// `sys/init` takes 5 to 9 s on an idle machine; giving up early would lose the shares.
 pub const INIT_TIMEOUT: Duration = Duration::from_secs(150);
@@ -76,6 +77,15 @@ impl Scope<'_> {
             .map(|node| self.ctx.vault.connect(node, timeout))
             .transpose()
             .map_err(Error::from)
+    }
+
+    /// Logs in anew the next time, if the operator's session may be at fault for an error.
+    pub(crate) async fn forget_a_spoilt_session<T>(&self, result: &Result<T, Error>) {
+        if let Err(error) = result
+            && error.vault_cause().is_some_and(sessions::is_spoilt_by)
+        {
+            self.ctx.sessions.forget(&self.cluster.uid).await;
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::keys::KeyRecord;
 use super::validate::{Seal, Storage};
 use crate::members::Member;
 use crate::report::Reason;
-use crate::sessions::{self, Target};
+use crate::sessions::Target;
 
 /// Which paths of a rekey a product has.
 pub(crate) fn paths(distribution: Distribution) -> RekeyPaths {
@@ -104,11 +104,7 @@ pub(crate) async fn hand_over(scope: &Scope<'_>, record: &KeyRecord) -> Result<b
         wanted: &wanted,
     };
     let result = Box::pin(work.run()).await;
-    if let Err(error) = &result
-        && error.vault_cause().is_some_and(sessions::is_spoilt_by)
-    {
-        scope.ctx.sessions.forget(&target.uid).await;
-    }
+    scope.forget_a_spoilt_session(&result).await;
     result
 }
 

@@ -336,19 +336,10 @@ mod tests {
 
     fn record(state: State, attempt: &str) -> KeyRecord {
         KeyRecord {
-            state,
             attempt: attempt.to_owned(),
-            identity: String::new(),
-            wiping_volume: None,
-            kind: keys::KeyKind::Unseal,
             shares: Vec::new(),
             threshold: 0,
-            root_token: None,
-            custody: None,
-            encrypted: BTreeMap::new(),
-            hand_over: Vec::new(),
-            seals: SealRecord::default(),
-            resource_version: String::new(),
+            ..keys::tests::record(state)
         }
     }
 

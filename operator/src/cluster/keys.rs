@@ -249,8 +249,27 @@ pub fn initialized_data(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// What is stored of a usual cluster, for the tests of all who decide by it: they name what matters to them.
+    pub(crate) fn record(state: State) -> KeyRecord {
+        KeyRecord {
+            state,
+            attempt: "a".to_owned(),
+            identity: "u".to_owned(),
+            wiping_volume: None,
+            kind: KeyKind::Unseal,
+            shares: vec![SecretString::from("s")],
+            threshold: 1,
+            root_token: None,
+            custody: None,
+            encrypted: BTreeMap::new(),
+            hand_over: Vec::new(),
+            seals: SealRecord::default(),
+            resource_version: "1".to_owned(),
+        }
+    }
 
     fn secret(pairs: &[(&str, &str)]) -> Secret {
         Secret {

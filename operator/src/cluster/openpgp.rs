@@ -5,12 +5,11 @@
 
 mod packets;
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 
+use crate::hex::hex;
 use packets::{Packet, Signature};
 
 /// The flag of a key that encrypts messages.
@@ -95,13 +94,6 @@ impl PublicKey {
     pub fn is_current(&self, now: i64) -> bool {
         self.expires.is_none_or(|end| now < end)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A primary key or a subkey.

@@ -57,7 +57,7 @@ pub(super) fn see(pass: &Pass, replicas: u32, again: bool) -> Seen {
     let voters = pass
         .raft
         .as_ref()
-        .map(|(c, _)| c.servers.iter().filter(|s| s.voter).count());
+        .map(|(configuration, _)| configuration.voters());
     Seen {
         waits_for_a_person: pass.plan.blocked.is_some()
             || custodians_only && !pass.members.iter().any(being_unsealed)
@@ -143,6 +143,7 @@ pub(super) fn is_starting(awaited: bool, unchanged: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys;
     use super::*;
 
     const UNDER_WAY: Seen = Seen {
@@ -178,22 +179,12 @@ mod tests {
             ..Member::default()
         });
         let record = KeyRecord {
-            state: super::super::keys::State::Initialized,
-            attempt: String::new(),
-            identity: String::new(),
-            wiping_volume: None,
-            kind: super::super::keys::KeyKind::Unseal,
             shares: Vec::new(),
-            threshold: 1,
-            root_token: None,
-            custody: None,
-            encrypted: std::collections::BTreeMap::new(),
-            hand_over: Vec::new(),
-            seals: super::super::keys::SealRecord {
+            seals: keys::SealRecord {
                 latched: latched.iter().map(|name| (*name).to_owned()).collect(),
                 ..Default::default()
             },
-            resource_version: String::new(),
+            ..keys::tests::record(keys::State::Initialized)
         };
         Pass {
             members: members.collect(),

@@ -2,6 +2,7 @@
 
 use vaultkeeper_vault::SecretString;
 
+use super::super::keys::tests::record;
 use super::*;
 
 fn member(ordinal: u32, container: &str, probe: Probe) -> Member {
@@ -16,24 +17,6 @@ fn member(ordinal: u32, container: &str, probe: Probe) -> Member {
 
 fn sealed() -> Probe {
     Probe::Sealed { progress: 0 }
-}
-
-fn record(state: State) -> KeyRecord {
-    KeyRecord {
-        kind: KeyKind::Unseal,
-        state,
-        attempt: "a".into(),
-        identity: "u".into(),
-        wiping_volume: None,
-        shares: vec![SecretString::from("s")],
-        threshold: 1,
-        root_token: None,
-        custody: None,
-        encrypted: std::collections::BTreeMap::new(),
-        hand_over: Vec::new(),
-        seals: SealRecord::default(),
-        resource_version: "1".into(),
-    }
 }
 
 fn raft() -> Storage {

@@ -264,7 +264,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     if let Some(verdict) = rollout {
         rollout::tell(&mut list, verdict, generation, now);
     }
-    let voter = |name: &str| raft.map(|(c, _)| c.servers.iter().any(|s| s.node_id == name && s.voter));
+    let voter = |name: &str| raft.map(|(configuration, _)| configuration.has_vote(name));
     VaultClusterStatus {
         observed_generation: generation,
         conditions: list,
@@ -278,7 +278,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             .or(old.cluster_id),
         leader: active.map(|m| m.name.clone()),
         members_ready: Some(format!("{serving}/{wanted}")),
-        voters: raft.and_then(|(c, _)| i32::try_from(c.servers.iter().filter(|s| s.voter).count()).ok()),
+        voters: raft.and_then(|(c, _)| i32::try_from(c.voters()).ok()),
         configuration: findings.map(Findings::write).or(old.configuration),
         readiness: (!rows.is_empty()).then(|| readiness::score(&rows)),
         unmet_rules: readiness::unmet(&rows),

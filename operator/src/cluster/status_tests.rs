@@ -1,6 +1,6 @@
 //! Tests of what the status says.
 
-use super::super::keys::SealRecord;
+use super::super::keys;
 use super::super::validate::tests::cluster;
 use super::*;
 
@@ -15,19 +15,8 @@ fn member(ordinal: u32, probe: Probe) -> Member {
 
 fn record() -> KeyRecord {
     KeyRecord {
-        state: State::Initialized,
-        kind: KeyKind::Unseal,
-        attempt: String::new(),
-        identity: String::new(),
-        wiping_volume: None,
         shares: Vec::new(),
-        threshold: 1,
-        root_token: None,
-        custody: None,
-        encrypted: std::collections::BTreeMap::new(),
-        hand_over: Vec::new(),
-        seals: SealRecord::default(),
-        resource_version: String::new(),
+        ..keys::tests::record(State::Initialized)
     }
 }
 

@@ -10,6 +10,7 @@ use vaultkeeper_vault::ExposeSecret;
 use vaultkeeper_vault::auth::approle::SecretId;
 
 use super::Identity;
+use crate::hex::hex;
 
 /// Key of the role-id.
 pub const ROLE_ID: &str = "role-id";
@@ -54,21 +55,12 @@ pub fn intact_accessor<'a>(secret: &'a Secret, role_id: &str) -> Option<&'a str>
 }
 
 fn checksum(role_id: &str, accessor: &str, secret_id: &[u8]) -> String {
-    use std::fmt::Write;
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     for part in [role_id.as_bytes(), accessor.as_bytes(), secret_id] {
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part);
     }
-    context
-        .finish()
-        .as_ref()
-        .iter()
-        .take(16)
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex(&context.finish().as_ref()[..16])
 }
 
 /// The Secret with new credentials. What others have added to an existing one stays, and its resourceVersion,

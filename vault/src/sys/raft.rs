@@ -22,6 +22,20 @@ pub struct RaftConfiguration {
     pub index: u64,
 }
 
+impl RaftConfiguration {
+    /// How many members count for a majority.
+    pub fn voters(&self) -> usize {
+        self.servers.iter().filter(|server| server.voter).count()
+    }
+
+    /// Whether the member of this node id counts for a majority.
+    pub fn has_vote(&self, node_id: &str) -> bool {
+        self.servers
+            .iter()
+            .any(|server| server.node_id == node_id && server.voter)
+    }
+}
+
 /// One member.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct RaftServer {

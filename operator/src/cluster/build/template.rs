@@ -2,14 +2,13 @@
 //! template, and nothing else is. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use ring::digest;
 use vaultkeeper_crds::annotations::{CONFIG, RESTART};
 
 use super::{server_config, server_text};
 use crate::cluster::validate::Validated;
+use crate::hex::short_hash;
 
 /// Marks the template with the server's configuration and the restart that was asked for.
 ///
@@ -32,19 +31,7 @@ fn fingerprint(cluster: &Validated) -> Result<String, server_config::Refused> {
         replicas: 1,
         ..cluster.clone()
     })?;
-    Ok(short_hash(text.as_bytes()))
-}
-
-/// The same in every release and on every machine.
-fn short_hash(bytes: &[u8]) -> String {
-    let hash = digest::digest(&digest::SHA256, bytes);
-    hash.as_ref()
-        .iter()
-        .take(8)
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    Ok(short_hash(text.as_bytes(), 8))
 }
 
 #[cfg(test)]
@@ -140,7 +127,7 @@ mod tests {
     #[test]
     fn an_upgrade_of_the_operator_restarts_no_member_without_anybody_noticing() {
         let text = serde_json::to_vec(&template("")).unwrap();
-        let now = short_hash(&text);
+        let now = short_hash(&text, 8);
         assert_eq!(
             now, PINNED,
             "the pod template of the usual cluster has changed: every cluster restarts its members, one after the other, when it gets this operator. If that is meant, write the new value into PINNED"

@@ -8,8 +8,8 @@ use vaultkeeper_crds::cluster::configuration::{
 };
 use vaultkeeper_vault::sys::audit::AuditDevice as Device;
 
-use super::mode::short_hash;
 use super::object::Difference;
+use crate::hex::short_hash;
 
 /// One device as it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]

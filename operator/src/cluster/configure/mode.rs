@@ -1,10 +1,10 @@
 //! Whether a declared object is written, only compared, or not looked at. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use ring::digest;
 use vaultkeeper_crds::cluster::configuration::{Configuration, Drift};
+
+use crate::hex::short_hash;
 
 /// What this pass does about an object that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +49,6 @@ pub(crate) fn fingerprint(
     };
     let text = serde_json::to_vec(&(declared, secrets, store)).unwrap_or_default();
     short_hash(&text, 8)
-}
-
-/// The first bytes of a hash, in hexadecimal digits.
-pub(crate) fn short_hash(text: &[u8], bytes: usize) -> String {
-    let hash = digest::digest(&digest::SHA256, text);
-    hash.as_ref()
-        .iter()
-        .take(bytes)
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 #[cfg(test)]

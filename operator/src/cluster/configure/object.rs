@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::mode::short_hash;
 use super::secrets::SecretValue;
+use crate::hex::short_hash;
 
 /// The fields of an object as Vault answers them.
 pub(crate) type Found = Map<String, Value>;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::cluster::execute::Scope;
 use crate::cluster::keys::KeyRecord;
+use crate::cluster::tls::certificate;
 use crate::cluster::validate::Validated;
 use crate::cluster::{apply, build, configure};
 use crate::context::Context;
@@ -52,7 +53,7 @@ pub(crate) async fn look(scope: &Scope<'_>, in_place: bool) {
         }
         Err(error) => Seen::blind(&chain(&error), now),
     };
-    seen.certificate = certificate(ctx, cluster).await;
+    seen.certificate = stored_certificate(ctx, cluster).await;
     let Remembered {
         tokens,
         policies,
@@ -126,24 +127,23 @@ fn drop_empty(value: &mut Value) {
 }
 
 /// The certificate in the members' Secret.
-async fn certificate(ctx: &Context, cluster: &Validated) -> Look<Option<Lifetime>> {
+async fn stored_certificate(ctx: &Context, cluster: &Validated) -> Look<Option<Lifetime>> {
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
     let name = cluster.tls.secret_name(&cluster.name);
     let secret = api.get_opt(&name).await.map_err(|error| chain(&error))?;
     let Some(text) = secret.and_then(|mut secret| secret.data.as_mut()?.remove("tls.crt")) else {
         return Ok(None);
     };
-    lifetime(&text.0)
+    lifetime(&String::from_utf8_lossy(&text.0))
         .map(Some)
         .ok_or_else(|| format!("tls.crt in Secret {name} is no certificate in PEM"))
 }
 
-fn lifetime(pem: &[u8]) -> Option<Lifetime> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
-    let validity = pem.parse_x509().ok()?.validity().clone();
+fn lifetime(pem: &str) -> Option<Lifetime> {
+    let facts = certificate::examine(pem)?;
     Some(Lifetime {
-        begin: validity.not_before.timestamp(),
-        end: validity.not_after.timestamp(),
+        begin: facts.not_before.as_second(),
+        end: facts.not_after.as_second(),
     })
 }
 
@@ -226,7 +226,7 @@ fn observations(ctx: &Context, cluster: &Validated, known: &Known<'_>, judged: b
         stored_root_token: record.is_some_and(|r| r.root_token.is_some()),
         members: members.iter().map(MemberFacts::from).collect(),
         voters: match raft {
-            Some((configuration, _)) => Ok(configuration.servers.iter().filter(|s| s.voter).count()),
+            Some((configuration, _)) => Ok(configuration.voters()),
             None => Err("the active member did not say who has a vote in Raft".to_owned()),
         },
         certificate,
@@ -275,8 +275,8 @@ mod tests {
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2026, 1, 2);
         let certificate = params.self_signed(&key).unwrap();
-        let Lifetime { begin, end } = lifetime(certificate.pem().as_bytes()).unwrap();
+        let Lifetime { begin, end } = lifetime(&certificate.pem()).unwrap();
         assert_eq!(end - begin, 24 * 3600);
-        assert_eq!(lifetime(b"no certificate"), None);
+        assert_eq!(lifetime("no certificate"), None);
     }
 }

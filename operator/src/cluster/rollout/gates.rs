@@ -117,10 +117,7 @@ pub(super) fn others_bear_its_loss(world: &World<'_>, broken: usize) -> Result<(
     }
     let (configuration, autopilot) = world.raft.ok_or_else(unknown)?;
     for member in others() {
-        let votes = configuration
-            .servers
-            .iter()
-            .any(|s| s.node_id == member.name && s.voter);
+        let votes = configuration.has_vote(&member.name);
         let is_well = autopilot.servers.get(&member.name).is_some_and(|s| s.healthy);
         if !votes || !is_well {
             let words = format!("waits until {} is a healthy voter", member.name);
@@ -158,11 +155,7 @@ pub(super) fn raft_bears_a_loss(world: &World<'_>, leader: usize) -> Result<(), 
     }
     let wait = |words: String| Err(Wait::new(Reason::WaitingForRaft, words));
     let (configuration, autopilot) = world.raft.ok_or_else(unknown)?;
-    let has_vote = |m: &&Member| {
-        let mut servers = configuration.servers.iter();
-        servers.any(|s| s.node_id == m.name && s.voter)
-    };
-    if let Some(member) = world.members.iter().find(|m| !has_vote(m)) {
+    if let Some(member) = world.members.iter().find(|m| !configuration.has_vote(&m.name)) {
         return wait(format!("waits until {} has a vote", member.name));
     }
     if !autopilot.healthy || autopilot.failure_tolerance < 1 {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use vaultkeeper_vault::SecretString;
 use vaultkeeper_vault::sys::raft::{AutopilotServer, RaftServer};
 
+use super::super::keys;
 use super::*;
-use crate::cluster::keys::{KeyKind, SealRecord, State};
+use crate::cluster::keys::State;
 use crate::cluster::validate::{tests::cluster, validate};
 use crate::members::Stopped;
 
@@ -34,21 +35,7 @@ fn seconds_ago(seconds: i64) -> Timestamp {
 }
 
 fn record() -> KeyRecord {
-    KeyRecord {
-        kind: KeyKind::Unseal,
-        state: State::Initialized,
-        attempt: "a".into(),
-        identity: "u".into(),
-        wiping_volume: None,
-        shares: vec![SecretString::from("s")],
-        threshold: 1,
-        root_token: None,
-        custody: None,
-        encrypted: std::collections::BTreeMap::new(),
-        hand_over: Vec::new(),
-        seals: SealRecord::default(),
-        resource_version: "1".into(),
-    }
+    keys::tests::record(State::Initialized)
 }
 
 fn raft(members: usize) -> (RaftConfiguration, AutopilotState) {

@@ -1,7 +1,6 @@
 //! What a certificate says, and whether it can serve a cluster. Pure.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys, RootCertStore};
 use vaultkeeper_vault::{ExposeSecret, SecretString};
+
+use crate::hex::hex;
 
 /// What matters of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,19 +91,11 @@ pub fn examine_der(der: &[u8]) -> Option<Facts> {
         .collect();
     Some(Facts {
         der: der.to_vec(),
-        serial: hexadecimal(parsed.raw_serial()),
+        serial: hex(parsed.raw_serial()),
         subject: parsed.subject().to_string(),
         not_before: at(validity.not_before)?,
         not_after: at(validity.not_after)?,
         dns_names,
-    })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }
 
