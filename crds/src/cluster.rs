@@ -121,7 +121,8 @@ pub struct VaultClusterSpec {
     #[serde(default)]
     pub profile: Profile,
 
-    /// True stops every action of the operator on this cluster. It goes on serving.
+    /// True stops every action of the operator on this cluster. It goes on serving. A deletion waits for ten minutes; then
+    /// the object goes, and its volumes and keys stay, whatever deletionPolicy says.
     #[serde(default)]
     pub paused: bool,
 

@@ -79,9 +79,13 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         return Ok(Action::await_change());
     }
     if cluster.spec.paused {
-        let paused = status::paused(&cluster, Timestamp::now());
-        status::write(&ctx, &cluster, &paused).await?;
-        return Ok(Action::await_change());
+        let now = Timestamp::now();
+        let left = ctx.rules.left_to_wait(cluster.metadata.deletion_timestamp.as_ref(), now);
+        if left != Some(Duration::ZERO) {
+            let paused = status::paused(&cluster, &ctx.rules, now);
+            status::write(&ctx, &cluster, &paused).await?;
+            return Ok(left.map_or_else(Action::await_change, Action::requeue));
+        }
     }
     if cluster.metadata.deletion_timestamp.is_some() {
         finalize::finalize(&ctx, &cluster).await?;
@@ -106,6 +110,10 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
     finalize::ensure_finalizer(&ctx, &cluster).await?;
     let mut pass = Pass::default();
     let result = Box::pin(run(&ctx, &cluster, &validated, &mut pass)).await;
+    if result.as_ref().is_err_and(Error::is_of_a_silent_api_server) {
+        // Nor could a kubelet tell of another container: the time in which it might have begins anew.
+        ctx.recent.forget(&sighting(&validated, ""));
+    }
     let rated = rate(&ctx, &cluster, &validated, &pass);
     let facts = Facts {
         members: &pass.members,
@@ -240,10 +248,7 @@ async fn run(
         Storage::Ephemeral => pass.members.first().and_then(|m| m.container.clone()),
         Storage::Raft(_) | Storage::Consul(_) => None,
     };
-    let release = cluster
-        .annotations()
-        .get(annotations::RELEASE_SEAL)
-        .map(String::as_str);
+    let release = seals::release_of(cluster.annotations());
     let confirmed = match &pass.record {
         Some(record) => sealed_on_purpose(ctx, validated, &pass.members, &record.seals).await,
         None => BTreeSet::new(),
@@ -310,15 +315,37 @@ async fn run(
         scope.event(Reason::SealReleased, "", &note).await;
         drop_release(ctx, cluster).await?;
     }
+    if release.is_none() && cluster.annotations().contains_key(annotations::RELEASE_SEAL) {
+        let note = format!(
+            "the annotation {} holds no reason, so that no seal is released by it",
+            annotations::RELEASE_SEAL
+        );
+        scope.event(Reason::Refused, "release", &note).await;
+        drop_release(ctx, cluster).await?;
+    }
     let acted = applied.and(labelled).and(delivered).and(rolled.acted)?;
     Ok(again || acted)
 }
 
 /// Puts the encrypted shares where the custodians fetch them. The originals stay in the key Secret.
 async fn deliver(ctx: &Context, cluster: &Validated, pass: &mut Pass) -> Result<(), Error> {
-    let Some(record) = pass.record.as_ref().filter(|r| r.custody.is_some()) else {
+    let Some(record) = pass.record.as_ref() else {
         return Ok(());
     };
+    let Some(custody) = &record.custody else {
+        return Ok(());
+    };
+    let Validated { namespace, name, .. } = cluster;
+    let missing = custody::without_share(custody, &record.encrypted);
+    if !missing.is_empty() {
+        // To apply what is left would take them out of the copy as well.
+        return Err(Error::CustodyIncomplete {
+            secret: names::key_secret(namespace, name),
+            names: missing.join(", "),
+            copy: names::custodian_secret(name),
+            namespace: namespace.clone(),
+        });
+    }
     let secret = build::custodian_secret(cluster, &record.encrypted);
     apply::custodian_secret(ctx, cluster, &secret).await?;
     pass.delivered = true;
@@ -392,7 +419,7 @@ async fn sealed_on_purpose(
     seals: &SealRecord,
 ) -> BTreeSet<String> {
     let suspects = seals::suspects(members, seals);
-    let key = |member: &str| format!("{}/sealed/{member}/", cluster.uid);
+    let key = |member: &str| sighting(cluster, &format!("{member}/"));
     for member in members {
         if !suspects.contains_key(member.name.as_str()) {
             ctx.recent.forget(&key(&member.name));
@@ -405,6 +432,7 @@ async fn sealed_on_purpose(
         Ok(containers) => containers,
         Err(error) => {
             tracing::debug!(%error, "the pods of sealed members could not be read again");
+            ctx.recent.forget(&sighting(cluster, ""));
             return BTreeSet::new();
         }
     };
@@ -422,10 +450,15 @@ async fn sealed_on_purpose(
         .collect()
 }
 
+/// Where it is remembered since when a member is seen sealed in the same container.
+fn sighting(cluster: &Validated, member: &str) -> String {
+    format!("{}/sealed/{member}", cluster.uid)
+}
+
 fn damaged_note(cluster: &Validated) -> String {
     let Validated { namespace, name, .. } = cluster;
     format!(
-        "the annotation {} of Secret {} could not be read, so that nobody knows which members were sealed on purpose: it is written anew, and members that did not serve are held. To release them: kubectl annotate vc {name} -n {namespace} {}=\"<reason>\"",
+        "the annotation {} of Secret {} is gone or could not be read, so that nobody knows which members were sealed on purpose: it is written anew, and members that did not serve are held. To release them: kubectl annotate vc {name} -n {namespace} {}=\"<reason>\"",
         keys::SEAL_RECORD,
         names::key_secret(namespace, name),
         annotations::RELEASE_SEAL,

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 use vaultkeeper_vault::SecretString;
 
@@ -42,14 +44,33 @@ pub struct Context {
     pub rules: Rules,
 }
 
-/// How long a Vault that cannot be reached holds the deletion of a VaultRole up, unless the settings say otherwise.
+/// How long a deletion is held up by a pause, or by a Vault that cannot be reached, unless the settings say otherwise.
 pub const CLEANUP_PATIENCE: Duration = Duration::from_secs(600);
 
 /// What whoever installed the operator has set for all clusters.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// How long a Vault that cannot be reached holds the deletion of a VaultRole, and so of its namespace, up.
+    /// How long a Vault that cannot be reached, or is paused, holds a deletion, and so that of a namespace, up.
     pub cleanup_patience: Duration,
+}
+
+impl Rules {
+    /// How much of its patience is left for an object that is being deleted since then: nothing, when it is over. None:
+    /// it is not being deleted.
+    pub fn left_to_wait(&self, deleted: Option<&Time>, now: Timestamp) -> Option<Duration> {
+        let waited = now.duration_since(deleted?.0);
+        // A clock that went back: it has not waited at all.
+        let waited = Duration::try_from(waited).unwrap_or_default();
+        Some(self.cleanup_patience.saturating_sub(waited))
+    }
+
+    /// The patience in the words of a message: `10 minutes` or `90 s`.
+    pub fn patience(&self) -> String {
+        match self.cleanup_patience.as_secs() {
+            seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+            seconds => format!("{seconds} s"),
+        }
+    }
 }
 
 impl Default for Rules {
@@ -197,6 +218,26 @@ mod tests {
         assert_eq!(recent.look("a", 1, at(10)), seen(0, 1), "and changed back");
         recent.forget("a");
         assert_eq!(recent.look("a", 1, at(20)), seen(0, 1), "forgotten");
+    }
+
+    #[test]
+    fn a_deletion_is_held_up_until_the_patience_is_over() {
+        let rules = Rules::default();
+        let at = |minutes: i64| Timestamp::from_second(minutes * 60).unwrap();
+        let left = |minutes| rules.left_to_wait(Some(&Time(at(100))), at(minutes));
+        assert_eq!(rules.left_to_wait(None, at(100)), None, "it is not being deleted");
+        assert_eq!(left(100), Some(CLEANUP_PATIENCE));
+        assert_eq!(left(109), Some(Duration::from_secs(60)));
+        assert_eq!(left(110), Some(Duration::ZERO));
+        assert_eq!(left(9999), Some(Duration::ZERO));
+        assert_eq!(left(50), Some(CLEANUP_PATIENCE), "the clock went back");
+    }
+
+    #[test]
+    fn the_patience_is_told_in_its_own_unit() {
+        assert_eq!(Rules::default().patience(), "10 minutes");
+        let cleanup_patience = Duration::from_secs(90);
+        assert_eq!(Rules { cleanup_patience }.patience(), "90 s");
     }
 
     #[test]

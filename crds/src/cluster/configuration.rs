@@ -28,7 +28,8 @@ pub use policies::{AclPolicy, PasswordPolicy, Persona};
 
 pub use super::secret::SecretKey;
 
-/// Vault's own objects as code.
+/// Vault's own objects as code. What is taken out of this spec again stays in Vault, and a user can still log in: the
+/// operator deletes nothing there, remove it by hand.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Configuration {

@@ -192,6 +192,13 @@ pub fn answered(wanted: &Custody, fingerprints: &[String], keys: &[String]) -> O
     Some(names.zip(keys.iter().cloned()).collect())
 }
 
+/// Custodians whose encrypted share is not stored any more: somebody has edited the key Secret.
+pub fn without_share<'a>(custody: &'a Custody, encrypted: &BTreeMap<String, Vec<u8>>) -> Vec<&'a str> {
+    let is_stored = |name: &str| encrypted.get(name).is_some_and(|message| !message.is_empty());
+    let names = custody.custodians.iter().map(|holder| holder.name.as_str());
+    names.filter(|name| !is_stored(name)).collect()
+}
+
 /// Members that only the custodians can unseal, with the shares that each was given. A member that was sealed on
 /// purpose is not among them: somebody wants it so.
 pub fn waiting<'a>(members: &'a [Member], record: Option<&KeyRecord>) -> Vec<(&'a str, u32)> {

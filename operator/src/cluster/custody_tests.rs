@@ -185,6 +185,20 @@ fn an_answer_without_a_share_for_each_custodian_is_none() {
     );
 }
 
+#[test]
+fn a_custodian_whose_share_somebody_took_out_of_the_key_secret_is_named() {
+    let stored = |names: &[&str]| -> BTreeMap<String, Vec<u8>> {
+        let message = |name: &&str| ((*name).to_owned(), b"message".to_vec());
+        names.iter().map(message).collect()
+    };
+    let all = ["alice", "bob", "carol"];
+    assert!(without_share(&custody(), &stored(&all)).is_empty());
+    assert_eq!(without_share(&custody(), &stored(&["alice", "carol"])), ["bob"]);
+    let mut empty = stored(&all);
+    empty.insert("alice".to_owned(), Vec::new());
+    assert_eq!(without_share(&custody(), &empty), ["alice"], "an empty one opens nothing");
+}
+
 fn record(seals: SealRecord) -> KeyRecord {
     KeyRecord {
         shares: Vec::new(),

@@ -70,6 +70,20 @@ pub enum Error {
         /// The key.
         key: &'static str,
     },
+    /// The key Secret lacks shares that were encrypted to custodians.
+    #[error(
+        "Secret {secret} lacks the encrypted shares of {names}: put them back as encrypted-share-<name>, from a backup or from Secret {copy} in namespace {namespace}, which is left as it is and holds them as <name>"
+    )]
+    CustodyIncomplete {
+        /// Name of the key Secret.
+        secret: String,
+        /// Whose shares are missing.
+        names: String,
+        /// Name of the Secret for the custodians.
+        copy: String,
+        /// Its namespace.
+        namespace: String,
+    },
     /// A Vault call failed.
     #[error("failed to {step} at {member}")]
     Vault {
@@ -308,7 +322,7 @@ impl Error {
             Self::Kubernetes { .. } | Self::StoreTimedOut(_) => "KubernetesError",
             Self::Outdated { .. } => "Outdated",
             Self::NotOurs { .. } => "NameTaken",
-            Self::Keys(_) | Self::Incomplete { .. } => "KeySecretUnreadable",
+            Self::Keys(_) | Self::Incomplete { .. } | Self::CustodyIncomplete { .. } => "KeySecretUnreadable",
             Self::Tls(_) => "CertificateError",
             Self::CertificateMissing { .. } => "CertificateMissing",
             Self::CertificateUnusable { .. } => "CertificateUnusable",
@@ -342,6 +356,18 @@ impl Error {
         }
     }
 
+    /// Whether the API server is away. What kubelets have to tell is not known then.
+    pub fn is_of_a_silent_api_server(&self) -> bool {
+        let Self::Kubernetes { source, .. } = self else {
+            return false;
+        };
+        match source.as_ref() {
+            // Not 500: so fails a call whose admission webhook is away, for as long as it is.
+            kube::Error::Api(status) => matches!(status.code, 502..=504),
+            _ => true,
+        }
+    }
+
     /// The whole chain in one line, for a condition.
     pub fn chain(&self) -> String {
         crate::controllers::chain(self)
@@ -360,5 +386,31 @@ pub(crate) fn unless_gone<T>(step: &'static str, result: Result<T, kube::Error>)
 impl crate::controllers::ReconcileError for Error {
     fn reason(&self) -> &'static str {
         Self::reason(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_server_that_is_away_is_told_from_one_that_refuses() {
+        let answered = |code: u16| {
+            let status = kube::core::Status {
+                code,
+                ..kube::core::Status::default()
+            };
+            Error::kubernetes("read", kube::Error::Api(Box::new(status)))
+        };
+        for code in [502, 503, 504] {
+            assert!(answered(code).is_of_a_silent_api_server(), "{code}");
+        }
+        for code in [403, 409, 422, 500] {
+            assert!(!answered(code).is_of_a_silent_api_server(), "{code} is an answer");
+        }
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let broken = Error::kubernetes("read", kube::Error::Service(Box::new(broken)));
+        assert!(broken.is_of_a_silent_api_server());
+        assert!(!Error::Random.is_of_a_silent_api_server());
     }
 }

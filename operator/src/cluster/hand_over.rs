@@ -275,7 +275,10 @@ impl Work<'_> {
 }
 
 fn refused_keys(source: VaultError) -> Error {
+    let lost_the_race = |text: &String| text.contains("already in progress");
     match source {
+        // Since we looked.
+        source if source.server_errors().iter().any(lost_the_race) => Error::RekeyElsewhere,
         VaultError::BadRequest { .. } | VaultError::Server { .. } => Error::CustodianKeysRefused {
             source: Box::new(source),
         },
@@ -289,4 +292,28 @@ fn are_dead(error: &VaultError) -> bool {
         .server_errors()
         .iter()
         .any(|e| e.contains("message authentication failed") || e.contains("key verification failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use vaultkeeper_vault::{Call, ServerErrors};
+
+    use super::*;
+
+    #[test]
+    fn a_rekey_that_somebody_began_meanwhile_is_told_from_keys_that_vault_refuses() {
+        let answered = |text: &str| VaultError::BadRequest {
+            call: Call {
+                operation: "PUT sys/rekey/init".to_owned(),
+                node: "main-0".to_owned(),
+            },
+            errors: ServerErrors(vec![text.to_owned()]),
+        };
+        let reason = |text| refused_keys(answered(text)).reason();
+        assert_eq!(reason("rekey already in progress"), "RekeyElsewhere");
+        assert_eq!(
+            reason("error parsing one of the PGP keys"),
+            "CustodianKeysRefused"
+        );
+    }
 }

@@ -100,9 +100,19 @@ pub struct SealRecord {
     pub unsealed: BTreeMap<String, String>,
     /// Members that somebody sealed on purpose.
     pub latched: BTreeSet<String>,
-    /// What was written there cannot be read: nobody knows which members were sealed on purpose.
+    /// What was written there is gone or cannot be read: nobody knows which members were sealed on purpose.
     #[serde(skip)]
     pub damaged: bool,
+}
+
+impl SealRecord {
+    /// A memory that is not there any more.
+    fn lost() -> Self {
+        Self {
+            damaged: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// The content of a key Secret.
@@ -194,6 +204,10 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
     if state == State::Initialized && custody.is_none() && (threshold == 0 || shares.len() < threshold) {
         return Err(bad("share-N"));
     }
+    // Somebody has set the state back. What follows from it would throw away the store that these shares open.
+    if state != State::Initialized && (custody.is_some() || !shares.is_empty()) {
+        return Err(bad(STATE));
+    }
     let seals = match secret
         .metadata
         .annotations
@@ -201,10 +215,9 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
         .and_then(|a| a.get(SEAL_RECORD))
     {
         // The shares are all right: a damaged note beside them must not make the keys unusable.
-        Some(json) => serde_json::from_str(json).unwrap_or(SealRecord {
-            damaged: true,
-            ..SealRecord::default()
-        }),
+        Some(json) => serde_json::from_str(json).unwrap_or_else(|_| SealRecord::lost()),
+        // The marker has one from the beginning: a Secret without it was made anew by hand.
+        None if state == State::Initialized => SealRecord::lost(),
         None => SealRecord::default(),
     };
     Ok(KeyRecord {
@@ -391,6 +404,52 @@ pub(crate) mod tests {
             !read(&stored).unwrap().seals.damaged,
             "what is written anew is whole"
         );
+    }
+
+    #[test]
+    fn a_key_secret_that_was_made_anew_by_hand_has_lost_the_memory_of_seals() {
+        let mut stored = secret(&MARKER);
+        assert!(
+            !read(&stored).unwrap().seals.damaged,
+            "before the initialisation nothing can have been sealed"
+        );
+        stored.data.as_mut().unwrap().extend(initialized_data(
+            KeyKind::Unseal,
+            &[SecretString::from("s")],
+            1,
+            &SecretString::from("root"),
+        ));
+        assert!(
+            read(&stored).unwrap().seals.damaged,
+            "without its annotation nobody knows who was sealed on purpose"
+        );
+        stored.metadata.annotations = Some(BTreeMap::from([(SEAL_RECORD.to_owned(), "{}".to_owned())]));
+        assert!(!read(&stored).unwrap().seals.damaged, "as the marker has it");
+    }
+
+    #[test]
+    fn a_state_that_was_set_back_beside_the_keys_is_refused_so_that_no_store_is_thrown_away() {
+        for state in ["initializing", "wiping"] {
+            let marker = [("state", state), ("attempt", "a"), ("identity", "u")];
+            assert!(read(&secret(&marker)).is_ok(), "{state}: a marker without keys");
+            for (key, value) in [
+                ("share-1", "s"),
+                ("recovery-key-1", "k"),
+                ("custody", r#"{"threshold":2,"custodians":[]}"#),
+            ] {
+                let mut pairs = marker.to_vec();
+                pairs.push((key, value));
+                let refused = read(&secret(&pairs)).map(|record| record.state);
+                assert_eq!(
+                    refused,
+                    Err(Unreadable {
+                        secret: String::new(),
+                        key: STATE
+                    }),
+                    "{state} with {key}"
+                );
+            }
+        }
     }
 
     #[test]

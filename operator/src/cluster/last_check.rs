@@ -28,6 +28,9 @@ pub(crate) fn judge(now: Option<&VaultCluster>, uid: &str) -> Verdict {
     if cluster.metadata.deletion_timestamp.is_none() {
         return Verdict::Keep("it is not being deleted any more");
     }
+    if cluster.spec.paused {
+        return Verdict::Keep("spec.paused is true, and the deletion has waited long enough");
+    }
     if cluster.spec.deletion_policy != DeletionPolicy::Delete {
         return Verdict::Keep("spec.deletionPolicy was changed to Retain meanwhile");
     }
@@ -103,6 +106,17 @@ mod tests {
             "{verdict:?}"
         );
         assert!(!verdict.takes_claim(Some(at(150))) && !verdict.retires_keys(None, "u-1"));
+    }
+
+    #[test]
+    fn a_paused_cluster_keeps_everything() {
+        let mut paused = doomed("{clusterId: a}");
+        paused.spec.paused = true;
+        let verdict = judge(Some(&paused), "u-1");
+        assert!(
+            matches!(verdict, Verdict::Keep(why) if why.contains("spec.paused")),
+            "{verdict:?}"
+        );
     }
 
     #[test]

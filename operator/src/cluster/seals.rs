@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use vaultkeeper_crds::annotations::RELEASE_SEAL;
+
 use super::keys::SealRecord;
 use crate::context::Unchanged;
 use crate::members::{Member, Probe};
@@ -17,6 +19,13 @@ const KUBELET_TELLS: Duration = Duration::from_secs(10);
 /// Whether a member that was sealed in the same container all the while was sealed on purpose.
 pub fn is_deliberate(seen: Unchanged) -> bool {
     seen.span >= KUBELET_TELLS && seen.looks >= 2
+}
+
+/// The reason for which a person releases a deliberate seal, from the annotations of the VaultCluster. Without a reason
+/// nothing is released.
+pub fn release_of(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    let reason = annotations.get(RELEASE_SEAL)?.trim();
+    (!reason.is_empty()).then_some(reason)
 }
 
 /// Members that are sealed in the container that was seen unsealed and are not latched (yet), with that container.
@@ -137,6 +146,16 @@ mod tests {
             "one look proves nothing about the time between"
         );
         assert!(is_deliberate(seen(10, 2)), "the container stayed the same");
+    }
+
+    #[test]
+    fn a_seal_is_released_with_a_reason_and_not_without() {
+        let given = |text: &str| BTreeMap::from([(RELEASE_SEAL.to_owned(), text.to_owned())]);
+        assert_eq!(release_of(&given("the drill is over")), Some("the drill is over"));
+        for blank in ["", " ", "\n"] {
+            assert_eq!(release_of(&given(blank)), None, "{blank:?} is no reason");
+        }
+        assert_eq!(release_of(&BTreeMap::new()), None);
     }
 
     #[test]

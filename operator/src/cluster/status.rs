@@ -21,7 +21,7 @@ use super::rollout::{self, Verdict};
 use super::tls::judgement::{self, Judgement};
 use super::validate::{Invalid, Seal};
 use crate::conditions::{self, Status};
-use crate::context::Context;
+use crate::context::{Context, Rules};
 use crate::members::{Member, Probe};
 
 /// The operator does nothing to this cluster.
@@ -389,17 +389,20 @@ fn waiting(initialized: bool, active: bool, others: &str) -> (&'static str, Stri
 }
 
 /// The status of a cluster that is left alone: what was known of it stays.
-pub(crate) fn paused(cluster: &VaultCluster, now: Timestamp) -> VaultClusterStatus {
+pub(crate) fn paused(cluster: &VaultCluster, rules: &Rules, now: Timestamp) -> VaultClusterStatus {
     let mut status = cluster.status.clone().unwrap_or_default();
     let (reason, message) = if cluster.metadata.deletion_timestamp.is_some() {
         (
             "DeletionHeld",
-            "spec.paused is true: the deletion waits, and nothing is removed. To let it go on, set spec.paused to false",
+            format!(
+                "spec.paused is true: the deletion waits for {}; then the object goes, and its volumes and keys stay, whatever spec.deletionPolicy says. To let the deletion go on as usual, set spec.paused to false",
+                rules.patience(),
+            ),
         )
     } else {
         (
             "SpecPaused",
-            "spec.paused is true: the operator does nothing to this cluster, and the rest of this status may be old",
+            "spec.paused is true: the operator does nothing to this cluster, and the rest of this status may be old".to_owned(),
         )
     };
     conditions::set(
@@ -407,7 +410,7 @@ pub(crate) fn paused(cluster: &VaultCluster, now: Timestamp) -> VaultClusterStat
         PAUSED,
         Status::True,
         reason,
-        message,
+        &message,
         cluster.metadata.generation,
         now,
     );

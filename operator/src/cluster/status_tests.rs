@@ -198,11 +198,15 @@ fn a_pause_is_said_keeps_what_was_known_and_is_gone_after_it() {
         ..Facts::default()
     };
     object.status = Some(compute(&object, &facts, now()));
-    let held = paused(&object, now());
+    let rules = Rules::default();
+    let held = paused(&object, &rules, now());
     assert_eq!(of(&held, "Paused"), ("True", "SpecPaused"));
     assert_eq!(of(&held, "Available"), ("True", "AllMembersServe"));
     object.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
-    assert_eq!(of(&paused(&object, now()), "Paused"), ("True", "DeletionHeld"));
+    assert_eq!(
+        of(&paused(&object, &rules, now()), "Paused"),
+        ("True", "DeletionHeld")
+    );
     object.status = Some(held);
     let after = compute(&object, &facts, now());
     assert!(conditions::get(&after.conditions, "Paused").is_none());

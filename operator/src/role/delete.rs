@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::controller::Action;
 use vaultkeeper_crds::{VaultCluster, VaultRole};
@@ -14,7 +14,7 @@ use super::{
     ClusterName, Identity, cluster_of, credentials, execute, finalizer, forget_a_spoilt_session, session,
 };
 use crate::cluster::key_store;
-use crate::context::Context;
+use crate::context::{Context, Rules};
 use crate::controllers::ReconcileError;
 use crate::report::Reason;
 use crate::sessions::SessionError;
@@ -25,22 +25,30 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
         return Ok(Action::await_change());
     }
     let cluster = cluster_of(ctx, identity).await?;
-    if cluster.as_ref().is_some_and(|cluster| cluster.spec.paused) {
+    let is_paused = cluster.as_ref().is_some_and(|cluster| cluster.spec.paused);
+    if is_paused {
         // A person stopped all work there and can let it go on, which wakes this role.
-        let message = "the VaultCluster is paused (spec.paused): nothing is removed from it";
-        pending(role, identity, ctx, message.to_owned()).await?;
-        return Ok(Action::await_change());
+        let paused = "the VaultCluster is paused (spec.paused): nothing is removed from it";
+        let deleted = role.metadata.deletion_timestamp.as_ref();
+        let left = ctx.rules.left_to_wait(deleted, Timestamp::now());
+        let left = left.unwrap_or_default();
+        if !left.is_zero() {
+            pending(role, identity, ctx, paused.to_owned()).await?;
+            return Ok(Action::requeue(left));
+        }
+        report_what_is_left(role, identity, ctx, paused).await;
     }
     if cluster.is_none() {
         // Gone, so that nobody can be waited for. Its data may be kept, and this role in it.
         report_a_kept_cluster(role, identity, ctx).await?;
     }
     if let Some(cluster) = cluster
+        && !is_paused
         && let Err(error) = remove_from_vault(identity, ctx, &cluster).await
     {
-        match verdict(&error, role, Timestamp::now(), ctx.rules.cleanup_patience) {
+        match verdict(&error, role, Timestamp::now(), &ctx.rules) {
             Verdict::NothingThere => {}
-            Verdict::LetGo => report_what_is_left(role, identity, ctx, &error).await,
+            Verdict::LetGo => report_what_is_left(role, identity, ctx, &error.chain()).await,
             Verdict::Retry => {
                 pending(
                     role,
@@ -93,16 +101,16 @@ async fn report_a_kept_cluster(role: &VaultRole, identity: &Identity, ctx: &Cont
     Ok(())
 }
 
-async fn report_what_is_left(role: &VaultRole, identity: &Identity, ctx: &Context, error: &Error) {
+/// `why` nothing could be removed until now.
+async fn report_what_is_left(role: &VaultRole, identity: &Identity, ctx: &Context, why: &str) {
     let note = format!(
         "Vault could not be reached for {} and the deletion goes on without it. Left behind in \
          VaultCluster {}/{}: policy, AppRole role and Kubernetes auth role `{}`; remove them by hand. Last \
-         error: {}",
-        words(ctx.rules.cleanup_patience),
+         error: {why}",
+        ctx.rules.patience(),
         identity.cluster.namespace,
         identity.cluster.name,
         identity.vault_name(),
-        error.chain()
     );
     ctx.reporter
         .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
@@ -153,26 +161,12 @@ pub(super) fn nothing_is_there(error: &Error, role: &VaultRole) -> bool {
     never_written && matches!(**session, SessionError::NotReady)
 }
 
-/// `10 minutes` or `90 s`.
-fn words(span: Duration) -> String {
-    match span.as_secs() {
-        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
-        seconds => format!("{seconds} s"),
-    }
-}
-
-fn verdict(error: &Error, role: &VaultRole, now: Timestamp, patience: Duration) -> Verdict {
+fn verdict(error: &Error, role: &VaultRole, now: Timestamp, rules: &Rules) -> Verdict {
     if nothing_is_there(error, role) {
         return Verdict::NothingThere;
     }
-    let deleted = role
-        .metadata
-        .deletion_timestamp
-        .as_ref()
-        .map_or(now, |time| time.0);
-    let waited = now.duration_since(deleted);
-    let is_over = SignedDuration::try_from(patience).is_ok_and(|patience| waited >= patience);
-    if error.is_about_vault() && is_over {
+    let left = rules.left_to_wait(role.metadata.deletion_timestamp.as_ref(), now);
+    if error.is_about_vault() && left == Some(Duration::ZERO) {
         Verdict::LetGo
     } else {
         Verdict::Retry
@@ -185,7 +179,6 @@ mod tests {
     use vaultkeeper_crds::VaultRoleStatus;
 
     use super::*;
-    use crate::context::CLEANUP_PATIENCE;
 
     fn role(vault_name: Option<&str>) -> VaultRole {
         let mut role: VaultRole = serde_json::from_value(serde_json::json!({
@@ -214,7 +207,7 @@ mod tests {
     /// The verdict so many minutes after the deletion.
     fn judged(error: &Error, vault_name: Option<&str>, minutes: i64) -> Verdict {
         let now = Timestamp::from_second(minutes * 60).unwrap();
-        verdict(error, &role(vault_name), now, CLEANUP_PATIENCE)
+        verdict(error, &role(vault_name), now, &Rules::default())
     }
 
     #[test]
@@ -241,12 +234,6 @@ mod tests {
             Verdict::Retry,
             "something was written once"
         );
-    }
-
-    #[test]
-    fn the_patience_is_told_in_its_own_unit() {
-        assert_eq!(words(CLEANUP_PATIENCE), "10 minutes");
-        assert_eq!(words(Duration::from_secs(90)), "90 s");
     }
 
     #[test]

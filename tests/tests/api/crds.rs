@@ -4,6 +4,7 @@ mod agreement;
 mod configuration;
 mod explain;
 mod readiness;
+mod rules;
 mod seals;
 mod tls;
 

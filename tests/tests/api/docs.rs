@@ -1,8 +1,11 @@
 //! Documentation that is generated from code is what the code says.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
+use serde::Deserialize as _;
+use serde_json::Value;
 use vaultkeeper_injector::annotations::table::{Effect, ROWS, Row, Shape};
 use vaultkeeper_tests::helm;
 
@@ -112,6 +115,49 @@ fn the_readme_makes_every_namespace_and_applies_every_example_that_it_shows() {
             );
         }
     }
+}
+
+/// Names of the properties below a path of a CRD's schema.
+fn properties(crd: &Value, path: &[&str]) -> BTreeSet<String> {
+    let mut schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    for name in path {
+        schema = &schema["properties"][*name];
+    }
+    let names = schema["properties"].as_object();
+    names.unwrap_or_else(|| panic!("no properties at {path:?}")).keys().cloned().collect()
+}
+
+#[test]
+fn every_kind_of_storage_seal_and_certificate_has_an_example() {
+    let manifests = vaultkeeper_crds::generate::manifests().unwrap();
+    let crd = manifests.iter().find(|m| m.file.contains("vaultclusters")).unwrap();
+    let crd: Value = serde_yaml::from_str(&crd.yaml).unwrap();
+    let mut shown = BTreeSet::new();
+    for file in fs::read_dir(helm::repository().join("examples")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = Value::deserialize(document).unwrap();
+            if object["kind"] != "VaultCluster" {
+                continue;
+            }
+            for part in ["storage", "seal", "tls"] {
+                let kinds = object["spec"][part].as_object().into_iter().flatten();
+                shown.extend(kinds.map(|(kind, _)| format!("{part}.{kind}")));
+            }
+            let custodians = &object["spec"]["seal"]["shamir"]["custodians"];
+            shown.extend(custodians.as_array().map(|_| "seal.shamir.custodians".to_owned()));
+        }
+    }
+    let mut wanted = BTreeSet::from(["seal.shamir.custodians".to_owned()]);
+    for part in ["storage", "seal", "tls"] {
+        let kinds = properties(&crd, &["spec", part]);
+        // Recovery keys are no kind of seal.
+        let kinds = kinds.into_iter().filter(|kind| kind != "recovery");
+        wanted.extend(kinds.map(|kind| format!("{part}.{kind}")));
+    }
+    assert!(wanted.len() > 12, "{wanted:?}");
+    let missing: Vec<&String> = wanted.difference(&shown).collect();
+    assert!(missing.is_empty(), "no file in examples/ shows {missing:?}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn kubernetes_config(
         ca_cert,
         token_reviewer,
     } = settings;
-    let fields = vec![
+    let mut fields = vec![
         field("kubernetes_host", "host", host.as_str()),
         field(
             "kubernetes_ca_cert",
@@ -85,11 +85,13 @@ fn kubernetes_config(
         field("disable_local_ca_jwt", "disable_local_ca_jwt", true),
     ];
     let mut values = Vec::new();
-    if let Some(at) = token_reviewer {
-        values.push((
+    match token_reviewer {
+        Some(at) => values.push((
             "token_reviewer_jwt",
             secrets.value(&format!("{object}.tokenReviewer"), at)?,
-        ));
+        )),
+        // Vault tells whether it has one, and forgets it with a write that holds none.
+        None => fields.push(field("token_reviewer_jwt_set", "tokenReviewer", false)),
     }
     Ok(Wanted {
         field: object.to_owned(),
@@ -355,6 +357,35 @@ mod tests {
             !role.fields.iter().any(|f| f.vault == "token_ttl"),
             "not declared: {role:?}"
         );
+    }
+
+    #[test]
+    fn a_token_that_reviews_is_taken_out_of_vault_when_it_is_no_longer_declared() {
+        use super::super::object::{Change, Found, body, plan};
+        let method = method("{path: other, type: kubernetes, kubernetes: {host: https://other}}");
+        let (_, wanted) = below(0, &method, &Secrets::default()).remove(0);
+        let wanted = wanted.unwrap();
+        let found = |set: Option<bool>| -> Found {
+            let mut found: Found = [
+                ("kubernetes_host".to_owned(), json!("https://other")),
+                ("disable_local_ca_jwt".to_owned(), json!(true)),
+            ]
+            .into_iter()
+            .collect();
+            found.extend(set.map(|set| ("token_reviewer_jwt_set".to_owned(), json!(set))));
+            found
+        };
+        for none in [Some(false), None] {
+            assert_eq!(plan(&wanted, Some(&found(none)), false), Change::None, "{none:?}");
+        }
+        let there = found(Some(true));
+        let change = plan(&wanted, Some(&there), false);
+        assert_eq!(
+            change.differences()[0].field,
+            "spec.configuration.authMethods[0].kubernetes.tokenReviewer"
+        );
+        let body = body(&wanted, Some(&there), false);
+        assert!(!body.contains_key("token_reviewer_jwt"), "none, so that Vault forgets it");
     }
 
     #[test]

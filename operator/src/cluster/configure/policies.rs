@@ -1,7 +1,10 @@
 //! Policies as they are declared. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use vaultkeeper_crds::cluster::configuration::{AclPolicy, Configuration, PasswordPolicy, Persona};
 
 use super::object::{Wanted, field};
@@ -38,7 +41,7 @@ pub(crate) fn acl(
         (None, Some(ready)) => ("persona", persona(*ready)),
         (None, None) => ("hcl", ""),
     };
-    let text = with_accessors(text, accessors).map_err(|path| Error::UnknownAccessor {
+    let text = with_accessors(&plain(text), accessors).map_err(|path| Error::UnknownAccessor {
         field: format!("{object}.{part}"),
         path,
     })?;
@@ -75,8 +78,18 @@ pub(crate) fn password(index: usize, policy: &PasswordPolicy) -> Wanted {
         field: format!("spec.configuration.passwordPolicies[{index}]"),
         what: format!("password policy {name}"),
         path: format!("sys/policies/password/{name}"),
-        fields: vec![field("policy", "hcl", hcl.as_str())],
+        fields: vec![field("policy", "hcl", plain(hcl).as_ref())],
         ..Wanted::default()
+    }
+}
+
+/// The text of a policy that was given in base64, which Vault takes as well and answers as the text.
+fn plain(text: &str) -> Cow<'_, str> {
+    let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    let decoded = STANDARD.decode(joined).ok();
+    match decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(decoded) => Cow::Owned(decoded),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -117,6 +130,16 @@ mod tests {
             text.unwrap(),
             "{{identity.entity.aliases.auth_kubernetes_1.name}} {{identity.entity.name}}"
         );
+    }
+
+    #[test]
+    fn a_policy_in_base64_is_compared_as_the_text_that_vault_makes_of_it() {
+        let text = "path \"a\" {}\n";
+        let encoded = STANDARD.encode(text);
+        let (first, second) = encoded.split_at(8);
+        for given in [text, &encoded, &format!("{first}\n{second}\n")] {
+            assert_eq!(plain(given), text, "{given:?}");
+        }
     }
 
     #[test]

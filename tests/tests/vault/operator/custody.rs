@@ -15,7 +15,7 @@ use vaultkeeper_vault::sys::rekey::{RekeyPaths, RekeyRequest};
 use vaultkeeper_vault::{Client, ExposeSecret as _, SecretString};
 
 use super::gpg::Keyring;
-use super::stage::{DEADLINE, Stage, reason};
+use super::stage::{DEADLINE, Stage, condition, reason};
 
 /// `spec.seal` with these people.
 pub(crate) fn seal(ring: &Keyring, people: &[&str], threshold: usize) -> anyhow::Result<Value> {
@@ -260,6 +260,7 @@ async fn a_cluster_that_only_people_can_open_waits_without_an_error_and_keeps_se
     let operator = stage.start_operator(&Points::record());
     until_delivered(&stage).await.unwrap();
     let shares = shares_of(&stage, &ring, &people).await.unwrap();
+    a_share_that_is_taken_out_of_the_key_secret_stays_in_the_copy(&stage).await;
 
     stage.kubelet.kill("main-0").await.unwrap();
     let cluster = stage
@@ -303,6 +304,34 @@ async fn a_cluster_that_only_people_can_open_waits_without_an_error_and_keeps_se
         .unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
+}
+
+/// Somebody edits the key Secret, or restores a part of it.
+async fn a_share_that_is_taken_out_of_the_key_secret_stays_in_the_copy(stage: &Stage) {
+    let keys: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.operator_namespace);
+    let copies: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let name = names::key_secret(&stage.namespace, "main");
+    let before = copies.get("main-custodians").await.unwrap().data.unwrap();
+    let put = async |share: Value| {
+        let body = json!({"data": {"encrypted-share-bob": share}});
+        let patched = keys.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await;
+        patched.unwrap();
+    };
+    put(Value::Null).await;
+    let cluster = stage
+        .until("the missing share to be told", |c| {
+            reason(c, "Configured") == "KeySecretUnreadable" && custody(c).is_some_and(|c| !c.delivered)
+        })
+        .await
+        .unwrap();
+    let said = condition(&cluster, "Configured").unwrap().message;
+    for part in ["bob", name.as_str(), "main-custodians"] {
+        assert!(said.contains(part), "{part} should be named: {said}");
+    }
+    let now = copies.get("main-custodians").await.unwrap().data.unwrap();
+    assert_eq!(now, before, "the last copy of that share must stay");
+    put(serde_json::to_value(&before["bob"]).unwrap()).await;
+    until_delivered(stage).await.unwrap();
 }
 
 /// How many clusters come up at a time.

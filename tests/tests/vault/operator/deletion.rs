@@ -276,6 +276,68 @@ async fn a_role_whose_vault_stays_away_is_let_go_after_the_stated_time_and_says_
 }
 
 #[tokio::test]
+async fn a_pause_holds_a_deletion_no_longer_than_the_stated_time_and_everything_is_kept() {
+    let stage = Stage::new().await.unwrap();
+    stage
+        .create_cluster_with(1, json!({"deletionPolicy": "Delete"}))
+        .await
+        .unwrap();
+    let rules = Rules {
+        cleanup_patience: Duration::from_secs(10),
+    };
+    let operator = stage.start_operator_with(&Points::record(), rules);
+    stage.until_available().await.unwrap();
+    create_role(&stage, &stage.namespace).await.unwrap();
+    until_ready(&stage, &stage.namespace).await.unwrap();
+    let keys = stage.keys().await.unwrap().unwrap();
+    let volume = claims(&stage).get(&volume_claim("main", 0)).await.unwrap();
+    let pause = json!({"spec": {"paused": true}});
+    stage
+        .clusters()
+        .patch("main", &PatchParams::default(), &Patch::Merge(&pause))
+        .await
+        .unwrap();
+
+    let begun = Instant::now();
+    roles(&stage, &stage.namespace)
+        .delete("app", &DeleteParams::default())
+        .await
+        .unwrap();
+    let namespace = &stage.namespace;
+    let waits = "the role to say that it waits";
+    until_role(&stage, namespace, waits, "Ready", "CleanupPending")
+        .await
+        .unwrap();
+    until_role_is_gone(&stage, namespace).await.unwrap();
+    let note = note(&stage, namespace, "LeftBehind").await.unwrap();
+    assert!(
+        note.contains("10 s") && note.contains("spec.paused"),
+        "what is left and why should be told: {note}"
+    );
+    stage
+        .clusters()
+        .delete("main", &DeleteParams::default())
+        .await
+        .unwrap();
+    until_cluster_is_gone(&stage).await.unwrap();
+    assert!(
+        begun.elapsed() >= Duration::from_secs(19),
+        "each was let go before the stated time: {:?}",
+        begun.elapsed()
+    );
+    let kept = stage.keys().await.unwrap().expect("the key Secret should stay");
+    assert_eq!(kept.uid(), keys.uid(), "the very same Secret under its own name");
+    let kept = claims(&stage).get(&volume_claim("main", 0)).await.unwrap();
+    assert_eq!(kept.uid(), volume.uid(), "the volume, though the policy says Delete");
+    assert_eq!(
+        kept.metadata.deletion_timestamp, None,
+        "nor is it about to go: {kept:?}"
+    );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_cluster_that_opened_nothing_takes_no_data_of_an_earlier_one_with_it() {
     let stage = Stage::new().await.unwrap();
     stage.create_cluster(1).await.unwrap();

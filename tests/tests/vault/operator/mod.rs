@@ -7,6 +7,7 @@ mod certificates;
 mod certificates_of_others;
 mod claims;
 mod configuration;
+mod configuration_awkward;
 mod configuration_drift;
 mod configuration_failing;
 mod configuration_refused;

@@ -1,5 +1,6 @@
 //! Restarts are healed, deliberate seals are respected.
 
+use kube::ResourceExt as _;
 use vaultkeeper_crds::{VaultCluster, annotations};
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
@@ -55,6 +56,20 @@ async fn a_killed_member_is_unsealed_and_a_sealed_one_stays_sealed_until_it_is_r
     assert!(
         member.seal_status().await.unwrap().sealed,
         "the member stays sealed"
+    );
+
+    stage.annotate(annotations::RELEASE_SEAL, " ").await.unwrap();
+    let cluster = stage
+        .until("a release without a reason to be turned down", |c| {
+            !c.annotations().contains_key(annotations::RELEASE_SEAL)
+        })
+        .await
+        .unwrap();
+    operator.until_passes(2).await.unwrap();
+    assert_eq!(reason(&cluster, "SealLatched"), "SealedOnPurpose");
+    assert!(
+        !points.seen().iter().any(|p| p.call.contains("sys/unseal")),
+        "no share may be sent without a reason"
     );
 
     stage
