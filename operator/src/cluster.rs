@@ -80,7 +80,9 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
     }
     if cluster.spec.paused {
         let now = Timestamp::now();
-        let left = ctx.rules.left_to_wait(cluster.metadata.deletion_timestamp.as_ref(), now);
+        let left = ctx
+            .rules
+            .left_to_wait(cluster.metadata.deletion_timestamp.as_ref(), now);
         if left != Some(Duration::ZERO) {
             let paused = status::paused(&cluster, &ctx.rules, now);
             status::write(&ctx, &cluster, &paused).await?;

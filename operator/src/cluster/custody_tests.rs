@@ -196,7 +196,11 @@ fn a_custodian_whose_share_somebody_took_out_of_the_key_secret_is_named() {
     assert_eq!(without_share(&custody(), &stored(&["alice", "carol"])), ["bob"]);
     let mut empty = stored(&all);
     empty.insert("alice".to_owned(), Vec::new());
-    assert_eq!(without_share(&custody(), &empty), ["alice"], "an empty one opens nothing");
+    assert_eq!(
+        without_share(&custody(), &empty),
+        ["alice"],
+        "an empty one opens nothing"
+    );
 }
 
 fn record(seals: SealRecord) -> KeyRecord {

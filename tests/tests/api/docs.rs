@@ -124,13 +124,20 @@ fn properties(crd: &Value, path: &[&str]) -> BTreeSet<String> {
         schema = &schema["properties"][*name];
     }
     let names = schema["properties"].as_object();
-    names.unwrap_or_else(|| panic!("no properties at {path:?}")).keys().cloned().collect()
+    names
+        .unwrap_or_else(|| panic!("no properties at {path:?}"))
+        .keys()
+        .cloned()
+        .collect()
 }
 
 #[test]
 fn every_kind_of_storage_seal_and_certificate_has_an_example() {
     let manifests = vaultkeeper_crds::generate::manifests().unwrap();
-    let crd = manifests.iter().find(|m| m.file.contains("vaultclusters")).unwrap();
+    let crd = manifests
+        .iter()
+        .find(|m| m.file.contains("vaultclusters"))
+        .unwrap();
     let crd: Value = serde_yaml::from_str(&crd.yaml).unwrap();
     let mut shown = BTreeSet::new();
     for file in fs::read_dir(helm::repository().join("examples")).unwrap() {

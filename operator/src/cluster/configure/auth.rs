@@ -385,7 +385,10 @@ mod tests {
             "spec.configuration.authMethods[0].kubernetes.tokenReviewer"
         );
         let body = body(&wanted, Some(&there), false);
-        assert!(!body.contains_key("token_reviewer_jwt"), "none, so that Vault forgets it");
+        assert!(
+            !body.contains_key("token_reviewer_jwt"),
+            "none, so that Vault forgets it"
+        );
     }
 
     #[test]

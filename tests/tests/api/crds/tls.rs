@@ -59,11 +59,11 @@ async fn a_certificate_has_exactly_one_source_and_each_only_what_can_work() {
         (name("vault-keys-of-mine"), Taken),
         (
             name("vault-keys.prod.main"),
-            Refused("must not be that of a Secret in which the operator keeps keys"),
+            Refused("spec.tls.secretName must not be that of a Secret in which the operator keeps keys"),
         ),
         (
             name("vault-ca.prod.main"),
-            Refused("must not be that of a Secret in which the operator keeps keys"),
+            Refused("spec.tls.secretName must not be that of a Secret in which the operator keeps keys"),
         ),
         (extra("vault.example.com"), Taken),
         (extra("*.example.com"), Taken),

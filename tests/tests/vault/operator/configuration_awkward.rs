@@ -16,7 +16,8 @@ fn awkward(ca: &Ca) -> Value {
     let key = rcgen::KeyPair::generate().unwrap().public_key_pem();
     let pem = ca.cert_pem();
     let token = json!({"policies": ["B", "a", "b", "default"], "ttl": "1h30m", "maxTtl": "1d"});
-    let ana = json!({"name": "ana@example.com", "password": {"name": "ana", "key": "password"}, "token": token});
+    let ana =
+        json!({"name": "ana@example.com", "password": {"name": "ana", "key": "password"}, "token": token});
     json!({
         "drift": "Report",
         "secretsEngines": [
@@ -61,7 +62,11 @@ fn awkward(ca: &Ca) -> Value {
 }
 
 /// Calls that look, or log in.
-const READING: [&str; 3] = ["auth/kubernetes/login", "sys/capabilities-self", "lookup-accessor"];
+const READING: [&str; 3] = [
+    "auth/kubernetes/login",
+    "sys/capabilities-self",
+    "lookup-accessor",
+];
 
 #[tokio::test]
 async fn what_vault_writes_otherwise_than_a_person_is_neither_told_as_drift_nor_written_again() {
@@ -74,7 +79,9 @@ async fn what_vault_writes_otherwise_than_a_person_is_neither_told_as_drift_nor_
     stage.until_available().await.unwrap();
     until_configured(&stage).await;
     let root = stage.root(0).await.unwrap();
-    let user = read(&root, "auth/people/of.us/users/ana@example.com").await.unwrap();
+    let user = read(&root, "auth/people/of.us/users/ana@example.com")
+        .await
+        .unwrap();
     assert_eq!(user["token_policies"], json!(["a", "b", "default"]));
     assert_eq!(
         (&user["token_ttl"], &user["token_max_ttl"]),
@@ -94,7 +101,11 @@ async fn what_vault_writes_otherwise_than_a_person_is_neither_told_as_drift_nor_
     let written: Vec<&str> = seen
         .iter()
         .map(|point| point.call.as_str())
-        .filter(|call| ["Vault PUT", "Vault POST", "Vault DELETE"].iter().any(|verb| call.starts_with(verb)))
+        .filter(|call| {
+            ["Vault PUT", "Vault POST", "Vault DELETE"]
+                .iter()
+                .any(|verb| call.starts_with(verb))
+        })
         .filter(|call| !READING.iter().any(|path| call.contains(path)))
         .collect();
     assert!(written.is_empty(), "nothing differs: {written:?}");

@@ -314,7 +314,9 @@ async fn a_share_that_is_taken_out_of_the_key_secret_stays_in_the_copy(stage: &S
     let before = copies.get("main-custodians").await.unwrap().data.unwrap();
     let put = async |share: Value| {
         let body = json!({"data": {"encrypted-share-bob": share}});
-        let patched = keys.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await;
+        let patched = keys
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&body))
+            .await;
         patched.unwrap();
     };
     put(Value::Null).await;

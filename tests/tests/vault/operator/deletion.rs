@@ -328,7 +328,11 @@ async fn a_pause_holds_a_deletion_no_longer_than_the_stated_time_and_everything_
     let kept = stage.keys().await.unwrap().expect("the key Secret should stay");
     assert_eq!(kept.uid(), keys.uid(), "the very same Secret under its own name");
     let kept = claims(&stage).get(&volume_claim("main", 0)).await.unwrap();
-    assert_eq!(kept.uid(), volume.uid(), "the volume, though the policy says Delete");
+    assert_eq!(
+        kept.uid(),
+        volume.uid(),
+        "the volume, though the policy says Delete"
+    );
     assert_eq!(
         kept.metadata.deletion_timestamp, None,
         "nor is it about to go: {kept:?}"
