@@ -70,7 +70,14 @@ fn told<'a>(rules: &'a BTreeSet<String>, words: &[String]) -> BTreeSet<&'a str> 
 
 #[test]
 fn a_rule_is_told_by_its_own_words_only() {
-    let rules = BTreeSet::from(["name must be short", "spec.name must be short", "path must be \"a\""].map(str::to_owned));
+    let rules = BTreeSet::from(
+        [
+            "name must be short",
+            "spec.name must be short",
+            "path must be \"a\"",
+        ]
+        .map(str::to_owned),
+    );
     let sources = r#"(a, Refused("name must be short")), (b, Refused(
         "path must be \"a\""))"#;
     let told = told(&rules, &words(sources));
@@ -85,7 +92,10 @@ fn every_rule_is_broken_by_a_spec_in_these_tests() {
     }
     assert!(rules.len() > 100, "there are more rules than {}", rules.len());
     let told = told(&rules, &words(&sources()));
-    let silent: Vec<&String> = rules.iter().filter(|rule| !told.contains(rule.as_str())).collect();
+    let silent: Vec<&String> = rules
+        .iter()
+        .filter(|rule| !told.contains(rule.as_str()))
+        .collect();
     assert!(
         silent.is_empty(),
         "no test shows a spec that these rules refuse, and its neighbour that they take: {silent:#?}"
