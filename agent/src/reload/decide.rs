@@ -53,6 +53,8 @@ impl State {
             return Verdict::Wait;
         }
         self.told = Some((server, wanted.to_vec(), now));
+        // It is about to show another one: what it has shown before says nothing any more.
+        self.settled = None;
         Verdict::Signal {
             again: told.is_some(),
         }
@@ -104,6 +106,24 @@ mod tests {
             "another process"
         );
         assert_eq!(state.judge(TWO, b"c", b"c", at(63)), Verdict::Settled);
+    }
+
+    #[test]
+    fn a_file_that_went_back_after_the_signal_is_looked_at_again() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert_eq!(state.judge(ONE, b"a", b"a", now), Verdict::Settled);
+        assert_eq!(
+            state.judge(ONE, b"b", b"a", now),
+            Verdict::Signal { again: false }
+        );
+        assert!(
+            !state.is_settled(ONE, b"a"),
+            "the server may have taken the one in between"
+        );
+        assert_eq!(
+            state.judge(ONE, b"a", b"b", now),
+            Verdict::Signal { again: false }
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
+use super::error::Error;
 use super::keys::KeyRecord;
 use super::plan::Blocked;
 use super::validate::{Storage, Validated};
@@ -43,13 +44,40 @@ pub(crate) struct World<'a> {
     /// What blocks everything without a person.
     pub blocked: Option<&'a Blocked>,
     /// Why the present spec is not applied.
-    pub problem: Option<&'a str>,
+    pub problem: Option<&'a Problem>,
+    /// Whether this cluster was seen initialised at any time.
+    pub was_begun: bool,
+    /// How often the active member, in the same process, was made to give up its leadership for this template.
+    pub gave_up: u32,
     /// Raft's members, when the active member could be asked.
     pub raft: Option<&'a (RaftConfiguration, AutopilotState)>,
     /// How long the active member has been so by its own clock, where that was asked.
     pub leads_for: Option<Duration>,
     /// The time.
     pub now: Timestamp,
+}
+
+/// Why the present spec is not applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// NotApplied or DowngradeRefused.
+    reason: Reason,
+    words: String,
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Downgrade(words) => Self {
+                reason: Reason::DowngradeRefused,
+                words: words.clone(),
+            },
+            error => Self {
+                reason: Reason::NotApplied,
+                words: format!("the present spec is not applied: {}", error.chain()),
+            },
+        }
+    }
 }
 
 /// What is done.
@@ -128,10 +156,15 @@ impl Wait {
 /// Decides.
 pub(crate) fn decide(world: &World<'_>) -> Verdict {
     let Template::Revision(present) = world.template else {
+        let pending = "the controller of the StatefulSet has not seen the present pod template yet";
+        let applied = gates::applied(world);
+        let Wait { reason, words } = applied
+            .err()
+            .unwrap_or_else(|| Wait::new(Reason::TemplatePending, pending));
         return Verdict {
             act: None,
-            reason: Reason::TemplatePending,
-            message: "the controller of the StatefulSet has not seen the present pod template yet".to_owned(),
+            reason,
+            message: words,
             outdated: None,
         };
     };
@@ -168,6 +201,7 @@ pub(crate) fn decide(world: &World<'_>) -> Verdict {
 
 /// The next act, if any is due and allowed.
 fn next(world: &World<'_>, outdated: &[usize]) -> Result<Option<Act>, Wait> {
+    gates::applied(world)?;
     if outdated.is_empty() {
         return gates::all_serve(world).map(|()| None);
     }
@@ -187,6 +221,7 @@ fn next(world: &World<'_>, outdated: &[usize]) -> Result<Option<Act>, Wait> {
     if world.cluster.storage == Storage::Ephemeral {
         return Err(gates::data_in_memory(world));
     }
+    gates::has_its_keys(world)?;
     if world.record.is_none()
         && let Some(member) = find(&|m| matches!(m.probe, Probe::Unreachable(_)))
     {
@@ -207,6 +242,7 @@ fn next(world: &World<'_>, outdated: &[usize]) -> Result<Option<Act>, Wait> {
     if world.members.len() == 1 {
         return restart(leader);
     }
+    gates::somebody_takes_over(world, leader)?;
     gates::leads_for_a_while(world, leader)?;
     Ok(Some(Act::StepDown { member: leader }))
 }

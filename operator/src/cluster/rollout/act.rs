@@ -13,7 +13,7 @@ use vaultkeeper_crds::names;
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
 use super::report::ROLLED_OUT;
-use super::{Act, Reason, Template, Verdict, World, decide};
+use super::{Act, Problem, Reason, Template, Verdict, World, decide};
 use crate::cluster::apply::is_owned_by;
 use crate::cluster::error::{Error, unless_gone};
 use crate::cluster::execute::Scope;
@@ -21,7 +21,7 @@ use crate::cluster::plan::Blocked;
 use crate::cluster::{key_store, raft};
 use crate::conditions;
 use crate::controllers::hash;
-use crate::members::{self, Member};
+use crate::members::{self, Member, Probe};
 use crate::report;
 use crate::sessions::Target;
 
@@ -33,7 +33,9 @@ pub(crate) struct Known<'a> {
     /// The CA of the members.
     pub ca: &'a str,
     /// Why the present spec is not applied.
-    pub problem: Option<&'a str>,
+    pub problem: Option<&'a Problem>,
+    /// Whether this cluster was seen initialised at any time.
+    pub was_begun: bool,
     /// What blocks everything without a person.
     pub blocked: Option<&'a Blocked>,
     /// Raft's members.
@@ -65,10 +67,16 @@ pub(crate) async fn roll(scope: &Scope<'_>, known: &Known<'_>) -> Rolled {
     let Known {
         ca,
         problem,
+        was_begun,
         blocked,
         raft,
         before,
     } = *known;
+    let yielded = scope.ctx.recent.kept::<Yielded>(&yielded_key(scope));
+    let gave_up = |members: &[Member]| {
+        let yielded = yielded.as_deref();
+        yielded.map_or(0, |yielded| yielded.count(members, &template))
+    };
     let first = World {
         cluster: scope.cluster,
         members: scope.members,
@@ -76,6 +84,8 @@ pub(crate) async fn roll(scope: &Scope<'_>, known: &Known<'_>) -> Rolled {
         record: scope.record,
         blocked,
         problem,
+        was_begun,
+        gave_up: gave_up(scope.members),
         raft,
         leads_for: None,
         now: Timestamp::now(),
@@ -107,6 +117,7 @@ pub(crate) async fn roll(scope: &Scope<'_>, known: &Known<'_>) -> Rolled {
     };
     let second = decide(&World {
         members: &seen,
+        gave_up: gave_up(&seen),
         raft: raft.as_ref(),
         record: record.as_ref(),
         leads_for,
@@ -114,7 +125,12 @@ pub(crate) async fn roll(scope: &Scope<'_>, known: &Known<'_>) -> Rolled {
         ..first
     });
     let acted = if second.act == Some(act) {
-        perform(scope, &seen, act, &second).await.map(|()| true)
+        let done = perform(scope, &seen, act, &second).await;
+        if let (Ok(Done::SteppedDown), Act::StepDown { member }) = (&done, act) {
+            let now = Yielded::again(yielded.as_deref(), &seen[member], &template);
+            scope.ctx.recent.keep(yielded_key(scope), now);
+        }
+        done.map(|_| true)
     } else {
         // Another act is thought over from the beginning.
         Ok(second.act.is_some())
@@ -202,18 +218,63 @@ fn span(from: &str, to: i64) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
 
-async fn perform(scope: &Scope<'_>, members: &[Member], act: Act, verdict: &Verdict) -> Result<(), Error> {
-    match act {
+/// What was really done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    Restarted,
+    SteppedDown,
+    /// Another member leads by now.
+    Nothing,
+}
+
+async fn perform(
+    scope: &Scope<'_>,
+    members: &[Member],
+    act: Act,
+    verdict: &Verdict,
+) -> Result<Done, Error> {
+    let done = match act {
         Act::Restart { member } => restart(scope, &members[member], verdict).await?,
         Act::StepDown { member } => step_down(scope, &members[member], verdict).await?,
-    }
+    };
     // It may lead to the member that has just gone.
     scope.ctx.sessions.forget(&scope.cluster.uid).await;
-    Ok(())
+    Ok(done)
+}
+
+/// How often one process was made to give up its leadership for one template. Losing it costs as many tries again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Yielded {
+    container: Option<String>,
+    template: Template,
+    times: u32,
+}
+
+fn yielded_key(scope: &Scope<'_>) -> String {
+    format!("{}/gave-up", scope.cluster.uid)
+}
+
+impl Yielded {
+    /// For the member that is active now and this template.
+    fn count(&self, members: &[Member], template: &Template) -> u32 {
+        let active = members.iter().find(|m| m.probe == Probe::Active);
+        let is_same = active.is_some_and(|m| m.container == self.container) && self.template == *template;
+        if is_same { self.times } else { 0 }
+    }
+
+    /// Once more.
+    fn again(before: Option<&Self>, leader: &Member, template: &Template) -> Self {
+        let same = before.filter(|b| b.container == leader.container && b.template == *template);
+        Self {
+            container: leader.container.clone(),
+            template: template.clone(),
+            times: same.map_or(0, |before| before.times).saturating_add(1),
+        }
+    }
 }
 
 /// Deletes this very pod, with the grace that it was given.
-async fn restart(scope: &Scope<'_>, member: &Member, verdict: &Verdict) -> Result<(), Error> {
+async fn restart(scope: &Scope<'_>, member: &Member, verdict: &Verdict) -> Result<Done, Error> {
     let pods: Api<Pod> = Api::namespaced(scope.ctx.client.clone(), &scope.cluster.namespace);
     let this = DeleteParams::default().preconditions(Preconditions {
         uid: member.pod.clone(),
@@ -227,25 +288,27 @@ async fn restart(scope: &Scope<'_>, member: &Member, verdict: &Verdict) -> Resul
     scope
         .event(report::Reason::MemberRestarted, &member.name, note)
         .await;
-    Ok(())
+    Ok(Done::Restarted)
 }
 
 /// On the leader's own address, and not forwarded: whoever leads by then is not meant.
-async fn step_down(scope: &Scope<'_>, leader: &Member, verdict: &Verdict) -> Result<(), Error> {
-    let Some(node) = &leader.node else { return Ok(()) };
+async fn step_down(scope: &Scope<'_>, leader: &Member, verdict: &Verdict) -> Result<Done, Error> {
+    let Some(node) = &leader.node else {
+        return Ok(Done::Nothing);
+    };
     let target = Target::from(scope.cluster);
     // A session of before may lead to another node.
     scope.ctx.sessions.forget(&target.uid).await;
     let session = scope.ctx.sessions.active(scope.ctx, &target).await;
     let session = session.map_err(Box::new)?;
     if session.node() != format!("https://{}:{}", node.host, names::API_PORT) {
-        return Ok(());
+        return Ok(Done::Nothing);
     }
     let step = |e| Error::vault("make the active member step down", &leader.name, e);
     session.on_this_node().step_down().await.map_err(step)?;
     let note = &verdict.message;
     scope.event(report::Reason::SteppedDown, &leader.name, note).await;
-    Ok(())
+    Ok(Done::SteppedDown)
 }
 
 /// Once: the condition goes on saying it.
@@ -292,6 +355,27 @@ mod tests {
             settled(Some(&set(4, 4, Some("main-b"))), "another"),
             Template::Unsettled,
             "somebody else's StatefulSet"
+        );
+    }
+
+    #[test]
+    fn step_downs_are_counted_for_one_process_and_one_template() {
+        let leader = |container: &str| Member {
+            container: Some(container.to_owned()),
+            probe: Probe::Active,
+            ..Member::default()
+        };
+        let template = |name: &str| Template::Revision(name.to_owned());
+        let once = Yielded::again(None, &leader("c"), &template("a"));
+        let twice = Yielded::again(Some(&once), &leader("c"), &template("a"));
+        assert_eq!(twice.count(&[leader("c")], &template("a")), 2);
+        assert_eq!(twice.count(&[leader("d")], &template("a")), 0, "it was restarted");
+        assert_eq!(twice.count(&[leader("c")], &template("b")), 0, "the spec was corrected");
+        assert_eq!(twice.count(&[], &template("a")), 0, "nobody leads");
+        assert_eq!(
+            Yielded::again(Some(&twice), &leader("c"), &template("b")).times,
+            1,
+            "counted anew"
         );
     }
 

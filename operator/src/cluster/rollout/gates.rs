@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Reason, Wait, World, version};
+use vaultkeeper_crds::annotations::RESTART;
+
+use super::{Problem, Reason, Wait, World, version};
 use crate::cluster::keys::State;
 use crate::cluster::validate::Storage;
 use crate::cluster::{outage, seals};
@@ -14,17 +16,23 @@ const SETTLES: Duration = Duration::from_secs(10);
 /// A node that has given up its leadership does not compete for ten seconds. Two step-downs in that time were seen to
 /// leave seven seconds without an active member.
 const BETWEEN_LEADERS: Duration = Duration::from_secs(10);
+/// How often a process gives up its leadership for one template before somebody has to look why nobody else takes it.
+const STEP_DOWNS: u32 = 2;
 /// How many entries of the log a member may lack: the members do not answer at the very same moment.
 const MAX_LAG: u64 = 250;
 /// What a kubelet says of a container on its way up.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
+/// The template is that of the present spec.
+pub(super) fn applied(world: &World<'_>) -> Result<(), Wait> {
+    match world.problem {
+        Some(Problem { reason, words }) => Err(Wait::new(*reason, words.clone())),
+        None => Ok(()),
+    }
+}
+
 /// Nothing that a person has to decide first.
 pub(super) fn may_act(world: &World<'_>) -> Result<(), Wait> {
-    if let Some(problem) = world.problem {
-        let words = format!("the present spec is not applied: {problem}");
-        return Err(Wait::new(Reason::NotApplied, words));
-    }
     if let Some(blocked) = world.blocked {
         return Err(Wait::new(
             Reason::Held,
@@ -66,6 +74,15 @@ pub(super) fn may_act(world: &World<'_>) -> Result<(), Wait> {
 /// Whether there is a pod without a running container.
 pub(super) fn runs_nothing(member: &Member) -> bool {
     member.probe == Probe::Pending && member.pod.is_some() && member.container.is_none() && !member.deleting
+}
+
+/// A member that runs may be unsealed still. Without the keys it would never be again, also where it does not answer.
+pub(super) fn has_its_keys(world: &World<'_>) -> Result<(), Wait> {
+    if world.record.is_none() && world.was_begun {
+        let words = "the key Secret is not there: no member is restarted before it is restored, since none could be unsealed again";
+        return Err(Wait::new(Reason::Held, words));
+    }
+    Ok(())
 }
 
 /// A Vault in memory is never restarted by the operator.
@@ -209,6 +226,24 @@ pub(super) fn leads_for_a_while(world: &World<'_>, leader: usize) -> Result<(), 
         )),
         _ => Ok(()),
     }
+}
+
+/// Members can answer as standbys and yet be unable to become active, when an audit device cannot be opened for example.
+/// The leader then comes back each time, after seconds without any.
+pub(super) fn somebody_takes_over(world: &World<'_>, leader: usize) -> Result<(), Wait> {
+    if world.gave_up < STEP_DOWNS {
+        return Ok(());
+    }
+    Err(Wait::new(
+        Reason::Stuck,
+        format!(
+            "{leader} has given up its leadership {times} times and leads again each time: the others answer and do not become active. It is left alone: see why in their logs (kubectl logs, at `post-unseal setup failed` for example) and correct the spec, with which they are restarted. To try once more as it is: kubectl annotate vc {name} -n {namespace} {RESTART}=again --overwrite",
+            leader = world.members[leader].name,
+            times = world.gave_up,
+            name = world.cluster.name,
+            namespace = world.cluster.namespace,
+        ),
+    ))
 }
 
 fn no_leader() -> Wait {

@@ -58,9 +58,14 @@ impl Verdict {
 
 /// Sets the condition.
 pub(crate) fn tell(list: &mut Vec<Condition>, verdict: &Verdict, generation: Option<i64>, now: Timestamp) {
-    // A roll-out ends when the last member serves. What happens to members after that is none of its business.
-    let is_over =
-        conditions::is_true(list, ROLLED_OUT) && verdict.outdated.as_ref().is_some_and(Vec::is_empty);
+    // A roll-out ends when the last member serves. What happens to members after that is none of its business, nor what
+    // fails later while the same spec is applied again.
+    let known = conditions::get(list, ROLLED_OUT);
+    let is_new = known.is_none_or(|known| known.observed_generation != generation);
+    let is_unapplied = matches!(verdict.reason, Reason::NotApplied | Reason::DowngradeRefused);
+    let is_over = conditions::is_true(list, ROLLED_OUT)
+        && verdict.outdated.as_ref().is_some_and(Vec::is_empty)
+        && !(is_new && is_unapplied);
     let (holds, reason, message) = if is_over {
         let message = "every member runs the present pod template";
         (true, Reason::UpToDate, message)
@@ -96,9 +101,38 @@ mod tests {
     }
 
     fn after(list: &mut Vec<Condition>, verdict: &Verdict) -> (String, String) {
-        tell(list, verdict, Some(1), Timestamp::UNIX_EPOCH);
+        after_edit(list, verdict, 1)
+    }
+
+    fn after_edit(list: &mut Vec<Condition>, verdict: &Verdict, generation: i64) -> (String, String) {
+        tell(list, verdict, Some(generation), Timestamp::UNIX_EPOCH);
         let condition = conditions::get(list, ROLLED_OUT).unwrap();
         (condition.status.clone(), condition.reason.clone())
+    }
+
+    #[test]
+    fn a_new_spec_that_is_not_applied_is_not_rolled_out_and_a_later_failure_of_the_same_is_none() {
+        let word = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+        let mut list = Vec::new();
+        let done = verdict(Reason::UpToDate, &[]);
+        assert_eq!(after_edit(&mut list, &done, 1), word("True", "UpToDate"));
+        for (generation, reason) in [(2, Reason::NotApplied), (3, Reason::DowngradeRefused)] {
+            let refused = verdict(reason, &[]);
+            for _ in 0..2 {
+                assert_eq!(
+                    after_edit(&mut list, &refused, generation),
+                    word("False", reason.as_str()),
+                    "who waits for it must not be told that it runs"
+                );
+            }
+        }
+        assert_eq!(after_edit(&mut list, &done, 4), word("True", "UpToDate"));
+        let interrupted = verdict(Reason::NotApplied, &[]);
+        assert_eq!(
+            after_edit(&mut list, &interrupted, 4),
+            word("True", "UpToDate"),
+            "the API server was away for a moment"
+        );
     }
 
     #[test]

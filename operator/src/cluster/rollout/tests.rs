@@ -21,7 +21,9 @@ struct Scene {
     template: Template,
     record: Option<KeyRecord>,
     blocked: Option<Blocked>,
-    problem: Option<String>,
+    problem: Option<Problem>,
+    was_begun: bool,
+    gave_up: u32,
     raft: Option<(RaftConfiguration, AutopilotState)>,
     leads_for: Option<Duration>,
 }
@@ -91,6 +93,8 @@ impl Scene {
             record: Some(record()),
             blocked: None,
             problem: None,
+            was_begun: false,
+            gave_up: 0,
             raft: Some(raft(members)),
             leads_for: None,
         }
@@ -148,6 +152,8 @@ impl Scene {
             record,
             blocked,
             problem,
+            was_begun,
+            gave_up,
             raft,
             leads_for,
         } = self;
@@ -157,7 +163,9 @@ impl Scene {
             template,
             record: record.as_ref(),
             blocked: blocked.as_ref(),
-            problem: problem.as_deref(),
+            problem: problem.as_ref(),
+            was_begun: *was_begun,
+            gave_up: *gave_up,
             raft: raft.as_ref(),
             leads_for: *leads_for,
             now: now(),
@@ -513,14 +521,56 @@ fn nothing_is_restarted_while_a_person_has_to_decide_first() {
         });
     });
     waits("two clusters", &blocked, Reason::Held, "two clusters");
-    let refused =
-        Scene::new().with(|s| s.problem = Some("serverConfig.x is written by the operator".to_owned()));
+}
+
+#[test]
+fn a_spec_that_is_not_applied_is_said_also_where_every_member_runs_the_template_before_it() {
+    let taken = Error::NotOurs {
+        kind: "Service",
+        name: "main".to_owned(),
+    };
+    let older = Error::Downgrade("spec.version 1.20.4 is older".to_owned());
+    for (error, reason, words) in [
+        (taken, Reason::NotApplied, "Service main exists"),
+        (older, Reason::DowngradeRefused, "1.20.4 is older"),
+    ] {
+        let refused = |scene: Scene| scene.with(|s| s.problem = Some(Problem::from(&error)));
+        waits("members are outdated", &refused(Scene::new()), reason, words);
+        let current = refused(Scene::new().current(&[0, 1, 2]));
+        waits("none is", &current, reason, words);
+        let unseen = refused(Scene::new().with(|s| s.template = Template::Unsettled));
+        waits("there is no StatefulSet", &unseen, reason, words);
+    }
+}
+
+#[test]
+fn a_leader_that_nobody_relieves_is_left_alone_after_two_tries() {
+    let tried = |times| Scene::new().current(&[1, 2]).with(|s| s.gave_up = times);
+    acts("the second try", &tried(1), steps_down(0));
+    waits("no third one", &tried(2), Reason::Stuck, "main-0 has given up its leadership 2 times");
+    waits("and what to do", &tried(2), Reason::Stuck, "correct the spec");
+    let standby = Scene::new().current(&[1]).with(|s| s.gave_up = 2);
+    acts("a corrected template reaches the standbys first", &standby, restarts(2));
+}
+
+#[test]
+fn a_member_that_does_not_answer_is_not_restarted_when_its_keys_are_gone() {
+    let lost = |was_begun| {
+        Scene::new()
+            .answers(0, away())
+            .answers(1, away())
+            .answers(2, away())
+            .with(|s| (s.record, s.raft, s.was_begun) = (None, None, was_begun))
+    };
+    acts("it was never initialised", &lost(false), restarts(2));
     waits(
-        "the spec is not applied",
-        &refused,
-        Reason::NotApplied,
-        "serverConfig.x",
+        "it may be unsealed still, and could never be again",
+        &lost(true),
+        Reason::Held,
+        "the key Secret is not there",
     );
+    let nothing = lost(true).waits(2, "ImagePullBackOff", None);
+    acts("nothing runs there that could be lost", &nothing, restarts(2));
 }
 
 #[test]
