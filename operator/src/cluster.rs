@@ -208,11 +208,15 @@ async fn run(
         // Before it is applied again: what somebody took away is told, not only put right.
         readiness::observe::network(ctx, validated).await;
     }
-    let held = certificates::hold(ctx, validated).await?;
+    let mut held = certificates::hold(ctx, validated).await?;
     let applied = match rollout::version::check(cluster) {
         Ok(()) => Box::pin(build_and_apply(ctx, validated, &held)).await,
         Err(error) => Err(error),
     };
+    if applied.is_err() {
+        // A spec that waits to be corrected must not let the certificate expire.
+        certificates::renew_alone(ctx, cluster, validated, &mut held).await;
+    }
     let Some(trust) = held.trust.as_deref() else {
         // No member could be verified. Their pods wait for the certificate as well.
         pass.certificates = certificates::report(validated, &held, &[], None);
@@ -221,7 +225,7 @@ async fn run(
             secret: validated.tls.secret_name(name),
         }));
     };
-    pass.record = key_store::get(ctx, namespace, name).await?;
+    let record = key_store::get(ctx, namespace, name).await;
     pass.members = members::observe(ctx, namespace, name, *replicas, trust)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
@@ -237,6 +241,8 @@ async fn run(
     let applied = applied.and(held.problem.map_or(Ok(()), Err)).and(advanced);
     // Before all that may block: clients of the active name wait for it.
     let labelled = states::follow(ctx, namespace, &pass.members).await;
+    // Whatever has become of the keys: members are labelled and told of.
+    pass.record = record?;
     if pass.members.iter().all(|m| m.probe == Probe::Pending) {
         // Perhaps somebody deleted or scaled down the StatefulSet: the next pass applies everything again.
         ctx.recent.forget(&format!("{}/apply/", validated.uid));
@@ -283,7 +289,8 @@ async fn run(
     tell_who_waits(&scope, cluster.spec.distribution).await;
     let unseals = |step: &plan::Step| matches!(step, plan::Step::Unseal { .. });
     let to_look = pass.plan.steps.contains(&plan::Step::Configure) && has_served(cluster);
-    if to_look && !pass.plan.steps.iter().any(unseals) {
+    let is_busy = pass.plan.steps.iter().any(unseals);
+    if readiness::observe::may_take_its_time(ctx, validated, is_busy) && to_look {
         readiness::observe::look(&scope, is_in_place(cluster)).await;
     }
     let executed = execute::execute_all(&scope, &pass.plan.steps).await;
@@ -298,13 +305,15 @@ async fn run(
             pass.raft = raft::observe(ctx, validated).await;
         }
     }
-    let problem = applied.as_ref().err().map(Error::chain);
+    let problem = applied.as_ref().err().map(rollout::Problem::from);
+    let status = cluster.status.as_ref();
     let known = rollout::act::Known {
         ca: trust,
-        problem: problem.as_deref(),
+        problem: problem.as_ref(),
+        was_begun: status.is_some_and(|status| status.cluster_id.is_some()),
         blocked: pass.plan.blocked.as_ref(),
         raft: pass.raft.as_ref(),
-        before: cluster.status.as_ref().map(|s| s.conditions.as_slice()),
+        before: status.map(|s| s.conditions.as_slice()),
     };
     let rolled = Box::pin(rollout::act::roll(&scope, &known)).await;
     pass.rollout = rolled.verdict;
@@ -349,7 +358,7 @@ async fn deliver(ctx: &Context, cluster: &Validated, pass: &mut Pass) -> Result<
         });
     }
     let secret = build::custodian_secret(cluster, &record.encrypted);
-    apply::custodian_secret(ctx, cluster, &secret).await?;
+    apply::secret(ctx, cluster, &secret).await?;
     pass.delivered = true;
     Ok(())
 }
@@ -475,6 +484,8 @@ async fn build_and_apply(ctx: &Context, cluster: &Validated, held: &Held) -> Res
     let certificate = match (&held.issued, &held.trust) {
         (Some(leaf), Some(trust)) => Some(build::Certificate { leaf, trust }),
         _ if cluster.tls.is_managed() => return Ok(()),
+        // Told as the problem that it is.
+        _ if certificates::would_strand(ctx, cluster, held).await? => return Ok(()),
         _ => None,
     };
     let around = build::Around {

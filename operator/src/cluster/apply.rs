@@ -78,12 +78,8 @@ async fn all(ctx: &Context, cluster: &Validated, objects: &Objects, phase: Phase
     namespaced(ctx, cluster, phase, "StatefulSet", stateful_set).await
 }
 
-/// Applies the encrypted shares for the custodians.
-pub(crate) async fn custodian_secret(
-    ctx: &Context,
-    cluster: &Validated,
-    secret: &Secret,
-) -> Result<(), Error> {
+/// Applies one Secret by itself.
+pub(crate) async fn secret(ctx: &Context, cluster: &Validated, secret: &Secret) -> Result<(), Error> {
     for phase in [Phase::Look, Phase::Write] {
         namespaced(ctx, cluster, phase, "Secret", secret).await?;
     }

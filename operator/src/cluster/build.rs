@@ -33,6 +33,7 @@ use crate::context::HelperImage;
 
 pub(crate) use network_policy::network_policy;
 pub use rbac::reviewer_binding_name;
+pub(crate) use statefulset::mounted_certificate;
 pub use statefulset::{CONTAINER, volume_claim};
 
 /// Everything that is applied for a cluster. A new field that is not applied does not compile.
@@ -146,7 +147,8 @@ pub(super) fn metadata(cluster: &Validated, name: String) -> ObjectMeta {
     }
 }
 
-fn tls_secret(cluster: &Validated, certificate: Certificate<'_>) -> Secret {
+/// The members' certificate.
+pub(super) fn tls_secret(cluster: &Validated, certificate: Certificate<'_>) -> Secret {
     let Certificate { leaf, trust } = certificate;
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     Secret {

@@ -1,6 +1,7 @@
 //! The certificates of a cluster in one pass: what members are to show and by which CAs they are verified, what they do
 //! show, and the next step of a CA's replacement.
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -16,7 +17,7 @@ use super::tls::judgement::{self, Judgement};
 use super::tls::rollover::{self, Phase, Seen, Step};
 use super::tls_store::{self, External, Stored};
 use super::validate::{CertificateSource, Validated};
-use super::{cert_manager, drop_annotation};
+use super::{apply, build, cert_manager, drop_annotation};
 use crate::context::Context;
 use crate::members::Member;
 use crate::report::Reason;
@@ -32,6 +33,10 @@ pub(super) struct Held {
     wanted: Option<Facts>,
     /// Whether it was issued in this pass.
     is_new: bool,
+    /// Whether one of ours lies in the members' Secret already.
+    replaces: bool,
+    /// Whether it could not be stored, though there is one of before.
+    is_lost: bool,
     ca: Option<Stored>,
     external: Option<External>,
     /// Why there is none that could serve.
@@ -121,6 +126,7 @@ async fn managed(ctx: &Context, cluster: &Validated, now: Timestamp) -> Result<H
                 issued: Some(leaf.issued),
                 wanted: Some(leaf.facts),
                 is_new: leaf.is_new,
+                replaces: leaf.replaces,
                 ca: Some(ca),
                 ..Held::default()
             },
@@ -132,6 +138,55 @@ async fn managed(ctx: &Context, cluster: &Validated, now: Timestamp) -> Result<H
             },
         },
     )
+}
+
+/// Writes a renewed certificate by itself, where the spec as a whole cannot be applied. Nothing is begun so: there is one of
+/// ours in place. What cannot be written is nobody's to show.
+pub(super) async fn renew_alone(
+    ctx: &Context,
+    cluster: &VaultCluster,
+    validated: &Validated,
+    held: &mut Held,
+) {
+    let (Some(leaf), Some(trust), true) = (&held.issued, &held.trust, held.is_new) else {
+        return;
+    };
+    let secret = build::tls_secret(validated, build::Certificate { leaf, trust });
+    if !held.replaces {
+        held.wanted = None;
+        return;
+    }
+    if let Err(error) = apply::secret(ctx, validated, &secret).await {
+        tracing::warn!(error = %error.chain(), "the renewed certificate could not be stored");
+        (held.is_lost, held.wanted) = (true, None);
+    } else if let Some(wanted) = &held.wanted {
+        tell_issued(ctx, cluster, wanted).await;
+    }
+}
+
+async fn tell_issued(ctx: &Context, cluster: &VaultCluster, wanted: &Facts) {
+    let note = format!(
+        "certificate with serial {} issued for the members, good until {}",
+        wanted.serial, wanted.not_after
+    );
+    let about = cluster.object_ref(&());
+    ctx.reporter
+        .publish(&about, Reason::CertificateIssued, "", &note)
+        .await;
+}
+
+/// Whether the members' pods would be made to mount a Secret that cannot serve in the place of one that did: who restarts
+/// for any reason would not come back.
+pub(super) async fn would_strand(ctx: &Context, cluster: &Validated, held: &Held) -> Result<bool, Error> {
+    if held.external.is_none() || held.wanted.is_some() {
+        return Ok(false);
+    }
+    let sets: Api<StatefulSet> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
+    let set = sets.get_opt(&cluster.name).await;
+    let set = set.map_err(|e| Error::kubernetes("read the StatefulSet", e))?;
+    let set = set.filter(|set| apply::is_owned_by(set, &cluster.uid));
+    let mounted = set.as_ref().and_then(build::mounted_certificate);
+    Ok(mounted.is_some_and(|mounted| mounted != cluster.tls.secret_name(&cluster.name)))
 }
 
 /// Goes on with what follows from what the members show. Only for a pass in which everything was applied.
@@ -158,11 +213,7 @@ pub(super) async fn advance(
             .await;
     };
     if held.is_new {
-        let note = format!(
-            "certificate with serial {} issued for the members, good until {}",
-            wanted.serial, wanted.not_after
-        );
-        event(Reason::CertificateIssued, &note).await;
+        tell_issued(ctx, cluster, wanted).await;
     }
     let asked = cluster.annotations().get(annotations::ROTATE_CA);
     let (Some(ca), CertificateSource::Managed { ca_overlap }) = (&held.ca, &validated.tls.source) else {
@@ -247,10 +298,13 @@ pub(super) fn report(
     members: &[Member],
     rollover: Option<Judgement>,
 ) -> Option<Report> {
-    if cluster.refused.is_some() {
+    if cluster.refused.is_some() || held.is_lost {
         // What was known stays.
         return None;
     }
+    // A step that was not taken in this pass leaves two CAs trusted all the same.
+    let phase = held.ca.as_ref().map(|ca| ca.authority.phase());
+    let rollover = rollover.or_else(|| judgement::interrupted(phase?));
     let problem = held.problem.as_ref().map(|error| (error.reason(), error.chain()));
     let ca = held
         .ca

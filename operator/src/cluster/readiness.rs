@@ -59,7 +59,10 @@ pub(crate) enum Keeps {
 impl From<&Validated> for Wish {
     fn from(cluster: &Validated) -> Self {
         let mut plain = Vec::new();
-        let is_plain = |address: &str| address.starts_with("http://");
+        let is_plain = |address: &str| {
+            let scheme = address.split_once("://").map(|(scheme, _)| scheme);
+            scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
+        };
         let storage = match &cluster.storage {
             Storage::Raft(_) => Keeps::Raft,
             Storage::Consul(consul) => {
@@ -74,6 +77,21 @@ impl From<&Validated> for Wish {
             && is_plain(&transit.address)
         {
             plain.push("spec.seal.transit.address");
+        }
+        // The keys by which logins are verified: who changes them on their way logs in as anybody.
+        let methods = cluster.configuration.iter().flat_map(|c| &c.auth_methods);
+        for jwt in methods.filter_map(|method| method.jwt.as_ref()) {
+            for (field, url) in [
+                (
+                    "spec.configuration.authMethods.jwt.discoveryUrl",
+                    &jwt.discovery_url,
+                ),
+                ("spec.configuration.authMethods.jwt.jwksUrl", &jwt.jwks_url),
+            ] {
+                if url.as_deref().is_some_and(is_plain) {
+                    plain.push(field);
+                }
+            }
         }
         Self {
             replicas: usize::try_from(cluster.replicas).unwrap_or_default(),
@@ -221,4 +239,53 @@ pub(crate) fn grace(rule: ReadinessRule) -> Duration {
 /// Whole seconds, as the API server keeps them.
 fn whole(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::{tests::cluster, validate};
+    use super::*;
+
+    fn plain(extra: &str, storage: Option<&str>) -> Vec<&'static str> {
+        let mut object = cluster(extra);
+        if let Some(storage) = storage {
+            object.spec.storage = serde_yaml::from_str(storage).unwrap();
+        }
+        Wish::from(&validate(&object).unwrap()).plain
+    }
+
+    #[test]
+    fn every_address_of_the_spec_that_is_asked_in_plain_text_is_named() {
+        let transit = |url: &str| {
+            format!("  seal: {{transit: {{address: '{url}', keyName: k, tokenSecret: {{name: n, key: t}}}}}}")
+        };
+        let jwt = |url: &str| {
+            format!("  configuration: {{authMethods: [{{path: ci, type: jwt, jwt: {{{url}}}}}]}}")
+        };
+        for (field, extra, tls) in [
+            (
+                "spec.seal.transit.address",
+                transit("http://kms:8200"),
+                transit("https://kms:8200"),
+            ),
+            (
+                "spec.configuration.authMethods.jwt.jwksUrl",
+                jwt("jwksUrl: 'HTTP://idp/keys'"),
+                jwt("jwksUrl: 'https://idp/keys'"),
+            ),
+            (
+                "spec.configuration.authMethods.jwt.discoveryUrl",
+                jwt("discoveryUrl: 'http://idp'"),
+                jwt("discoveryUrl: 'https://idp'"),
+            ),
+        ] {
+            let hurried = format!("  profile: Development\n{extra}");
+            assert_eq!(plain(&hurried, None), [field], "{extra}");
+            assert_eq!(plain(&tls, None), [""; 0], "{tls}");
+        }
+        let consul = |url: &str| format!("{{consul: {{address: '{url}'}}}}");
+        let of_consul = |url: &str| plain("  profile: Development", Some(&consul(url)));
+        assert_eq!(of_consul("http://c:8500"), ["spec.storage.consul.address"]);
+        assert_eq!(of_consul("https://c:8501"), [""; 0]);
+    }
 }

@@ -24,6 +24,8 @@ use crate::conditions::{self, Status};
 use crate::context::{Context, Rules};
 use crate::members::{Member, Probe};
 
+mod rows;
+
 /// The operator does nothing to this cluster.
 const PAUSED: &str = "Paused";
 /// Members are sealed, and people hold the shares.
@@ -130,6 +132,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         if let Some(report) = certificates {
             status.tls = Some(report.tls.clone());
         }
+        let failed_words = failed.clone();
         if conditions::get(&list, "Available").is_none() {
             let (reason, message) = failed.unwrap_or(("Waiting", "not looked at yet".to_owned()));
             conditions::set(
@@ -138,6 +141,16 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
                 Status::False,
                 reason,
                 &message,
+                generation,
+                now,
+            );
+        }
+        if !members.is_empty() {
+            rows::without_keys(
+                &mut status,
+                &mut list,
+                members,
+                failed_words.as_ref(),
                 generation,
                 now,
             );
@@ -404,6 +417,14 @@ pub(crate) fn paused(cluster: &VaultCluster, rules: &Rules, now: Timestamp) -> V
             "SpecPaused",
             "spec.paused is true: the operator does nothing to this cluster, and the rest of this status may be old".to_owned(),
         )
+    };
+    let end = status.tls.as_ref().and_then(|tls| tls.not_after.as_ref());
+    let message = match end.filter(|_| cluster.spec.tls.managed.is_some()) {
+        Some(end) => format!(
+            "{message}. The members' certificate is not renewed either, and ends at {}",
+            end.0
+        ),
+        None => message.to_owned(),
     };
     conditions::set(
         &mut status.conditions,

@@ -147,6 +147,62 @@ fn a_pass_that_saw_nothing_keeps_what_was_known() {
 }
 
 #[test]
+fn members_that_were_seen_while_the_keys_cannot_be_read_are_told_of_and_so_is_that_nobody_serves() {
+    use vaultkeeper_crds::cluster::{ReadinessRule, ReadinessState};
+    let mut object = cluster("");
+    let members = [member(0, Probe::Active), member(1, Probe::Standby)];
+    let record = record();
+    let rule = ReadinessRuleStatus {
+        rule: ReadinessRule::Audit,
+        state: ReadinessState::Met,
+        since: None,
+        message: "words".to_owned(),
+    };
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        configured: true,
+        observed: true,
+        readiness: Some(std::slice::from_ref(&rule)),
+        ..Facts::default()
+    };
+    object.status = Some(compute(&object, &facts, now()));
+    let error = Error::Random;
+    let unread = |members| Facts {
+        members,
+        error: Some(&error),
+        ..Facts::default()
+    };
+    let alone = [member(0, Probe::Pending), member(1, Probe::Active)];
+    let status = compute(&object, &unread(&alone), now());
+    assert_eq!(of(&status, "Available"), ("True", "Degraded"));
+    assert_eq!(status.leader.as_deref(), Some("main-1"));
+    let gone = [
+        member(0, Probe::Pending),
+        member(1, Probe::Sealed { progress: 0 }),
+    ];
+    object.status = Some(status);
+    let status = compute(&object, &unread(&gone), now());
+    assert_eq!(
+        of(&status, "Available"),
+        ("False", "NoRandomness"),
+        "nobody serves"
+    );
+    assert_eq!(status.members_ready.as_deref(), Some("0/2"));
+    let said = conditions::get(&status.conditions, "Available").unwrap();
+    assert!(said.message.contains("main-1 is Sealed"), "{}", said.message);
+    object.status = Some(status);
+    let status = compute(&object, &unread(&members), now());
+    assert_eq!(
+        of(&status, "Available"),
+        ("True", "AllMembersServe"),
+        "they are back"
+    );
+    let unborn = compute(&cluster(""), &unread(&members), now());
+    assert_eq!(of(&unborn, "Available").0, "False", "it was never set up");
+}
+
+#[test]
 fn a_seal_that_is_away_is_the_reason_why_a_cluster_is_not_available() {
     let spec =
         "  seal: {transit: {address: 'https://kms.test:8200', keyName: k, tokenSecret: {name: n, key: t}}}";
@@ -202,6 +258,22 @@ fn a_pause_is_said_keeps_what_was_known_and_is_gone_after_it() {
     let held = paused(&object, &rules, now());
     assert_eq!(of(&held, "Paused"), ("True", "SpecPaused"));
     assert_eq!(of(&held, "Available"), ("True", "AllMembersServe"));
+    let end = Timestamp::from_second(2_000_000).unwrap();
+    let mut issued = object.clone();
+    if let Some(status) = &mut issued.status {
+        status.tls = Some(vaultkeeper_crds::cluster::TlsStatus {
+            not_after: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(end)),
+            ..Default::default()
+        });
+    }
+    let warned = paused(&issued, now());
+    let said = &conditions::get(&warned.conditions, "Paused").unwrap().message;
+    assert!(
+        said.contains("not renewed") && said.contains(&end.to_string()),
+        "{said}"
+    );
+    issued.status = Some(warned.clone());
+    assert_eq!(paused(&issued, now()), warned, "said once");
     object.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     assert_eq!(
         of(&paused(&object, &rules, now()), "Paused"),

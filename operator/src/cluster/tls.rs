@@ -35,6 +35,11 @@ pub enum Error {
     /// The certificate of the members could not be made.
     #[error("failed to issue the certificate of the members: check spec.tls.managed.extraDnsNames")]
     Leaf(#[source] rcgen::Error),
+    /// The key in the CA Secret is not that of its certificate.
+    #[error(
+        "what the key in the CA Secret signs is not trusted by the certificate beside it: restore both from one backup"
+    )]
+    Mismatch(#[source] certificate::Unusable),
     /// What was made cannot be read.
     #[error("the certificate just made cannot be read: this is a defect of the operator")]
     Unreadable,
@@ -90,10 +95,20 @@ pub fn new_leaf(ca: &Issued, cluster: &Validated, now: Timestamp) -> Result<Issu
     params.use_authority_key_identifier_extension = true;
     good_for(&mut params, now, cluster.tls.lifetime);
     let certificate = params.signed_by(&key, &issuer).map_err(Error::Leaf)?;
-    Ok(Issued {
+    let issued = Issued {
         certificate: certificate.pem(),
         key: SecretString::from(key.serialize_pem()),
-    })
+    };
+    // Whoever has it is to be trusted: a key that was edited or restored without its certificate signs just as well.
+    certificate::check(
+        &issued.certificate,
+        Some(&issued.key),
+        &ca.certificate,
+        &required_names(cluster),
+        now,
+    )
+    .map_err(Error::Mismatch)?;
+    Ok(issued)
 }
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -194,6 +209,23 @@ mod tests {
                 "{name} is missing in {sans}"
             );
         }
+    }
+
+    #[test]
+    fn a_ca_with_the_key_of_another_issues_nothing() {
+        let (ours, theirs) = (
+            new_ca("vault", "main", NOW).unwrap(),
+            new_ca("vault", "main", NOW).unwrap(),
+        );
+        let mixed = Issued {
+            certificate: ours.certificate,
+            key: theirs.key,
+        };
+        let issued = new_leaf(&mixed, &validate(&cluster("")).unwrap(), NOW);
+        assert!(
+            matches!(issued, Err(Error::Mismatch(_))),
+            "no member may get a certificate that nobody trusts"
+        );
     }
 
     #[test]

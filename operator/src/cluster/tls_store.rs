@@ -287,6 +287,8 @@ pub struct Leaf {
     pub facts: Facts,
     /// Whether it was made just now.
     pub is_new: bool,
+    /// Whether one of this cluster was there.
+    pub replaces: bool,
 }
 
 /// The members' certificate: the one in use while it is good for some time, with the right names and CA, else a new one.
@@ -302,6 +304,9 @@ pub async fn current_or_new_leaf(
         .get_opt(&names::tls_secret(&cluster.name))
         .await
         .map_err(|e| Error::kubernetes("read the certificate Secret", e))?;
+    let replaces = found
+        .as_ref()
+        .is_some_and(|secret| apply::is_owned_by(secret, &cluster.uid));
     if let Some(secret) = found
         && text(&secret, names::CA_KEY).is_some_and(|cas| cas == authority.bundle())
         && let Ok(issued) = issued(&secret, LEAF_CERTIFICATE, LEAF_KEY)
@@ -311,6 +316,7 @@ pub async fn current_or_new_leaf(
             issued,
             facts,
             is_new: false,
+            replaces,
         });
     }
     let issued = tls::new_leaf(&authority.current, cluster, now)?;
@@ -319,6 +325,7 @@ pub async fn current_or_new_leaf(
         issued,
         facts,
         is_new: true,
+        replaces,
     })
 }
 
@@ -404,10 +411,26 @@ async fn keep_trust(
     }
     let mut data = Map::from_iter([(TRUST.to_owned(), encoded(cas))]);
     if let Some(before) = before {
-        data.insert(FORMER.to_owned(), encoded(&before));
+        let former = former(&before, text(&kept, FORMER).as_deref());
+        data.insert(FORMER.to_owned(), encoded(&former));
     }
     let version = kept.resource_version().unwrap_or_default();
     change(ctx, cluster, &version, Value::Object(data), json!({}), step).await
+}
+
+/// How much of former CAs is kept: some dozens.
+const MOST_FORMER: usize = 64 * 1024;
+
+/// The CAs of before, and those before them: until every member shows a certificate of the present ones, some may show one
+/// of any of these.
+fn former(before: &str, older: Option<&str>) -> String {
+    match older {
+        Some(older) if !older.contains(before.trim()) && older.len() < MOST_FORMER => {
+            rollover::join([before, older].into_iter())
+        }
+        Some(older) if older.contains(before.trim()) => older.to_owned(),
+        Some(_) | None => before.to_owned(),
+    }
 }
 
 /// Trusts the former CAs no more: every member shows a certificate of the present ones.

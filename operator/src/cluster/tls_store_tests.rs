@@ -93,6 +93,19 @@ fn everything_in_the_ca_secret_that_is_to_be_trusted_is_in_the_bundle() {
 }
 
 #[test]
+fn the_former_cas_of_two_replacements_in_a_row_are_all_kept() {
+    assert_eq!(former("A\n", None), "A\n");
+    assert_eq!(
+        former("B\n", Some("A\n")),
+        "B\nA\n",
+        "a member may show one of A still"
+    );
+    assert_eq!(former("A", Some("B\nA\n")), "B\nA\n", "each once");
+    let many = "A".repeat(MOST_FORMER);
+    assert_eq!(former("B", Some(&many)), "B", "but not without end");
+}
+
+#[test]
 fn a_replacement_under_way_is_read_back_as_it_was_written() {
     let mut rolling = secret(&[
         ("ca.crt", "A"),

@@ -41,6 +41,13 @@ pub fn volume_claim(name: &str, ordinal: u32) -> String {
     format!("{DATA_VOLUME}-{}", names::member(name, ordinal))
 }
 
+/// The Secret from which the members of a StatefulSet have their certificate.
+pub(crate) fn mounted_certificate(set: &StatefulSet) -> Option<&str> {
+    let volumes = set.spec.as_ref()?.template.spec.as_ref()?.volumes.as_ref()?;
+    let volume = volumes.iter().find(|volume| volume.name == TLS_VOLUME)?;
+    volume.secret.as_ref()?.secret_name.as_deref()
+}
+
 /// The members.
 pub(crate) fn stateful_set(cluster: &Validated, helper: &HelperImage) -> StatefulSet {
     StatefulSet {
@@ -311,6 +318,30 @@ mod tests {
                 retention.when_scaled.as_deref()
             ),
             (Some("Retain"), Some("Retain"))
+        );
+    }
+
+    #[test]
+    fn the_secret_of_the_certificate_is_read_back_from_what_was_built() {
+        assert_eq!(mounted_certificate(&built()), Some("main-tls"));
+        let bought = validate(&cluster("  tls: {secretName: bought}")).unwrap();
+        let set = stateful_set(&bought, &HelperImage::default());
+        assert_eq!(mounted_certificate(&set), Some("bought"));
+        assert_eq!(mounted_certificate(&StatefulSet::default()), None);
+    }
+
+    #[test]
+    fn a_member_has_time_to_step_down_and_to_finish_an_initialisation() {
+        let grace = built()
+            .spec
+            .unwrap()
+            .template
+            .spec
+            .unwrap()
+            .termination_grace_period_seconds;
+        assert!(
+            grace.is_some_and(|seconds| seconds >= 30),
+            "sys/init takes up to 9 s, a step-down 1 s, on an idle machine: {grace:?}"
         );
     }
 

@@ -27,6 +27,17 @@ use crate::members::Member;
 use crate::report::Reason;
 use crate::sessions::Target;
 
+/// Whether Vault may be looked at before the rest is done. Members that wait to be unsealed come first; one that cannot be
+/// unsealed must not hide all the others for ever.
+pub(crate) fn may_take_its_time(ctx: &Context, cluster: &Validated, is_busy: bool) -> bool {
+    let key = format!("{}/readiness/busy", cluster.uid);
+    if !is_busy {
+        ctx.recent.forget(&key);
+        return true;
+    }
+    ctx.recent.look(&key, 0, Instant::now()).span >= PACE
+}
+
 /// Looks at everything that is due. `in_place`: the present spec was applied to Vault before.
 pub(crate) async fn look(scope: &Scope<'_>, in_place: bool) {
     let Scope { ctx, cluster, .. } = scope;

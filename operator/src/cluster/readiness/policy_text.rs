@@ -9,7 +9,9 @@ enum Token {
     Text(String),
     Open,
     Close,
-    /// Brackets, `=`, `:`, `,`: they add nothing.
+    /// `=` or `:`: what stands before it is a key.
+    Is,
+    /// Brackets and `,`: they add nothing.
     Other,
 }
 
@@ -39,7 +41,7 @@ pub(crate) fn allows_everything(text: &str) -> bool {
                     }
                     continue;
                 }
-                Some(Token::Other) => {}
+                Some(Token::Other | Token::Is) => {}
                 Some(Token::Open | Token::Close) | None => break,
             }
             at += 1;
@@ -48,18 +50,25 @@ pub(crate) fn allows_everything(text: &str) -> bool {
     false
 }
 
-/// The texts directly inside of the block that begins here, and where it ends.
+/// Keys of a block whose values grant something. What a comment says, for example, does not count.
+const GRANTS: [&str; 2] = ["capabilities", "policy"];
+
+/// What the block that begins here grants, and where it ends.
 fn block(tokens: &[Token], start: usize) -> (Vec<&str>, usize) {
     let (mut depth, mut at) = (0_usize, start);
-    let mut words = Vec::new();
+    let (mut words, mut grants) = (Vec::new(), false);
     while let Some(token) = tokens.get(at) {
         match token {
             Token::Open => depth += 1,
             Token::Close => depth = depth.saturating_sub(1),
-            Token::Text(word) if depth == 1 => words.push(word.as_str()),
+            Token::Text(word) if depth == 1 => match tokens.get(at + 1) {
+                Some(Token::Is | Token::Open) => grants = GRANTS.contains(&word.as_str()),
+                _ if grants => words.push(word.as_str()),
+                _ => {}
+            },
             // Not a block at all.
             Token::Text(_) if depth == 0 => return (words, at),
-            Token::Text(_) | Token::Other => {}
+            Token::Text(_) | Token::Other | Token::Is => {}
         }
         at += 1;
         if depth == 0 && *token == Token::Close {
@@ -105,6 +114,7 @@ fn tokens(text: &str) -> Vec<Token> {
                 found.push(Token::Text(word));
             }
             c if c.is_whitespace() => {}
+            '=' | ':' => found.push(Token::Is),
             _ => found.push(Token::Other),
         }
     }
@@ -118,11 +128,28 @@ fn quoted(rest: &mut Rest<'_>) -> String {
     while let Some(c) = rest.next() {
         match c {
             '"' => break,
-            '\\' => text.extend(rest.next()),
+            '\\' => text.extend(escaped(rest)),
             c => text.push(c),
         }
     }
     text
+}
+
+/// What stands for another character, as Go and JSON write it: `\x2a`, `\u002a`, `\U0000002a`, `\052`, or `\*` itself.
+fn escaped(rest: &mut Rest<'_>) -> Option<char> {
+    let kind = rest.next()?;
+    let (digits, radix, mut number) = match kind {
+        'x' => (2, 16, 0),
+        'u' => (4, 16, 0),
+        'U' => (8, 16, 0),
+        '0'..='7' => (2, 8, kind.to_digit(8)?),
+        other => return Some(other),
+    };
+    for _ in 0..digits {
+        let digit = rest.next_if(|c| c.is_digit(radix))?.to_digit(radix)?;
+        number = number.checked_mul(radix)?.checked_add(digit)?;
+    }
+    char::from_u32(number)
 }
 
 fn skip_line(rest: &mut Rest<'_>) {
@@ -160,6 +187,12 @@ mod tests {
             r#"{"path": {"a": {"capabilities": ["read"]}, "*": {"capabilities": ["sudo"]}}}"#,
             r#""path" "*" { "capabilities" = ["patch"] }"#,
             r#"path "a" { capabilities = ["update"] allowed_parameters = { "x" = ["*"] } } path "*" { capabilities = ["list"] }"#,
+            r#"path "\x2a" { capabilities = ["sudo"] }"#,
+            r#"path "\052" { capabilities = ["sudo"] }"#,
+            r#"{"path": {"\u002a": {"capabilities": ["\u0073udo"]}}}"#,
+            r#"path "*" { comment = "deny" capabilities = ["sudo"] }"#,
+            r#"path "*" { required_parameters = ["deny"] capabilities = ["read"] }"#,
+            r#"path "*" { capabilities = ["update"] denied_parameters = { "deny" = [] } }"#,
         ] {
             assert!(allows_everything(wide), "this allows everything: {wide}");
         }
@@ -179,6 +212,9 @@ mod tests {
             r#"path "a" { capabilities = ["read"] allowed_parameters = { "*" = ["sudo"] } }"#,
             r#"{"path": {"a": {"capabilities": ["read"]}}}"#,
             r#"path "*" { }"#,
+            r#"path "*" { comment = "read" capabilities = [] }"#,
+            r#"path "*" { comment = "sudo" capabilities = ["deny"] }"#,
+            r#"path "\x61" { capabilities = ["sudo"] }"#,
             "path",
             r#"path "a" { capabilities = ["read"#,
         ] {

@@ -24,6 +24,8 @@ use crate::sessions::{OPERATOR_ROLE, is_spoilt_by};
 const BATCH: usize = 100;
 /// How many calls are under way at a time.
 const AT_ONCE: usize = 8;
+/// What Vault takes for yes (`strconv.ParseBool` of Go), and keeps as it was written.
+const YES: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 /// Files that keep nothing.
 const NOWHERE: [&str; 2] = ["/dev/null", "discard"];
 
@@ -114,15 +116,16 @@ async fn tokens(client: &Client, known: &mut Known) -> Result<Tokens, Error> {
 
 async fn audit(client: &Client) -> Result<Vec<Device>, Error> {
     let devices = client.audit_devices().await?.into_iter();
-    let device = |(path, device): (String, AuditDevice)| {
-        let option = |key: &str| device.options.get(key).map(String::as_str).unwrap_or_default();
-        Device {
-            path: path.trim_matches('/').to_owned(),
-            discards: NOWHERE.contains(&option("file_path")),
-            raw: option("log_raw") == "true",
-        }
-    };
-    Ok(devices.map(device).collect())
+    Ok(devices.map(|(path, found)| device(&path, &found)).collect())
+}
+
+fn device(path: &str, found: &AuditDevice) -> Device {
+    let option = |key: &str| found.options.get(key).map(String::as_str).unwrap_or_default();
+    Device {
+        path: path.trim_matches('/').to_owned(),
+        discards: NOWHERE.contains(&option("file_path")),
+        raw: YES.contains(&option("log_raw")),
+    }
 }
 
 /// The text of each policy that is to be as declared; none where it cannot be made. The operator's own is one of them
@@ -293,6 +296,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_device_that_logs_in_clear_is_known_in_every_way_to_ask_for_it() {
+        let is_raw = |value: &str| {
+            let found: AuditDevice = serde_json::from_value(json!({
+                "type": "file", "options": {"file_path": "stdout", "log_raw": value},
+            }))
+            .unwrap();
+            device("stdout/", &found).raw
+        };
+        for yes in ["true", "True", "TRUE", "1", "t", "T"] {
+            assert!(is_raw(yes), "Vault takes {yes:?} for yes");
+        }
+        for no in ["false", "0", "F", ""] {
+            assert!(!is_raw(no), "Vault takes {no:?} for no");
+        }
+    }
 
     #[test]
     fn a_rule_for_a_second_factor_counts_when_it_names_a_login_that_is_there() {

@@ -227,12 +227,7 @@ enum Done {
     Nothing,
 }
 
-async fn perform(
-    scope: &Scope<'_>,
-    members: &[Member],
-    act: Act,
-    verdict: &Verdict,
-) -> Result<Done, Error> {
+async fn perform(scope: &Scope<'_>, members: &[Member], act: Act, verdict: &Verdict) -> Result<Done, Error> {
     let done = match act {
         Act::Restart { member } => restart(scope, &members[member], verdict).await?,
         Act::StepDown { member } => step_down(scope, &members[member], verdict).await?,
@@ -370,7 +365,11 @@ mod tests {
         let twice = Yielded::again(Some(&once), &leader("c"), &template("a"));
         assert_eq!(twice.count(&[leader("c")], &template("a")), 2);
         assert_eq!(twice.count(&[leader("d")], &template("a")), 0, "it was restarted");
-        assert_eq!(twice.count(&[leader("c")], &template("b")), 0, "the spec was corrected");
+        assert_eq!(
+            twice.count(&[leader("c")], &template("b")),
+            0,
+            "the spec was corrected"
+        );
         assert_eq!(twice.count(&[], &template("a")), 0, "nobody leads");
         assert_eq!(
             Yielded::again(Some(&twice), &leader("c"), &template("b")).times,

@@ -547,10 +547,19 @@ fn a_spec_that_is_not_applied_is_said_also_where_every_member_runs_the_template_
 fn a_leader_that_nobody_relieves_is_left_alone_after_two_tries() {
     let tried = |times| Scene::new().current(&[1, 2]).with(|s| s.gave_up = times);
     acts("the second try", &tried(1), steps_down(0));
-    waits("no third one", &tried(2), Reason::Stuck, "main-0 has given up its leadership 2 times");
+    waits(
+        "no third one",
+        &tried(2),
+        Reason::Stuck,
+        "main-0 has given up its leadership 2 times",
+    );
     waits("and what to do", &tried(2), Reason::Stuck, "correct the spec");
     let standby = Scene::new().current(&[1]).with(|s| s.gave_up = 2);
-    acts("a corrected template reaches the standbys first", &standby, restarts(2));
+    acts(
+        "a corrected template reaches the standbys first",
+        &standby,
+        restarts(2),
+    );
 }
 
 #[test]

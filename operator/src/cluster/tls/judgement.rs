@@ -129,21 +129,35 @@ pub fn current(
     )
 }
 
-/// The condition while two CAs are trusted.
-pub fn rollover(phase: Phase, step: &Step, behind: &[String]) -> Option<Judgement> {
-    let (reason, begun, then) = match phase {
-        Phase::AtRest => return None,
-        Phase::Distributing => (
+/// Reason, what is so, and what comes then.
+fn words(phase: Phase) -> Option<(&'static str, &'static str, &'static str)> {
+    match phase {
+        Phase::AtRest => None,
+        Phase::Distributing => Some((
             "Distributing",
             "the old and the new CA are trusted, the old one signs",
             "the new one signs",
-        ),
-        Phase::Retiring => (
+        )),
+        Phase::Retiring => Some((
             "Retiring",
             "the new CA signs, the old one is trusted still",
             "the old one is dropped",
-        ),
-    };
+        )),
+    }
+}
+
+/// The condition while two CAs are trusted and something keeps the operator from going on.
+pub fn interrupted(phase: Phase) -> Option<Judgement> {
+    let (reason, begun, then) = words(phase)?;
+    let message = format!(
+        "{begun}; {then} when what the conditions Configured and CertificateCurrent tell is put right"
+    );
+    Some(judgement(Status::True, reason, message))
+}
+
+/// The condition while two CAs are trusted.
+pub fn rollover(phase: Phase, step: &Step, behind: &[String]) -> Option<Judgement> {
+    let (reason, begun, then) = words(phase)?;
     let next = match step {
         Step::AwaitThem => format!(
             "before {then}, these must have taken over what is stored: {}",
@@ -226,6 +240,19 @@ mod tests {
         let new = facts();
         assert_eq!(current(&[], Some(&new), None, NOW).reason, "NotObserved");
         assert_eq!(current(&[], None, None, NOW).status, Status::Unknown);
+    }
+
+    #[test]
+    fn a_rollover_that_cannot_go_on_is_not_over() {
+        assert_eq!(interrupted(Phase::AtRest), None);
+        for (phase, reason) in [
+            (Phase::Distributing, "Distributing"),
+            (Phase::Retiring, "Retiring"),
+        ] {
+            let told = interrupted(phase).unwrap();
+            assert_eq!((told.status, told.reason), (Status::True, reason));
+            assert!(told.message.contains("Configured"), "{}", told.message);
+        }
     }
 
     #[test]

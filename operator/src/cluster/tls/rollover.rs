@@ -122,6 +122,8 @@ pub fn next(authority: &Authority, seen: &Seen<'_>) -> Step {
                 (None, _) => Step::Rest,
             };
         }
+        // What it signs is accepted by nobody: there is nothing to wait for.
+        Phase::Distributing if ca.is_some_and(|ca| ca.not_after <= *now) => return Step::Promote,
         Phase::Distributing => Step::Promote,
         Phase::Retiring => Step::Finish,
     };
@@ -217,6 +219,25 @@ mod tests {
             decide(&of(Some(START)), Some("again"), &[], after(86_400)),
             Step::Promote,
             "one replacement at a time"
+        );
+    }
+
+    #[test]
+    fn an_old_ca_that_has_expired_meanwhile_is_not_waited_for() {
+        let rolling = authority(true, false, None);
+        let end = examine(&rolling.current.certificate).unwrap().not_after;
+        assert_eq!(
+            decide(&rolling, None, &["main-2"], end),
+            Step::Promote,
+            "nobody accepts what it signs"
+        );
+        let just_before = Timestamp::from_second(end.as_second() - 1).unwrap();
+        assert_eq!(decide(&rolling, None, &["main-2"], just_before), Step::AwaitThem);
+        let retiring = authority(false, true, None);
+        assert_eq!(
+            decide(&retiring, None, &["main-2"], START),
+            Step::AwaitThem,
+            "the new one is good: clients need their time"
         );
     }
 

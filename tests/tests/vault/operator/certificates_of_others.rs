@@ -3,11 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::json;
+use vaultkeeper_crds::cluster::{ReadinessRule, ReadinessState};
 use vaultkeeper_crds::names;
 use vaultkeeper_operator::cluster::tls::certificate::examine;
 use vaultkeeper_tests::certs::Ca;
@@ -104,9 +106,36 @@ async fn a_certificate_of_ones_own_is_checked_taken_up_and_told_when_it_expires(
         "good for a few seconds"
     );
     until_told(&stage, "Expired", "shown by main-0 (since ").await;
+    stage
+        .until("the rule on certificates to fall", |c| {
+            let rules = c.status.iter().flat_map(|status| &status.readiness_rules);
+            rules
+                .into_iter()
+                .any(|row| row.rule == ReadinessRule::Tls && row.state == ReadinessState::Failed)
+        })
+        .await
+        .unwrap();
 
     let fourth = give(&stage, "bought", None).await;
     assert_eq!(until_current(&stage, Some(&third)).await, fourth);
+    stage.until_available().await.unwrap();
+
+    // Another Secret that is not there yet: a member that dies meanwhile must come back.
+    super::certificates::change(&stage, json!({"tls": {"secretName": "another"}})).await;
+    until_told(&stage, "CertificateMissing", "another").await;
+    let sets: Api<StatefulSet> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let mounted = async || {
+        let set = sets.get("main").await.unwrap();
+        let volumes = set.spec.unwrap().template.spec.unwrap().volumes.unwrap();
+        let secrets = volumes
+            .into_iter()
+            .filter_map(|volume| volume.secret?.secret_name);
+        secrets.collect::<Vec<_>>()
+    };
+    assert_eq!(mounted().await, ["bought"], "the one that serves");
+    let fifth = give(&stage, "another", None).await;
+    assert_eq!(until_current(&stage, Some(&fourth)).await, fifth);
+    assert_eq!(mounted().await, ["another"]);
     stage.until_available().await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();

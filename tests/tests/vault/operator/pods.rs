@@ -14,6 +14,7 @@ use vaultkeeper_crds::names;
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
+use super::certificates::until_current;
 use super::kubelet_stand_in::KubeletStandIn;
 use super::stage::{DEADLINE, Stage, condition, reason};
 
@@ -200,9 +201,11 @@ async fn settings_of_the_server_are_merged_and_a_collision_is_told_while_the_mem
     assert_eq!(state["listeners"].as_array().map(Vec::len), Some(1), "{state}");
     assert_eq!(state["storage"]["raft"]["max_entry_size"], "2097152", "{state}");
 
+    let first = until_current(&stage, None).await;
+    let names = json!({"managed": {"extraDnsNames": ["vault.example.com"]}});
     change(
         &stage,
-        json!({"serverConfig": {"listener": {"tcp": {"tls_min_version": "tls10"}}}}),
+        json!({"serverConfig": {"listener": {"tcp": {"tls_min_version": "tls10"}}}, "tls": names}),
     )
     .await;
     let refused = stage
@@ -215,6 +218,19 @@ async fn settings_of_the_server_are_merged_and_a_collision_is_told_while_the_mem
     assert!(
         message.contains("spec.serverConfig.listener.tcp.tls_min_version is written by the operator"),
         "the key and the remedy: {message}"
+    );
+    let rolled_out = condition(&refused, "RolledOut").unwrap();
+    assert_eq!(
+        (rolled_out.status.as_str(), rolled_out.reason.as_str()),
+        ("False", "NotApplied"),
+        "who waits for this spec must not be told that it runs"
+    );
+    // A certificate that is due is renewed all the same.
+    let second = until_current(&stage, Some(&first)).await;
+    assert_eq!(
+        until_current(&stage, Some(&first)).await,
+        second,
+        "one and not many"
     );
     stage.kubelet.kill("main-0").await.unwrap();
     wait::until_async("the member to be unsealed all the same", DEADLINE, async || {

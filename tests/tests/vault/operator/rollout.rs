@@ -418,6 +418,11 @@ async fn pods_that_never_started_are_replaced_and_a_single_member_restarts_when_
         })
         .await
         .unwrap();
+    let rolled_out = condition(&cluster, ROLLED_OUT).unwrap();
+    assert_eq!(
+        (rolled_out.status.as_str(), rolled_out.reason.as_str()),
+        ("False", "DowngradeRefused")
+    );
     let message = condition(&cluster, "Configured").unwrap().message;
     assert!(
         message.contains("spec.version 1.20.4 is older than 1.21.1, which main-0 runs"),

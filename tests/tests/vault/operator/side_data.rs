@@ -58,6 +58,47 @@ async fn a_ca_key_that_is_kept_elsewhere_is_told_and_stops_no_unsealing() {
 }
 
 #[tokio::test]
+async fn a_key_secret_that_cannot_be_read_hides_neither_that_nobody_serves_nor_who_leads() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    stage
+        .until("the rules to be judged", |c| {
+            c.status.as_ref().is_some_and(|s| s.readiness.is_some())
+        })
+        .await
+        .unwrap();
+    let keys = names::key_secret(&stage.namespace, "main");
+    let state = |text: &str| json!({"stringData": {"state": text}});
+    patch(&stage, &keys, &state("nonsense")).await;
+    stage
+        .until("the damage to be told", |c| {
+            reason(c, "Configured") == "KeySecretUnreadable"
+        })
+        .await
+        .unwrap();
+    stage.kubelet.kill("main-0").await.unwrap();
+    let cluster = stage
+        .until("that nobody serves", |c| {
+            condition(c, "Available").is_some_and(|said| said.status == "False")
+        })
+        .await
+        .unwrap();
+    let said = condition(&cluster, "Available").unwrap();
+    assert!(
+        said.message.contains("main-0 is ") && said.message.contains(&keys),
+        "who, and what to restore: {}",
+        said.message
+    );
+    assert_eq!(cluster.status.unwrap().leader, None);
+    patch(&stage, &keys, &state("initialized")).await;
+    stage.until_available().await.unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_seal_record_that_cannot_be_read_is_written_anew_and_holds_what_is_sealed() {
     let stage = Stage::new().await.unwrap();
     stage.create_cluster(1).await.unwrap();
