@@ -95,6 +95,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_printed_column_shows_a_field_that_there_is() {
+        for crd in [VaultCluster::crd(), VaultRole::crd()] {
+            let version = &crd.spec.versions[0];
+            let schema = serde_json::to_value(&version.schema).unwrap();
+            let columns = version.additional_printer_columns.clone().unwrap_or_default();
+            assert!(columns.len() > 3, "{} tells nothing", crd.spec.names.kind);
+            for column in columns {
+                let mut at = &schema["openAPIV3Schema"];
+                let path = column.json_path.trim_start_matches('.');
+                // Every object has these, whatever its schema says.
+                if path.starts_with("metadata.") {
+                    continue;
+                }
+                // A condition: `conditions[?(@.type=='Available')].reason`.
+                let plain = path.replace("[?(@.type=='", "[").replace("')]", "]");
+                for step in plain.split('.') {
+                    let (name, condition) = match step.split_once('[') {
+                        Some((name, condition)) => (name, Some(condition.trim_end_matches(']'))),
+                        None => (step, None),
+                    };
+                    at = &at["properties"][name];
+                    assert!(at.is_object(), "column {} shows nothing: {path}", column.name);
+                    if let Some(condition) = condition {
+                        let documented = at["description"].as_str().unwrap_or_default();
+                        assert!(
+                            documented.contains(condition),
+                            "column {}: there is no condition {condition}: {documented}",
+                            column.name
+                        );
+                        at = &at["items"];
+                    }
+                }
+            }
+        }
+    }
+
     fn undocumented(schema: &serde_json::Value, path: &str, missing: &mut Vec<String>) {
         if let Some(properties) = schema["properties"].as_object() {
             for (name, child) in properties {

@@ -50,6 +50,8 @@ pub struct Member {
     pub probe: Probe,
     /// Why its container does not run, or how it ended before.
     pub stopped: Option<Stopped>,
+    /// Why its pod is not ready, so that Services leave it out. None: it is, or nothing is known.
+    pub unready: Option<Unready>,
     /// Revision of the pod template that its pod was made from.
     pub revision: Option<String>,
     /// Whether its pod is being deleted.
@@ -75,6 +77,18 @@ pub struct Stopped {
     /// The last lines of its log, where the container says so that they are kept.
     pub last_words: Option<String>,
 }
+
+/// Why a pod is not ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unready {
+    /// In the words of Kubernetes.
+    pub words: String,
+    /// Whether a container beside the server waits for something that does not come by itself.
+    pub stuck: bool,
+}
+
+/// What a kubelet says of a container on its way up.
+pub(crate) const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 impl Member {
     /// Its state for a person, for example `main-0 is Sealed`.
@@ -158,6 +172,7 @@ pub async fn observe(
         let obstacle = obstacle(pod);
         let running = pod.and_then(running);
         let stopped = pod.and_then(stopped);
+        let unready = pod.and_then(unready);
         let label = pod.and_then(|p| p.labels().get(annotations::STATE).cloned());
         let uid = pod.and_then(ResourceExt::uid);
         let revision = pod.and_then(|p| p.labels().get(REVISION).cloned());
@@ -171,6 +186,7 @@ pub async fn observe(
                 pod: uid,
                 label,
                 stopped,
+                unready,
                 revision,
                 deleting,
                 started,
@@ -217,6 +233,29 @@ fn stopped(pod: &Pod) -> Option<Stopped> {
         detail: waiting.and_then(|w| w.message.clone()),
         exit_code: ended.as_ref().map(|t| t.exit_code),
         last_words: ended.and_then(|t| t.message),
+    })
+}
+
+/// Why a pod is not ready, also where its server runs.
+fn unready(pod: &Pod) -> Option<Unready> {
+    let status = pod.status.as_ref()?;
+    let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready")?;
+    if ready.status == "True" {
+        return None;
+    }
+    let others = status.container_statuses.iter().flatten();
+    let mut waiting = others
+        .filter(|c| c.name != crate::cluster::build::CONTAINER)
+        .filter_map(|c| Some((c, c.state.as_ref()?.waiting.as_ref()?.reason.as_deref()?)));
+    Some(match waiting.next() {
+        Some((container, reason)) => Unready {
+            words: format!("its container {} waits ({reason})", container.name),
+            stuck: !STARTING.contains(&reason),
+        },
+        None => Unready {
+            words: ready.message.clone().unwrap_or_default(),
+            stuck: false,
+        },
     })
 }
 
@@ -373,6 +412,31 @@ mod tests {
         );
         assert_eq!(told(&json!({"phase": "Pending"})), None, "nothing is known");
         assert!(obstacle(None).is_some_and(|words| words.contains("no pod")));
+    }
+
+    #[test]
+    fn a_pod_whose_helper_cannot_start_is_not_ready_though_its_server_runs() {
+        let told = |ready: &str, state: Value| {
+            let container = |name: &str, state: Value| json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": state});
+            let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "main-0"}, "status": {
+                "conditions": [{"type": "Ready", "status": ready, "message": "containers with unready status: [x]"}],
+                "containerStatuses": [container("vault", json!({"running": {}})), container("reload", state)],
+            }}))
+            .unwrap();
+            unready(&pod)
+        };
+        let waits = |reason: &str| json!({"waiting": {"reason": reason}});
+        assert_eq!(told("True", waits("ImagePullBackOff")), None);
+        let stuck = told("False", waits("ImagePullBackOff")).unwrap();
+        assert!(
+            stuck.stuck && stuck.words == "its container reload waits (ImagePullBackOff)",
+            "{stuck:?}"
+        );
+        assert!(!told("False", waits("ContainerCreating")).unwrap().stuck);
+        let probed = told("False", json!({"running": {}})).unwrap();
+        assert_eq!(probed.words, "containers with unready status: [x]");
+        let unknown: Pod = serde_json::from_value(json!({"metadata": {}, "status": {}})).unwrap();
+        assert_eq!(unready(&unknown), None, "nothing is known");
     }
 
     #[test]

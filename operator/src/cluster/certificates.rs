@@ -58,11 +58,7 @@ pub(crate) struct Report {
 pub(super) async fn hold(ctx: &Context, cluster: &Validated) -> Result<Held, Error> {
     let now = Timestamp::now();
     if cluster.refused.is_some() {
-        // Nothing is made for a spec that is refused; its members are verified as before.
-        return Ok(Held {
-            trust: tls_store::trusted(ctx, &cluster.namespace, &cluster.name).await?,
-            ..Held::default()
-        });
+        return of_refused(ctx, cluster, now).await;
     }
     if cluster.tls.is_managed() {
         return managed(ctx, cluster, now).await;
@@ -83,6 +79,34 @@ pub(super) async fn hold(ctx: &Context, cluster: &Validated) -> Result<Held, Err
         external: Some(external),
         ..Held::default()
     })
+}
+
+/// Nothing is begun for a spec that is refused; its members are verified as before, and their certificate is renewed.
+async fn of_refused(ctx: &Context, cluster: &Validated, now: Timestamp) -> Result<Held, Error> {
+    let Validated { namespace, name, .. } = cluster;
+    let held = Held {
+        trust: tls_store::trusted(ctx, namespace, name).await?,
+        ..Held::default()
+    };
+    if !cluster.tls.is_managed() {
+        return Ok(held);
+    }
+    let Some(ca) = tls_store::existing_ca(ctx, namespace, name).await? else {
+        return Ok(held);
+    };
+    match tls_store::current_or_new_leaf(ctx, cluster, &ca.authority, now).await {
+        Ok(leaf) if leaf.replaces => Ok(Held {
+            trust: Some(ca.authority.bundle()),
+            issued: Some(leaf.issued),
+            wanted: Some(leaf.facts),
+            is_new: leaf.is_new,
+            replaces: leaf.replaces,
+            ca: Some(ca),
+            ..held
+        }),
+        Ok(_) | Err(Error::Tls(_)) => Ok(held),
+        Err(error) => Err(error),
+    }
 }
 
 async fn managed(ctx: &Context, cluster: &Validated, now: Timestamp) -> Result<Held, Error> {
@@ -298,7 +322,7 @@ pub(super) fn report(
     members: &[Member],
     rollover: Option<Judgement>,
 ) -> Option<Report> {
-    if cluster.refused.is_some() || held.is_lost {
+    if held.is_lost || cluster.refused.is_some() && held.wanted.is_none() {
         // What was known stays.
         return None;
     }

@@ -168,7 +168,7 @@ pub(crate) fn decide(world: &World<'_>) -> Verdict {
             outdated: None,
         };
     };
-    let is_current = |m: &Member| m.revision.as_ref() == Some(present);
+    let is_current = |m: &Member| is_current(m, present);
     // A pod without a revision is not one of the StatefulSet's.
     let outdated: Vec<usize> = (0..)
         .zip(world.members)
@@ -197,6 +197,11 @@ pub(crate) fn decide(world: &World<'_>) -> Verdict {
                 .collect(),
         ),
     }
+}
+
+/// Whether a member's pod is made from this revision of the template.
+fn is_current(member: &Member, present: &str) -> bool {
+    member.revision.as_deref() == Some(present)
 }
 
 /// The next act, if any is due and allowed.

@@ -309,7 +309,10 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
                 version: m.version.clone(),
                 up_to_date: rollout.and_then(|verdict| verdict.is_current(m)),
                 certificate: m.certificate.as_ref().map(|shown| shown.serial.clone()),
-                message: outage.as_ref().map(|o| o.message.clone()),
+                message: outage
+                    .as_ref()
+                    .map(|o| o.message.clone())
+                    .or_else(|| rows::unready(m)),
             })
             .collect(),
     }

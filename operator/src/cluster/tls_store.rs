@@ -103,6 +103,13 @@ fn stored(secret: &Secret) -> Result<Stored, Error> {
     })
 }
 
+/// The managed CA, if there is one that can sign. Nothing is written.
+pub async fn existing_ca(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Stored>, Error> {
+    let secret = ca_secret(ctx, namespace, name).await?;
+    let managed = secret.filter(|secret| text(secret, TRUST).is_none());
+    Ok(managed.as_ref().and_then(|secret| stored(secret).ok()))
+}
+
 /// The CA: the stored one, or a new one that is stored first.
 pub async fn ensure_ca(ctx: &Context, cluster: &Validated) -> Result<Stored, Error> {
     let Validated { namespace, name, .. } = cluster;

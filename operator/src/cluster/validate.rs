@@ -64,8 +64,8 @@ pub struct Validated {
     pub standby_reads: bool,
     /// Further settings of the server.
     pub server_config: serde_json::Map<String, serde_json::Value>,
-    /// Why the spec is refused: only namespace, name, UID and the number of members are of this cluster then, and it is
-    /// merely held, see [`held`].
+    /// Why the spec is refused: only namespace, name, UID, the number of members and the source of their certificate are
+    /// of this cluster then, and it is merely held, see [`held`].
     pub refused: Option<Invalid>,
     /// Ports of the addresses in spec.configuration, also in one that is refused.
     pub declared_ports: BTreeSet<Port>,
@@ -138,7 +138,7 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
             },
             custodians: Vec::new(),
         }),
-        tls: Tls::of_nobody(),
+        tls: tls::validate(&spec.tls).unwrap_or_else(|_| Tls::of_nobody()),
         configuration: Err(invalid.clone()),
         pod: PodSettings::default(),
         network_policy: NetworkPolicySettings::default(),

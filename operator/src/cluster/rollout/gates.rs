@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use vaultkeeper_crds::annotations::RESTART;
 
-use super::{Problem, Reason, Wait, World, version};
+use super::{Problem, Reason, Template, Wait, World, is_current, version};
 use crate::cluster::keys::State;
 use crate::cluster::validate::Storage;
 use crate::cluster::{outage, seals};
-use crate::members::{Member, Probe};
+use crate::members::{Member, Probe, STARTING, Unready};
 
 /// Autopilot notices the loss of a member after this time (`last_contact_threshold`): until then its judgement may be of
 /// the process before.
@@ -20,8 +20,6 @@ const BETWEEN_LEADERS: Duration = Duration::from_secs(10);
 const STEP_DOWNS: u32 = 2;
 /// How many entries of the log a member may lack: the members do not answer at the very same moment.
 const MAX_LAG: u64 = 250;
-/// What a kubelet says of a container on its way up.
-const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// The template is that of the present spec.
 pub(super) fn applied(world: &World<'_>) -> Result<(), Wait> {
@@ -148,8 +146,32 @@ pub(super) fn others_bear_its_loss(world: &World<'_>, broken: usize) -> Result<(
 pub(super) fn all_serve(world: &World<'_>) -> Result<(), Wait> {
     match world.members.iter().find(|m| m.deleting || !m.probe.serves()) {
         Some(member) => Err(waits_for(world, member)),
-        None => Ok(()),
+        None => are_ready(world),
     }
+}
+
+/// What was restarted is back in the Services. One of an older template may be out of them: perhaps the present one is to
+/// mend that.
+fn are_ready(world: &World<'_>) -> Result<(), Wait> {
+    let Template::Revision(present) = world.template else {
+        return Ok(());
+    };
+    let mut current = world.members.iter().filter(|m| is_current(m, present));
+    let Some((member, unready)) = current.find_map(|m| Some((m, m.unready.as_ref()?))) else {
+        return Ok(());
+    };
+    let Unready { words, stuck } = unready;
+    let words = format!(
+        "{}, but its pod is not ready, and Services leave it out: {words}",
+        member.says()
+    );
+    Err(if *stuck {
+        let words =
+            format!("{words}. The other members are left alone: correct the spec or the image of the helper");
+        Wait::new(Reason::Stuck, words)
+    } else {
+        Wait::new(Reason::WaitingForMember, format!("waits for it: {words}"))
+    })
 }
 
 /// Exactly one member says of itself that it is active.

@@ -9,7 +9,7 @@ use super::super::keys;
 use super::*;
 use crate::cluster::keys::State;
 use crate::cluster::validate::{tests::cluster, validate};
-use crate::members::Stopped;
+use crate::members::{Stopped, Unready};
 
 const OLD: &str = "main-a";
 const NEW: &str = "main-b";
@@ -541,6 +541,39 @@ fn a_spec_that_is_not_applied_is_said_also_where_every_member_runs_the_template_
         let unseen = refused(Scene::new().with(|s| s.template = Template::Unsettled));
         waits("there is no StatefulSet", &unseen, reason, words);
     }
+}
+
+#[test]
+fn the_next_member_goes_only_when_services_lead_to_the_one_before_it_again() {
+    let unready = |scene: Scene, member: usize, stuck: bool| {
+        scene.with(|s| {
+            s.members[member].unready = Some(Unready {
+                words: "its container reload waits (ImagePullBackOff)".to_owned(),
+                stuck,
+            });
+        })
+    };
+    let pulls = unready(Scene::new().current(&[2]), 2, true);
+    waits(
+        "no image for the helper",
+        &pulls,
+        Reason::Stuck,
+        "main-2 is Standby, but its pod is not ready",
+    );
+    let starts = unready(Scene::new().current(&[2]), 2, false);
+    waits(
+        "it was unsealed a moment ago",
+        &starts,
+        Reason::WaitingForMember,
+        "main-2",
+    );
+    let last = unready(Scene::new().current(&[0, 1, 2]), 0, false);
+    waits("the last one", &last, Reason::WaitingForMember, "main-0");
+    let mut broken = Scene::new();
+    for member in 0..3 {
+        broken = unready(broken, member, true);
+    }
+    acts("the present template mends it", &broken, restarts(2));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is told of members that were looked at while the key Secret cannot be read. Pure.
+//! What is told of members: of those that serve and are in no Service, and of all while the key Secret cannot be read.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
@@ -7,6 +7,15 @@ use vaultkeeper_crds::cluster::MemberStatus;
 
 use crate::conditions::{self, Status};
 use crate::members::{Member, Probe};
+
+/// A member that serves and is in no Service.
+pub(super) fn unready(member: &Member) -> Option<String> {
+    let unready = member.unready.as_ref().filter(|_| member.probe.serves())?;
+    Some(format!(
+        "it serves, but its pod is not ready, and Services leave it out: {}",
+        unready.words
+    ))
+}
 
 /// Rows and leader as they are now, and whether clients are served: an old word on that could be false for days.
 pub(super) fn without_keys(
@@ -27,7 +36,7 @@ pub(super) fn without_keys(
             state: member.probe.word().to_owned(),
             version: member.version.clone(),
             certificate: member.certificate.as_ref().map(|shown| shown.serial.clone()),
-            message: None,
+            message: unready(member),
             ..old
                 .iter()
                 .find(|row| row.name == member.name)

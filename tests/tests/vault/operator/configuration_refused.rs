@@ -10,6 +10,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::Client;
 
+use super::certificates::until_current;
 use super::configuration::until_configured;
 use super::stage::{DEADLINE, Stage, condition, reason};
 
@@ -106,8 +107,14 @@ async fn a_refused_spec_stops_neither_the_unsealing_nor_the_status_and_nothing_i
     let operator = stage.start_operator(&Points::record());
     restarted_member_is_unsealed_and_labelled(&stage).await;
 
-    // The whole spec: nothing of it is applied.
-    patch(&stage, json!({"replicas": 2, "pod": {"labels": {"team": "b"}}})).await;
+    // The whole spec: nothing of it is applied, but a certificate that is due is renewed.
+    let first = until_current(&stage, None).await;
+    let names = json!({"managed": {"extraDnsNames": ["vault.example.com"]}});
+    patch(
+        &stage,
+        json!({"replicas": 2, "pod": {"labels": {"team": "b"}}, "tls": names}),
+    )
+    .await;
     let cluster = stage
         .until("the other refusal to be told", |c| {
             condition(c, "Accepted").is_some_and(|c| c.message.contains("spec.replicas"))
@@ -115,6 +122,7 @@ async fn a_refused_spec_stops_neither_the_unsealing_nor_the_status_and_nothing_i
         .await
         .unwrap();
     assert_eq!(reason(&cluster, "Configured"), "InvalidSpec");
+    until_current(&stage, Some(&first)).await;
     restarted_member_is_unsealed_and_labelled(&stage).await;
     assert_eq!(
         labels().await.unwrap().get("team").map(String::as_str),
