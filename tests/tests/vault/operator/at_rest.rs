@@ -119,10 +119,10 @@ async fn a_cluster_at_rest_is_not_written_to_and_the_next_operator_changes_nothi
     let operator = stage.start_operator(&Points::record());
     operator.until_passes(4).await.unwrap();
     let after = versions(&stage).await;
-    assert_eq!(
-        differences(&before, &after),
-        [&String::new(); 0],
-        "a new operator applies everything once more, and changes nothing by it"
+    let changed = differences(&before, &after);
+    assert!(
+        changed.is_empty(),
+        "a new operator applies everything once more, and changes nothing by it: {changed:?}"
     );
     operator.stop().await;
     stage.end().await.unwrap();
