@@ -427,7 +427,7 @@ pub(crate) fn paused(cluster: &VaultCluster, rules: &Rules, now: Timestamp) -> V
             "{message}. The members' certificate is not renewed either, and ends at {}",
             end.0
         ),
-        None => message.to_owned(),
+        None => message,
     };
     conditions::set(
         &mut status.conditions,

@@ -266,14 +266,14 @@ fn a_pause_is_said_keeps_what_was_known_and_is_gone_after_it() {
             ..Default::default()
         });
     }
-    let warned = paused(&issued, now());
+    let warned = paused(&issued, &rules, now());
     let said = &conditions::get(&warned.conditions, "Paused").unwrap().message;
     assert!(
         said.contains("not renewed") && said.contains(&end.to_string()),
         "{said}"
     );
     issued.status = Some(warned.clone());
-    assert_eq!(paused(&issued, now()), warned, "said once");
+    assert_eq!(paused(&issued, &rules, now()), warned, "said once");
     object.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     assert_eq!(
         of(&paused(&object, &rules, now()), "Paused"),
