@@ -1,4 +1,4 @@
-//! The build of missing servers, beside the steps that do not need them.
+//! Builds beside the steps that do not need them: missing servers first, the images of the pods later.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,7 +15,9 @@ use crate::wait;
 
 /// `testbed build …` as a process of a run: if the suite fails or is interrupted, no compiler stays behind.
 #[derive(Debug)]
-pub(super) struct ServerBuild {
+pub(super) struct Build {
+    /// What it builds.
+    what: &'static str,
     process: Process,
     // After the process in the order of dropping.
     _run: OwnedRun,
@@ -25,21 +27,36 @@ pub(super) struct ServerBuild {
     took: Option<Duration>,
 }
 
-impl ServerBuild {
+impl Build {
     /// Starts the build of these servers.
-    pub(super) fn start(servers: &[Server]) -> anyhow::Result<Self> {
+    pub(super) fn of_servers(servers: &[Server]) -> anyhow::Result<Self> {
+        say("building the missing servers beside the first steps");
+        let names = servers.iter().map(|server| server.name().to_owned());
+        Self::start("servers", std::iter::once("build".to_owned()).chain(names))
+    }
+
+    /// Starts the build of the images that the testbed's pods run.
+    pub(super) fn of_images() -> anyhow::Result<Self> {
+        Self::start("images", std::iter::once("images".to_owned()))
+    }
+
+    /// Lets this program build something.
+    fn start(what: &'static str, args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let testbed = std::env::current_exe().context("cannot find this program")?;
+        let program = testbed.to_str().context("the path of this program is not UTF-8")?;
         let run = OwnedRun::create("build", &testbed)?;
-        let mut spec = ProcessSpec::new("servers", testbed, &run)
-            .args(["build"])
-            .args(servers.iter().map(|server| server.name()));
-        // Go's proxy, caches and certificates are where the user's environment says.
+        // The steps beside it go first: some of them wait for an answer.
+        let mut spec = ProcessSpec::new(what, "nice", &run)
+            .args(["-n", "19", program])
+            .args(args);
+        // Cargo and Go find what the user's environment names, also where it is relative to here.
+        spec.cwd = Some(std::env::current_dir().context("cannot tell the working folder")?);
         let text =
             |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
         spec.env.extend(std::env::vars_os().filter_map(text));
         let process = Process::start(spec, &run)?;
-        say("building the missing servers beside the first steps");
         Ok(Self {
+            what,
             process,
             _run: run,
             relayed: 0,
@@ -48,8 +65,11 @@ impl ServerBuild {
         })
     }
 
-    /// Shows what it said since the last call.
+    /// Shows what it said since the last call, and notes when it has ended.
     pub(super) fn relay(&mut self) {
+        if self.took.is_none() && self.process.exit_status().is_some() {
+            self.took = Some(self.start.elapsed());
+        }
         let mut fresh = Vec::new();
         let read = File::open(self.process.log()).and_then(|mut log| {
             log.seek(SeekFrom::Start(self.relayed))?;
@@ -64,15 +84,12 @@ impl ServerBuild {
         }
         self.relayed += end as u64;
         for line in String::from_utf8_lossy(&fresh[..end]).lines() {
-            say(&format!("   [servers] {line}"));
+            say(&format!("   [{}] {line}", self.what));
         }
     }
 
     /// Waits for its end. An error says what failed.
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
-        if self.took.is_some() {
-            return Ok(());
-        }
         let status = loop {
             self.relay();
             if let Some(status) = self.process.exit_status() {
@@ -82,13 +99,18 @@ impl ServerBuild {
         };
         self.relay();
         if !status.success() {
-            bail!("building the servers failed ({status}); the reason is above, after [servers]");
+            let what = self.what;
+            bail!("building the {what} failed ({status}); the reason is above, after [{what}]");
         }
-        self.took = Some(self.start.elapsed());
         Ok(())
     }
 
-    /// How long it took, if it was waited for.
+    /// What it builds.
+    pub(super) fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// How long it took, once it has ended.
     pub(super) fn took(&self) -> Option<Duration> {
         self.took
     }

@@ -1,5 +1,6 @@
 //! The Cargo commands of each tier. All name the whole workspace: with the same features nothing is compiled twice.
 
+use std::num::NonZero;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -31,13 +32,24 @@ pub(super) fn of(tier: Tier) -> anyhow::Result<Vec<Command>> {
             "warnings",
         ])],
         Tier::Unit => vec![unit()?],
-        Tier::Api | Tier::Vault | Tier::E2e => vec![test_programs(&[tier.name()])],
+        Tier::Api | Tier::E2e => vec![test_programs(&[tier.name()])],
+        Tier::Vault => {
+            let mut command = test_programs(&[tier.name()]);
+            command.args(["--", &format!("--test-threads={}", waiting_threads())]);
+            vec![command]
+        }
         Tier::Long => {
             let mut command = test_programs(&SERVER_TIERS);
             command.args(["--", "--ignored"]);
             vec![command]
         }
     })
+}
+
+/// How many tests run at a time where they wait for servers far more than they compute: two for each core.
+fn waiting_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (2 * cores).min(8)
 }
 
 /// Unit tests, and the tests folders of all packages but ours.
