@@ -43,7 +43,9 @@ impl Build {
     /// Lets this program build something.
     fn start(what: &'static str, args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let testbed = std::env::current_exe().context("cannot find this program")?;
-        let program = testbed.to_str().context("the path of this program is not UTF-8")?;
+        let program = testbed
+            .to_str()
+            .context("the path of this program is not UTF-8")?;
         let run = OwnedRun::create("build", &testbed)?;
         // The steps beside it go first: some of them wait for an answer.
         let mut spec = ProcessSpec::new(what, "nice", &run)
