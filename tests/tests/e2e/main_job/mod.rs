@@ -9,5 +9,6 @@ mod installation;
 mod members;
 mod operator;
 mod restarts;
+mod rollout;
 mod root;
 mod shell;
