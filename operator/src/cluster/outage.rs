@@ -1,4 +1,4 @@
-//! Why a member does not run, from what the kubelet says. Pure.
+//! Why a member does not run, from what the kubelet and the scheduler say. Pure.
 //!
 //! A server whose seal is away exits. All that tells why are its last words, which the kubelet keeps in the pod's
 //! status; the operator calls no address of the spec, let alone with a credential.
@@ -36,6 +36,9 @@ const REFUSED: [&str; 6] = [
     "invalid token",
 ];
 
+/// How the scheduler calls the rules of `spec.pod.spread`.
+const SPREAD: &str = "topology spread constraints";
+
 /// Why a member does not serve, for its row and for the conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outage {
@@ -50,8 +53,23 @@ pub(crate) fn explain(seal: Option<&Seal>, member: &Member) -> Option<Outage> {
     if !matches!(member.probe, Probe::Pending | Probe::Unreachable(_)) {
         return None;
     }
-    let stopped = member.stopped.as_ref()?;
-    of_seal(seal, stopped).or_else(|| of_container(stopped))
+    match &member.stopped {
+        Some(stopped) => of_seal(seal, stopped).or_else(|| of_container(stopped)),
+        None => of_placement(member),
+    }
+}
+
+/// A pod whose place breaks the rules of today, for which no other place is left: it would wait for ever. That happens
+/// when the rules became stricter after it was placed, or when a node came that can take no member.
+fn of_placement(member: &Member) -> Option<Outage> {
+    let words = member.obstacle.as_deref()?;
+    (member.probe == Probe::Pending && words.contains(SPREAD)).then(|| Outage {
+        reason: "SpreadUnmet",
+        message: "no node that its volume allows keeps the members spread as spec.pod.spread requires. Either \
+                  make room on a node with fewer members, or cordon the nodes that are to take none (kubectl cordon), \
+                  or set spec.pod.spread.hosts and zones to Preferred, and its pod is made anew"
+            .to_owned(),
+    })
 }
 
 fn of_seal(seal: Option<&Seal>, stopped: &Stopped) -> Option<Outage> {
@@ -208,6 +226,36 @@ mod tests {
             "lines of a log are not copied: {}",
             outage.message
         );
+    }
+
+    #[test]
+    fn a_pod_that_the_spread_keeps_off_every_node_is_told_with_the_ways_out() {
+        // In the words of kube-scheduler 1.36.
+        let mut member = Member {
+            obstacle: Some(
+                "Unschedulable: 0/2 nodes are available: 1 Too many pods, 1 node(s) didn't match pod topology spread constraints."
+                    .to_owned(),
+            ),
+            ..Member::default()
+        };
+        let outage = explain(None, &member).unwrap();
+        assert_eq!(outage.reason, "SpreadUnmet");
+        for way in [
+            "make room",
+            "kubectl cordon",
+            "spec.pod.spread.hosts",
+            "Preferred",
+        ] {
+            assert!(outage.message.contains(way), "{way}: {}", outage.message);
+        }
+        member.obstacle = Some("Unschedulable: 0/1 nodes are available: 1 Insufficient cpu.".to_owned());
+        assert_eq!(
+            explain(None, &member),
+            None,
+            "the scheduler's own words are enough"
+        );
+        member.obstacle = None;
+        assert_eq!(explain(None, &member), None, "nothing is known");
     }
 
     #[test]

@@ -315,6 +315,16 @@ fn a_restarted_member_that_does_not_come_back_stops_the_rest_and_says_why() {
         member.obstacle = Some("Unschedulable: 0/3 nodes".to_owned());
     });
     waits("no node", &unscheduled, Reason::Stuck, "Unschedulable");
+    let cramped = unscheduled.with(|s| {
+        s.members[2].obstacle =
+            Some("Unschedulable: 1 node(s) didn't match pod topology spread constraints".to_owned());
+    });
+    waits(
+        "the spread became stricter",
+        &cramped,
+        Reason::Stuck,
+        "spec.pod.spread.hosts",
+    );
 }
 
 #[test]
@@ -333,6 +343,12 @@ fn a_corrected_template_reaches_the_member_that_could_not_start_with_the_one_bef
             restarts(2),
         );
     }
+    let unplaced = broken(Scene::new()).with(|s| {
+        let member = &mut s.members[2];
+        (member.probe, member.container) = (Probe::Pending, None);
+        member.obstacle = Some("Unschedulable".to_owned());
+    });
+    acts("no node took it", &unplaced, restarts(2));
     let lower = broken(Scene::new()).with(|s| s.members[1].revision = Some("main-broken".to_owned()));
     acts(
         "a broken one comes before one that serves",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use serde_json::Value;
 use vaultkeeper_crds::{VaultCluster, names};
@@ -78,6 +79,15 @@ fn install(cluster: &'static Cluster) -> anyhow::Result<Installation> {
     };
     installation.until_available()?;
     installation.until_voters(3)?;
+    // Each of them was uninitialised for a while, and the first one answered nobody while it was initialised.
+    for ordinal in 0..3 {
+        let member = names::member(MAIN, ordinal);
+        let restarts = installation.restarts(&member)?;
+        ensure!(
+            restarts.iter().all(|(_, count)| *count == 0),
+            "{member} was restarted while it was set up: {restarts:?}"
+        );
+    }
     installation.wait_for(SHOP, &["vaultrole/writer", "vaultrole/app"], "Ready")?;
     installation.write("first")?;
     Ok(installation)
@@ -154,6 +164,24 @@ impl Installation {
         Ok(serde_json::from_str(
             &self.kubectl(&["get", "-n", namespace, object, "-o", "json"])?,
         )?)
+    }
+
+    /// How often each container of a member was started again.
+    pub(crate) fn restarts(&self, member: &str) -> anyhow::Result<Vec<(String, u64)>> {
+        let pod = self.get(VAULT, &format!("pod/{member}"))?;
+        let statuses = pod["status"]["containerStatuses"]
+            .as_array()
+            .context("no containers")?;
+        let count = |status: &Value| {
+            Some((
+                status["name"].as_str()?.to_owned(),
+                status["restartCount"].as_u64()?,
+            ))
+        };
+        statuses
+            .iter()
+            .map(|status| count(status).context("no restart count"))
+            .collect()
     }
 
     /// Waits for a condition of some objects.
@@ -299,27 +327,7 @@ impl Installation {
         let leader = self.leader()?;
         self.cluster.run_inside(|kube| async move {
             let vault = member(&kube, leader).await?;
-            let secrets: Api<Secret> = Api::namespaced(kube, SHOP);
-            let secret = secrets.get("vault-approle").await?;
-            ensure!(
-                secret.type_.as_deref() == Some("Opaque"),
-                "the Secret has type {:?}",
-                secret.type_
-            );
-            let data = secret.data.unwrap_or_default();
-            let text = |key: &str| -> anyhow::Result<String> {
-                Ok(String::from_utf8(
-                    data.get(key)
-                        .with_context(|| format!("the Secret lacks {key}"))?
-                        .0
-                        .clone(),
-                )?)
-            };
-            let login = vault
-                .approle(names::APPROLE_AUTH_PATH)
-                .login(&text("role-id")?, &SecretString::from(text("secret-id")?))
-                .await?;
-            call(vault.with_token(&login.client_token)).await
+            call(log_in_as_writer(kube, vault).await?).await
         })
     }
 
@@ -341,6 +349,40 @@ impl Installation {
     }
 }
 
+/// Logs in with the writer's Secret.
+pub(crate) async fn log_in_as_writer(kube: kube::Client, vault: Client) -> anyhow::Result<Client> {
+    let secrets: Api<Secret> = Api::namespaced(kube, SHOP);
+    let secret = secrets.get("vault-approle").await?;
+    ensure!(
+        secret.type_.as_deref() == Some("Opaque"),
+        "the Secret has type {:?}",
+        secret.type_
+    );
+    let data = secret.data.unwrap_or_default();
+    let text = |key: &str| -> anyhow::Result<String> {
+        Ok(String::from_utf8(
+            data.get(key)
+                .with_context(|| format!("the Secret lacks {key}"))?
+                .0
+                .clone(),
+        )?)
+    };
+    let login = vault
+        .approle(names::APPROLE_AUTH_PATH)
+        .login(&text("role-id")?, &SecretString::from(text("secret-id")?))
+        .await?;
+    Ok(vault.with_token(&login.client_token))
+}
+
+/// The CAs that the operator hands out to VaultRoles' namespaces.
+pub(crate) async fn trusted_ca(kube: &kube::Client) -> anyhow::Result<String> {
+    let maps: Api<ConfigMap> = Api::namespaced(kube.clone(), SHOP);
+    let map = maps.get(&names::ca_config_map(VAULT, MAIN)).await?;
+    map.data
+        .and_then(|mut d| d.remove(names::CA_KEY))
+        .context("the ConfigMap lacks ca.crt")
+}
+
 /// A client of a member, found by its pod and verified against the CA that the operator hands out.
 async fn member(kube: &kube::Client, ordinal: u32) -> anyhow::Result<Client> {
     let pods: Api<Pod> = Api::namespaced(kube.clone(), VAULT);
@@ -349,12 +391,7 @@ async fn member(kube: &kube::Client, ordinal: u32) -> anyhow::Result<Client> {
         .status
         .and_then(|s| s.pod_ip)
         .context("the member has no address")?;
-    let maps: Api<ConfigMap> = Api::namespaced(kube.clone(), SHOP);
-    let map = maps.get(&names::ca_config_map(VAULT, MAIN)).await?;
-    let ca = map
-        .data
-        .and_then(|mut d| d.remove(names::CA_KEY))
-        .context("the ConfigMap lacks ca.crt")?;
+    let ca = trusted_ca(kube).await?;
     let address = SocketAddr::new(ip.parse()?, names::API_PORT);
     let url = format!(
         "https://{}:{}",
@@ -370,16 +407,17 @@ async fn member(kube: &kube::Client, ordinal: u32) -> anyhow::Result<Client> {
 
 /// Reason of a condition.
 pub(crate) fn reason(cluster: &VaultCluster, type_: &str) -> String {
-    let conditions = cluster
-        .status
-        .as_ref()
-        .map(|s| s.conditions.as_slice())
-        .unwrap_or_default();
-    conditions
-        .iter()
-        .find(|c| c.type_ == type_)
-        .map(|c| c.reason.clone())
-        .unwrap_or_default()
+    condition(cluster, type_).map_or_else(String::new, |c| c.reason.clone())
+}
+
+/// Message of a condition.
+pub(crate) fn message(cluster: &VaultCluster, type_: &str) -> String {
+    condition(cluster, type_).map_or_else(String::new, |c| c.message.clone())
+}
+
+fn condition<'a>(cluster: &'a VaultCluster, type_: &str) -> Option<&'a Condition> {
+    let conditions = &cluster.status.as_ref()?.conditions;
+    conditions.iter().find(|c| c.type_ == type_)
 }
 
 /// Says which step runs, since a test of this module takes a while.

@@ -1,17 +1,11 @@
 //! The members: one Raft cluster that heals by itself and respects a deliberate seal.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use anyhow::{Context as _, ensure};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use kube::Api;
+use anyhow::ensure;
 use serde_json::Value;
 use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_tests::wait;
-use vaultkeeper_vault::Client;
 
-use super::installation::{DEADLINE, Installation, MAIN, SHOP, VAULT, installation, reason, step};
+use super::installation::{DEADLINE, Installation, MAIN, VAULT, installation, reason, step};
 
 #[test]
 fn three_members_vote_in_one_raft_configuration_and_one_may_fail() {
@@ -90,98 +84,6 @@ fn a_deleted_member_comes_back_as_a_voter_with_nobodys_help() {
             .any(|s| s.node_id == "main-2" && s.voter),
         "main-2 votes: {configuration:?}"
     );
-}
-
-#[test]
-fn the_names_of_the_active_member_and_of_the_standbys_follow_a_fail_over() {
-    let Some(installed) = installation() else { return };
-    let leader = installed.leader().unwrap();
-    let (active, standby) = (names::active_service(MAIN), names::standby_service(MAIN));
-    // By the Service's address, as kube-proxy leads there, and by its name, which the certificate must hold.
-    let leads_to_leader = |service: &str| -> anyhow::Result<bool> {
-        installed.cluster.run_inside(|kube| async move {
-            let vault = client_of(kube, service).await?;
-            Ok(vault.on_this_node().leader().await?.is_self)
-        })
-    };
-    wait::until("the active name to lead to the active member", DEADLINE, || {
-        ensure!(leads_to_leader(&active)?, "it leads to a standby");
-        ensure!(
-            !leads_to_leader(&standby)?,
-            "the standby name leads to the leader"
-        );
-        ensure!(
-            behind(&installed, &active)? == [format!("{MAIN}-{leader}")],
-            "not the leader alone"
-        );
-        Ok(())
-    })
-    .unwrap();
-
-    let pod = format!("pod/{MAIN}-{leader}");
-    let old = installed.get(VAULT, &pod).unwrap()["metadata"]["uid"].clone();
-    step(&format!("deleting {pod}, which leads"));
-    installed
-        .kubectl(&["delete", "-n", VAULT, &pod, "--wait=false"])
-        .unwrap();
-    wait::until("the active name to lead to another member", DEADLINE, || {
-        let new = installed.get(VAULT, &pod).map(|p| p["metadata"]["uid"].clone());
-        ensure!(new.is_ok_and(|uid| uid != old), "the old pod is still there");
-        let behind = behind(&installed, &active)?;
-        ensure!(behind.len() == 1, "one member is active, not {behind:?}");
-        ensure!(leads_to_leader(&active)?, "{behind:?} is not active");
-        Ok(())
-    })
-    .unwrap();
-    installed.until_available().unwrap();
-    installed.until_voters(3).unwrap();
-    wait::until("both standbys to be behind their name", DEADLINE, || {
-        let (active, standbys) = (behind(&installed, &active)?, behind(&installed, &standby)?);
-        ensure!(standbys.len() == 2, "{standbys:?}");
-        ensure!(!standbys.contains(&active[0]), "{active:?} is among {standbys:?}");
-        Ok(())
-    })
-    .unwrap();
-}
-
-/// Names of the ready pods behind a Service.
-fn behind(installed: &Installation, service: &str) -> anyhow::Result<Vec<String>> {
-    let selector = format!("kubernetes.io/service-name={service}");
-    let slices = installed.kubectl(&[
-        "get",
-        "endpointslices",
-        "-n",
-        VAULT,
-        "-l",
-        &selector,
-        "-o",
-        "json",
-    ])?;
-    let slices: Value = serde_json::from_str(&slices)?;
-    let endpoints = slices["items"].as_array().into_iter().flatten();
-    let mut names: Vec<String> = endpoints
-        .flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
-        .filter(|endpoint| endpoint["conditions"]["ready"] == true)
-        .filter_map(|endpoint| Some(endpoint["targetRef"]["name"].as_str()?.to_owned()))
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
-/// A client of a Service of the members.
-async fn client_of(kube: kube::Client, service: &str) -> anyhow::Result<Client> {
-    let services: Api<Service> = Api::namespaced(kube.clone(), VAULT);
-    let address = services.get(service).await?.spec.and_then(|s| s.cluster_ip);
-    let address = address.context("the Service has no address")?.parse()?;
-    let maps: Api<ConfigMap> = Api::namespaced(kube, SHOP);
-    let map = maps.get(&names::ca_config_map(VAULT, MAIN)).await?;
-    let ca = map.data.and_then(|mut d| d.remove(names::CA_KEY));
-    let host = names::service_host(VAULT, service);
-    Ok(Client::builder(format!("https://{host}:{}", names::API_PORT))
-        .ca_pem(ca.context("the ConfigMap lacks ca.crt")?)
-        .connect_to(SocketAddr::new(address, names::API_PORT))
-        .timeout(Duration::from_secs(5))
-        .build()?)
 }
 
 #[test]

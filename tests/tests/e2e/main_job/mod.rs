@@ -2,13 +2,19 @@
 //!
 //! All tests of this module share one installation; each takes it for itself and leaves it as it was.
 
+mod active_client;
 mod certificates;
+mod fail_over;
+mod full_node;
 mod identities;
 mod injection;
 mod installation;
+mod leader_watch;
+mod liveness;
 mod members;
 mod operator;
 mod restarts;
 mod rollout;
 mod root;
+mod services;
 mod shell;

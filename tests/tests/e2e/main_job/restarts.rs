@@ -26,7 +26,8 @@ fn another_operator_takes_over_and_unseals_a_member_whose_container_crashed() {
 
     step(&format!("killing the container of main-2 while {second} leads"));
     let before = container(&installed).unwrap();
-    kill_server(&installed, "main-2").unwrap();
+    // As the kernel does when memory is short.
+    server_process(&installed, "main-2").unwrap().kill().unwrap();
     wait::until("main-2 to serve in a new container", DEADLINE, || {
         let now = container(&installed)?;
         ensure!(
@@ -95,8 +96,8 @@ fn container(installed: &Installation) -> anyhow::Result<Value> {
     server.cloned().context("no container of the server")
 }
 
-/// Kills the server of a pod as the kernel does when memory is short.
-fn kill_server(installed: &Installation, pod: &str) -> anyhow::Result<()> {
+/// The process of a pod's server.
+pub(crate) fn server_process(installed: &Installation, pod: &str) -> anyhow::Result<ProcessId> {
     let pod = installed.get(VAULT, &format!("pod/{pod}"))?;
     let uid = pod["metadata"]["uid"].as_str().context("no uid")?;
     for process in fs::read_dir("/proc")?.flatten() {
@@ -104,7 +105,7 @@ fn kill_server(installed: &Installation, pod: &str) -> anyhow::Result<()> {
         let is_in_pod = fs::read_to_string(process.path().join("cgroup")).is_ok_and(|c| c.contains(uid));
         if is_server && is_in_pod {
             let pid = process.file_name().to_string_lossy().parse()?;
-            return ProcessId::living(pid).context("it has ended by itself")?.kill();
+            return ProcessId::living(pid).context("it has ended by itself");
         }
     }
     bail!("no process of the pod {uid} is called vault")

@@ -1,0 +1,110 @@
+//! A server that answers nobody for a while, as in an initialisation or the restore of a snapshot, is not killed.
+
+use anyhow::{Context as _, ensure};
+use rustix::process::Signal;
+use vaultkeeper_crds::names;
+use vaultkeeper_tests::proc_table::ProcessId;
+use vaultkeeper_tests::wait;
+
+use super::active_client::ActiveClient;
+use super::installation::{DEADLINE, Installation, MAIN, VAULT, installation, step};
+use super::restarts::server_process;
+use super::services::behind;
+
+/// More failures in a row than Kubernetes lets pass where a probe does not say how many. Each takes ten seconds.
+const FAILURES: u64 = 4;
+
+/// A process that stands still until this is dropped.
+struct Frozen(ProcessId);
+
+impl Frozen {
+    fn new(process: ProcessId) -> anyhow::Result<Self> {
+        process.signal(Signal::STOP)?;
+        Ok(Self(process))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // If it is gone, the test says so.
+        let _ = self.0.signal(Signal::CONT);
+    }
+}
+
+#[test]
+#[ignore = "long: a liveness probe fails every ten seconds only"]
+fn a_leader_that_stands_still_for_forty_seconds_loses_its_leadership_and_no_life() {
+    let Some(installed) = installation() else { return };
+    installed.until_available().unwrap();
+    installed.until_voters(3).unwrap();
+    let leader = names::member(MAIN, installed.leader().unwrap());
+    let restarts = installed.restarts(&leader).unwrap();
+    let client = ActiveClient::start(&installed, "stand-still");
+    client.until_more(10).unwrap();
+    let before = failures(&installed, &leader).unwrap();
+    let process = server_process(&installed, &leader).unwrap();
+
+    step(&format!("stopping the process of {leader}, which leads"));
+    let frozen = Frozen::new(process).unwrap();
+    let active = names::active_service(MAIN);
+    wait::until("the active name to lead to another member", DEADLINE, || {
+        let behind = behind(&installed, &active)?;
+        ensure!(
+            matches!(behind.as_slice(), [one] if *one != leader),
+            "it leads to {behind:?}"
+        );
+        Ok(())
+    })
+    .unwrap();
+    client.until_more(20).unwrap();
+    wait::until("the kubelet to find it dead a few times", DEADLINE, || {
+        let now = failures(&installed, &leader)?;
+        ensure!(now >= before + FAILURES, "{before} failures before, {now} now");
+        Ok(())
+    })
+    .unwrap();
+
+    step("letting it go on");
+    drop(frozen);
+    installed.until_available().unwrap();
+    installed.until_voters(3).unwrap();
+    assert!(
+        process.is_running(),
+        "{leader} should be the same process as before"
+    );
+    assert_eq!(
+        installed.restarts(&leader).unwrap(),
+        restarts,
+        "no container of {leader} was started again"
+    );
+    client.until_more(10).unwrap();
+    let written = client.end().unwrap();
+    step(&format!("of the application on the active name: {written:?}"));
+}
+
+/// How often the liveness probe of a member's server has failed, as the kubelet counts.
+fn failures(installed: &Installation, member: &str) -> anyhow::Result<u64> {
+    let pod = installed.get(VAULT, &format!("pod/{member}"))?;
+    let uid = pod["metadata"]["uid"].as_str().context("no uid")?;
+    let metrics = installed.kubectl(&["get", "--raw", "/api/v1/nodes/testbed/proxy/metrics/probes"])?;
+    let of_server = |line: &&str| {
+        line.starts_with("prober_probe_total{")
+            && [uid, r#"container="vault""#, r#"probe_type="Liveness""#]
+                .iter()
+                .all(|part| line.contains(part))
+    };
+    let mut lines = metrics.lines().filter(of_server).peekable();
+    ensure!(
+        lines.peek().is_some(),
+        "the kubelet has not probed {member} yet: {metrics}"
+    );
+    let count = |line: &str| -> anyhow::Result<u64> {
+        let number = line.rsplit(' ').next().unwrap_or_default();
+        // Written as a float, and a whole number all the same.
+        let whole = number.split('.').next().unwrap_or_default();
+        whole.parse().with_context(|| format!("not a count: {line}"))
+    };
+    lines
+        .find(|line| line.contains(r#"result="failed""#))
+        .map_or(Ok(0), count)
+}
