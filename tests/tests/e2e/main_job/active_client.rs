@@ -2,6 +2,7 @@
 //! with the client and the token of its start, and looks in the end whether what was acknowledged is there.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -33,14 +34,29 @@ struct Shared {
 }
 
 /// What it did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Written {
     /// Writes that were acknowledged; all of them were read again.
-    pub(crate) acknowledged: u64,
+    acknowledged: u64,
     /// Attempts that failed.
-    pub(crate) failed: u64,
+    failed: u64,
     /// The longest time that one write took with all its attempts.
-    pub(crate) longest: Duration,
+    longest: Duration,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            acknowledged,
+            failed,
+            longest,
+        } = self;
+        write!(
+            f,
+            "an application on the active name made {acknowledged} writes, {failed} attempts failed, and the longest \
+             wait was {longest:.1?}"
+        )
+    }
 }
 
 impl ActiveClient {

@@ -78,7 +78,7 @@ fn an_application_on_the_active_name_writes_on_while_the_deleted_leader_hands_ov
     client.until_more(10).unwrap();
     let written = client.end().unwrap();
     step(&format!(
-        "nobody led for {gap:.1?}, the active name was right after {named:.1?}, of the application: {written:?}"
+        "nobody led for {gap:.1?}, the active name was right after {named:.1?}; {written}"
     ));
 }
 
