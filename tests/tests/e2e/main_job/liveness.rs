@@ -79,7 +79,7 @@ fn a_leader_that_stands_still_for_forty_seconds_loses_its_leadership_and_no_life
     );
     client.until_more(10).unwrap();
     let written = client.end().unwrap();
-    step(&format!("{written}"));
+    step(&written.to_string());
 }
 
 /// How often the liveness probe of a member's server has failed, as the kubelet counts.

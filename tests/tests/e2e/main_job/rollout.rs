@@ -103,7 +103,7 @@ fn a_restart_by_kubectl_waits_for_a_member_that_finds_no_node_and_then_takes_all
     installed.until_voters(3).unwrap();
     client.until_more(10).unwrap();
     let written = client.end().unwrap();
-    step(&format!("{written}"));
+    step(&written.to_string());
     assert_apps_went_on(&installed);
 }
 
