@@ -6,6 +6,7 @@
 mod access;
 pub mod configuration;
 mod custody;
+mod external;
 mod kubernetes_schema;
 mod network;
 mod pod;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessGrant;
 pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
 pub use custody::{CustodianStatus, CustodyStatus, WaitingMember};
+pub use external::{ConfigMapKey, ExternalCa, ExternalLogin, ExternalVault};
 pub use network::{EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol};
 pub use pod::{PodSettings, ServiceAccountSettings, Spread, SpreadSettings};
 pub use readiness::{ReadinessRule, ReadinessRuleStatus, ReadinessSettings, ReadinessState, ReadinessWaiver};
@@ -67,11 +69,25 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.external) || [has(self.storage.raft), has(self.storage.consul), has(self.storage.ephemeral)].filter(b, b).size() == 1")
+        .message("spec.storage must name exactly one known backend: raft, consul or ephemeral"),
+    validation = Rule::new("!has(self.external) || !(has(self.storage.raft) || has(self.storage.consul) || has(self.storage.ephemeral))")
+        .message("spec.storage does not go with spec.external: who runs that Vault decides where its data lies. Remove it"),
+    validation = Rule::new("!has(self.external) || (has(self.seal.shamir) && self.seal.shamir.shares == 5 && self.seal.shamir.threshold == 3)")
+        .message("spec.seal does not go with spec.external: the operator holds no keys of a Vault that runs elsewhere. Remove it"),
+    validation = Rule::new("!has(self.external) || (self.replicas == 3 && !has(self.image) && !self.standbyReads && self.deletionPolicy == 'Retain')")
+        .message("spec.replicas, image, standbyReads and deletionPolicy do not go with spec.external, whose servers somebody else runs. Remove them"),
+    validation = Rule::new("!has(self.external) || !has(self.external.namespace) || self.distribution == 'OpenBao' || self.version.contains('+ent')")
+        .message("spec.external.namespace needs distribution OpenBao or Vault Enterprise (a version such as 1.21.1+ent): Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
+    validation = Rule::new("!has(self.external) || self.configuration.authMethods.all(m, m.path != self.external.kubernetesAuth.path)")
+        .message("spec.configuration.authMethods must not hold spec.external.kubernetesAuth.path: the operator logs in there, and who runs that Vault sets it up"),
+    validation = Rule::new("has(self.external) == has(oldSelf.external)")
+        .message("spec.external can be neither added nor removed: a Vault that runs here and one that runs elsewhere are two things. Create another VaultCluster"),
     validation = Rule::new("!has(self.storage.raft) || self.replicas % 2 == 1")
         .message("spec.replicas must be odd: an even number of Raft voters tolerates no more failures than one fewer. Use 1, 3, 5 or 7"),
     validation = Rule::new("self.profile == 'Development' || self.replicas >= 3")
         .message("spec.replicas must be at least 3 in profile Hardened: set 3, or profile: Development for a single member"),
-    validation = Rule::new("!self.version.contains('+') || has(self.image)")
+    validation = Rule::new("!self.version.contains('+') || has(self.image) || has(self.external)")
         .message("spec.version with + needs spec.image: no image tag can hold a +"),
     validation = Rule::new("self.replicas >= oldSelf.replicas")
         .message("spec.replicas cannot be lowered yet: the members that go would stay in Raft's configuration as dead voters"),
@@ -130,7 +146,13 @@ pub struct VaultClusterSpec {
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// Where Vault keeps its data: exactly one backend.
+    /// A Vault that somebody else runs: then only `configuration`, `access` and VaultRoles apply, and `version` is the
+    /// one expected there. Default: the operator runs Vault here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalVault>,
+
+    /// Where Vault keeps its data: exactly one backend. Needed unless `external` is set.
+    #[serde(default)]
     pub storage: Storage,
 
     /// How Vault is sealed: exactly one kind. Default: Shamir with 5 shares, 3 of which unseal.
@@ -173,6 +195,17 @@ pub struct VaultClusterSpec {
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     #[schemars(schema_with = "kubernetes_schema::free_object")]
     pub server_config: serde_json::Map<String, serde_json::Value>,
+}
+
+impl VaultClusterSpec {
+    /// Path of the Kubernetes auth method that VaultRoles of this cluster use.
+    pub fn kubernetes_auth_path(&self) -> &str {
+        self.external
+            .as_ref()
+            .map_or(crate::names::KUBERNETES_AUTH_PATH, |vault| {
+                &vault.kubernetes_auth.path
+            })
+    }
 }
 
 fn default_replicas() -> i32 {

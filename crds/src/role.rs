@@ -217,4 +217,21 @@ pub struct VaultRoleStatus {
     /// ConfigMap of this namespace with the cluster's address and CA bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_name: Option<String>,
+
+    /// How to log in at its Vault, when that runs elsewhere (spec.external of the VaultCluster). Injected pods do so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalLoginStatus>,
+}
+
+/// How to log in at a Vault that runs elsewhere.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalLoginStatus {
+    /// Its address.
+    pub address: String,
+    /// Path of the Kubernetes auth method, without a slash at its ends.
+    pub auth_path: String,
+    /// Namespace in that Vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }

@@ -134,6 +134,8 @@ pub fn plan(
         role,
         address,
         ca_config_map,
+        auth_path: auth_path_of_role,
+        namespace: namespace_of_role,
     } = identity;
     let mut warnings = Vec::new();
     let paths = trust::Paths {
@@ -219,8 +221,10 @@ pub fn plan(
             auto_auth: AutoAuth {
                 method: Method {
                     kind: "kubernetes",
-                    mount_path: auth_path.unwrap_or_else(|| defaults.auth_path.clone()),
-                    namespace,
+                    mount_path: auth_path
+                        .or(auth_path_of_role)
+                        .unwrap_or_else(|| defaults.auth_path.clone()),
+                    namespace: namespace.or(namespace_of_role),
                     min_backoff,
                     max_backoff,
                     config: MethodConfig {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
 use vaultkeeper_crds::annotations::COMPATIBLE_PREFIX;
+use vaultkeeper_crds::role::ExternalLoginStatus;
 use vaultkeeper_crds::{VaultRole, names};
 
 use crate::annotations::{Annotations, table};
@@ -20,6 +21,8 @@ pub struct Binding {
     pub cluster_name: String,
     /// The ServiceAccounts whose pods may log in with it.
     pub service_accounts: Vec<String>,
+    /// How to log in, where its Vault runs elsewhere.
+    pub external: Option<ExternalLoginStatus>,
     /// Why the operator does not accept it as it is now, and what to do; `None` also while it has not looked yet.
     pub refusal: Option<String>,
 }
@@ -36,8 +39,17 @@ impl Binding {
             cluster_namespace: role.spec.cluster.namespace.clone(),
             cluster_name: role.spec.cluster.name.clone(),
             service_accounts: login.service_accounts.clone(),
+            external: role.status.as_ref().and_then(|status| status.external.clone()),
             refusal: refusal(role),
         })
+    }
+
+    /// Address of its Vault.
+    fn address(&self) -> String {
+        match &self.external {
+            Some(external) => external.address.clone(),
+            None => names::address(&self.cluster_namespace, &self.cluster_name),
+        }
     }
 
     fn binds(&self, service_account: &str) -> bool {
@@ -136,6 +148,10 @@ pub struct Identity {
     pub address: String,
     /// The ConfigMap of the pod's namespace with the CA bundle under [`names::CA_KEY`].
     pub ca_config_map: Option<String>,
+    /// Where the auth method is mounted, as in `auth/kubernetes`; `None` for the usual place.
+    pub auth_path: Option<String>,
+    /// The namespace in Vault.
+    pub namespace: Option<String>,
 }
 
 /// Chooses the identity of a pod from its annotations and the VaultRoles of its namespace.
@@ -171,6 +187,8 @@ pub fn identify(
                         role: role.value.clone(),
                         address: address.to_owned(),
                         ca_config_map: ca_of_address(address, bindings),
+                        auth_path: None,
+                        namespace: None,
                     });
                 }
                 (None, _) => {
@@ -205,12 +223,14 @@ pub fn identify(
             chosen.name
         )));
     }
+    // Of another Vault that a pod names, nothing is known.
+    let is_meant = address.is_none_or(|address| address == chosen.address());
+    let external = chosen.external.as_ref().filter(|_| is_meant);
     Ok(Identity {
         role: names::vault_name(namespace, &chosen.name),
-        address: address.map_or_else(
-            || names::address(&chosen.cluster_namespace, &chosen.cluster_name),
-            str::to_owned,
-        ),
+        address: address.map_or_else(|| chosen.address(), str::to_owned),
+        auth_path: external.map(|external| format!("auth/{}", external.auth_path)),
+        namespace: external.and_then(|external| external.namespace.clone()),
         ca_config_map: Some(names::ca_config_map(
             &chosen.cluster_namespace,
             &chosen.cluster_name,
@@ -228,21 +248,15 @@ fn means_another(namespace: &str, role: &str, address: Option<&str>, bindings: &
     bindings
         .iter()
         .filter(|binding| is_named(binding, namespace, role))
-        .any(|binding| {
-            address.is_none_or(|address| {
-                names::address(&binding.cluster_namespace, &binding.cluster_name) == address
-            })
-        })
+        .any(|binding| address.is_none_or(|address| binding.address() == address))
 }
 
 /// The CA of a cluster that a VaultRole of the namespace belongs to, when the address is that cluster's.
 fn ca_of_address(address: &str, bindings: &[Binding]) -> Option<String> {
-    let of = |binding: &Binding| (binding.cluster_namespace.clone(), binding.cluster_name.clone());
     bindings
         .iter()
-        .map(of)
-        .find(|(namespace, name)| names::address(namespace, name) == address)
-        .map(|(namespace, name)| names::ca_config_map(&namespace, &name))
+        .find(|binding| binding.address() == address)
+        .map(|binding| names::ca_config_map(&binding.cluster_namespace, &binding.cluster_name))
 }
 
 fn unbound(

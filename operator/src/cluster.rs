@@ -10,6 +10,7 @@ mod configure;
 pub mod custody;
 mod error;
 mod execute;
+pub mod external;
 mod finalize;
 mod hand_over;
 pub mod key_store;
@@ -92,6 +93,9 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
     if cluster.metadata.deletion_timestamp.is_some() {
         finalize::finalize(&ctx, &cluster).await?;
         return Ok(Action::await_change());
+    }
+    if let Some(vault) = &cluster.spec.external {
+        return external::reconcile(&cluster, vault, &ctx).await;
     }
     let validated = match refusal::examine(&ctx, &cluster, &claim).await? {
         Ok(validated) => validated,

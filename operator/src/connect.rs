@@ -18,7 +18,18 @@ pub struct Node {
     pub ca: String,
 }
 
-/// Builds clients for members.
+/// A Vault that runs elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// `https://<host>:<port>`, which its certificate must be for.
+    pub url: String,
+    /// CA bundle in PEM that must have signed its certificate.
+    pub ca: String,
+    /// Namespace in it.
+    pub namespace: Option<String>,
+}
+
+/// Builds clients for members, and for Vaults that run elsewhere.
 pub trait Connect: Send + Sync {
     /// A client without a token for the node, with this limit for each call.
     fn connect(&self, node: &Node, timeout: Duration) -> Result<Client, BuildError>;
@@ -30,7 +41,13 @@ pub trait Connect: Send + Sync {
             shown.ok().map(|certificate| certificate.to_vec())
         })
     }
+
+    /// A client without a token for a Vault that runs elsewhere. Whether it may be called was decided before.
+    fn connect_elsewhere(&self, at: &Elsewhere, timeout: Duration) -> Result<Client, BuildError>;
 }
+
+/// As the operator calls itself.
+const USER_AGENT: &str = concat!("vaultkeeper-operator/", env!("CARGO_PKG_VERSION"));
 
 /// Connects over HTTPS.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +59,19 @@ impl Connect for HttpsConnect {
             .ca_pem(&node.ca)
             .connect_to(node.address)
             .timeout(timeout)
-            .user_agent(concat!("vaultkeeper-operator/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .build()
+    }
+
+    fn connect_elsewhere(&self, at: &Elsewhere, timeout: Duration) -> Result<Client, BuildError> {
+        let Elsewhere { url, ca, namespace } = at;
+        let builder = Client::builder(url.as_str())
+            .ca_pem(ca)
+            .timeout(timeout)
+            .user_agent(USER_AGENT);
+        match namespace {
+            Some(namespace) => builder.namespace(namespace.as_str()).build(),
+            None => builder.build(),
+        }
     }
 }

@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 use vaultkeeper_vault::SecretString;
 
+use crate::cluster::external::AllowedAddresses;
 use crate::cluster::readiness::Memory;
 use crate::connect::Connect;
 use crate::metrics::Metrics;
@@ -50,6 +51,8 @@ pub const CLEANUP_PATIENCE: Duration = Duration::from_secs(600);
 /// What whoever installed the operator has set for all clusters.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Which Vaults outside of Kubernetes the operator may call at all.
+    pub external_addresses: AllowedAddresses,
     /// How long a Vault that cannot be reached, or is paused, holds a deletion, and so that of a namespace, up.
     pub cleanup_patience: Duration,
 }
@@ -76,6 +79,7 @@ impl Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
+            external_addresses: AllowedAddresses::default(),
             cleanup_patience: CLEANUP_PATIENCE,
         }
     }
@@ -236,8 +240,11 @@ mod tests {
     #[test]
     fn the_patience_is_told_in_its_own_unit() {
         assert_eq!(Rules::default().patience(), "10 minutes");
-        let cleanup_patience = Duration::from_secs(90);
-        assert_eq!(Rules { cleanup_patience }.patience(), "90 s");
+        let rules = Rules {
+            cleanup_patience: Duration::from_secs(90),
+            ..Rules::default()
+        };
+        assert_eq!(rules.patience(), "90 s");
     }
 
     #[test]

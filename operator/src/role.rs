@@ -23,6 +23,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource};
+use vaultkeeper_crds::role::ExternalLoginStatus;
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_vault::Client;
 
@@ -177,11 +178,29 @@ async fn provide(
     if finalizer::add(ctx, role).await? {
         return Ok(Outcome::Begun);
     }
-    progress.config_map = ca_config_map::ensure(ctx, identity).await?;
+    let told = ca_config_map::ensure(ctx, identity, &cluster).await?;
+    progress.external = told
+        .as_ref()
+        .and_then(|told| external_login(&cluster, &told.address));
+    progress.config_map = told.map(|told| told.name);
     let vault = session(ctx, &cluster).await?;
-    let result = provide_in_vault(role, identity, ctx, &vault, &validated, progress).await;
+    let place = InVault {
+        vault: &vault,
+        kubernetes_path: cluster.spec.kubernetes_auth_path(),
+    };
+    let result = provide_in_vault(role, identity, ctx, place, &validated, progress).await;
     forget_a_spoilt_session(ctx, &cluster, &result).await;
     result.map(|()| Outcome::InPlace)
+}
+
+/// How injected pods log in, where the Vault runs elsewhere.
+fn external_login(cluster: &VaultCluster, address: &str) -> Option<ExternalLoginStatus> {
+    let vault = cluster.spec.external.as_ref()?;
+    Some(ExternalLoginStatus {
+        address: address.to_owned(),
+        auth_path: vault.kubernetes_auth.path.clone(),
+        namespace: vault.namespace.clone(),
+    })
 }
 
 async fn session(ctx: &Context, cluster: &VaultCluster) -> Result<Client, Error> {
@@ -201,18 +220,28 @@ async fn forget_a_spoilt_session<T>(ctx: &Context, cluster: &VaultCluster, resul
     }
 }
 
+/// Where a role is written to.
+struct InVault<'a> {
+    vault: &'a Client,
+    /// Path of the auth method for ServiceAccounts.
+    kubernetes_path: &'a str,
+}
+
 async fn provide_in_vault(
     role: &VaultRole,
     identity: &Identity,
     ctx: &Context,
-    vault: &Client,
+    InVault {
+        vault,
+        kubernetes_path,
+    }: InVault<'_>,
     validated: &Validated,
     progress: &mut Progress,
 ) -> Result<(), Error> {
     let desired = desired::desired(&identity.namespace, &identity.name, validated);
     let object = role.object_ref(&());
     progress.vault_name = Some(desired.name.clone());
-    let changed = execute::apply(vault, &desired).await?;
+    let changed = execute::apply(vault, kubernetes_path, &desired).await?;
     if !changed.is_empty() {
         let note = format!(
             "{} `{}` brought to the declared state in Vault",

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::external::AllowedAddresses;
 use crate::cluster::readiness::Memory;
 use crate::connect::HttpsConnect;
 use crate::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules};
@@ -70,6 +71,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         kubernetes_host,
         agent_image,
         agent_image_pull_policy,
+        external_addresses,
         cleanup_patience_seconds,
         shutdown_grace_seconds: _,
         log_format: _,
@@ -119,6 +121,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         readiness: Memory::default(),
         recent: Recent::default(),
         rules: Rules {
+            external_addresses: AllowedAddresses(external_addresses),
             cleanup_patience: Duration::from_secs(cleanup_patience_seconds),
         },
     });

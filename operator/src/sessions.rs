@@ -9,9 +9,11 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use tokio::time::Instant;
+use vaultkeeper_crds::cluster::{ExternalLogin, ExternalVault};
 use vaultkeeper_crds::{VaultCluster, names};
-use vaultkeeper_vault::{Client, SecretString};
+use vaultkeeper_vault::{Auth, Client, SecretString};
 
+use crate::cluster::external::{self, Opened};
 use crate::cluster::validate::Validated;
 use crate::cluster::{key_store, keys::State, tls_store};
 use crate::connect::Node;
@@ -47,6 +49,9 @@ pub enum SessionError {
     /// The key Secret or the CA is damaged.
     #[error(transparent)]
     Store(#[from] Box<crate::cluster::Error>),
+    /// A Vault that runs elsewhere cannot be used.
+    #[error(transparent)]
+    External(#[from] external::Error),
     /// No client could be built.
     #[error("failed to build a client for the active member")]
     Build(#[from] vaultkeeper_vault::BuildError),
@@ -84,10 +89,16 @@ impl SessionError {
             Self::NoActive(_) => "NoActiveMember",
             Self::Kubernetes { .. } => "KubernetesError",
             Self::Store(_) => "KeySecretUnreadable",
+            Self::External(error) => error.reason(),
             Self::Build(_) => "ClientError",
             Self::Lately { reason, .. } => reason,
             Self::Login(error) | Self::LoginDenied { source: error, .. } => error.reason(),
         }
+    }
+
+    /// Whether only another spec, or other settings of the operator, can help.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::External(error) if error.is_final())
     }
 }
 
@@ -100,8 +111,20 @@ pub struct Target {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Number of its members.
-    pub replicas: u32,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a Vault runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this Kubernetes cluster, with so many members.
+    Here {
+        /// Number of its members.
+        replicas: u32,
+    },
+    /// Somewhere else, run by somebody else.
+    Elsewhere(Box<ExternalVault>),
 }
 
 impl From<&VaultCluster> for Target {
@@ -110,7 +133,12 @@ impl From<&VaultCluster> for Target {
             uid: cluster.uid().unwrap_or_default(),
             namespace: cluster.namespace().unwrap_or_default(),
             name: cluster.name_any(),
-            replicas: u32::try_from(cluster.spec.replicas).unwrap_or_default(),
+            place: match &cluster.spec.external {
+                Some(vault) => Place::Elsewhere(Box::new(vault.clone())),
+                None => Place::Here {
+                    replicas: u32::try_from(cluster.spec.replicas).unwrap_or_default(),
+                },
+            },
         }
     }
 }
@@ -121,7 +149,9 @@ impl From<&Validated> for Target {
             uid: cluster.uid.clone(),
             namespace: cluster.namespace.clone(),
             name: cluster.name.clone(),
-            replicas: cluster.replicas,
+            place: Place::Here {
+                replicas: cluster.replicas,
+            },
         }
     }
 }
@@ -132,9 +162,21 @@ struct Session {
     replace_at: Instant,
 }
 
+impl Session {
+    fn new(client: &Client, auth: &Auth) -> Self {
+        Self {
+            client: client.with_token(&auth.client_token),
+            // Half of its life: a call that starts with this token can end with it.
+            replace_at: Instant::now() + auth.lease_duration / 2,
+        }
+    }
+}
+
 /// The last login, or why the last attempt failed.
 #[derive(Default)]
 struct Slot {
+    /// Where it leads to: a spec that names another place needs another login.
+    place: Option<Place>,
     session: Option<Session>,
     failed: Option<(Instant, &'static str, String)>,
 }
@@ -156,6 +198,9 @@ impl Sessions {
     pub async fn active(&self, ctx: &Context, target: &Target) -> Result<Client, SessionError> {
         let slot = self.slot(&target.uid);
         let mut slot = slot.lock().await;
+        if !leads_to(slot.place.as_ref(), &target.place) {
+            *slot = Slot::default();
+        }
         if let Some(session) = slot.session.as_ref().filter(|s| Instant::now() < s.replace_at) {
             return Ok(session.client.clone());
         }
@@ -170,6 +215,7 @@ impl Sessions {
         match renew(ctx, target).await {
             Ok(session) => {
                 *slot = Slot {
+                    place: Some(target.place.clone()),
                     session: Some(session.clone()),
                     failed: None,
                 };
@@ -178,6 +224,7 @@ impl Sessions {
             Err(error) => {
                 // "Not set up yet" costs nothing to find out, and ends at any moment.
                 if !matches!(error, SessionError::NotReady) {
+                    slot.place = Some(target.place.clone());
                     slot.failed = Some((Instant::now(), error.reason(), chain(&error)));
                 }
                 Err(error)
@@ -200,8 +247,23 @@ pub fn is_spoilt_by(error: &vaultkeeper_vault::Error) -> bool {
     )
 }
 
+/// Whether a login that led to `known` serves for `wanted`. Members of a cluster are all the same to it.
+fn leads_to(known: Option<&Place>, wanted: &Place) -> bool {
+    match (known, wanted) {
+        (None | Some(Place::Here { .. }), Place::Here { .. }) | (None, Place::Elsewhere(_)) => true,
+        (Some(Place::Elsewhere(known)), Place::Elsewhere(wanted)) => known == wanted,
+        (Some(Place::Here { .. }), Place::Elsewhere(_)) | (Some(Place::Elsewhere(_)), Place::Here { .. }) => {
+            false
+        }
+    }
+}
+
 async fn renew(ctx: &Context, target: &Target) -> Result<Session, SessionError> {
-    let (node, identity) = locate(ctx, target).await?;
+    let replicas = match &target.place {
+        Place::Here { replicas } => *replicas,
+        Place::Elsewhere(vault) => return log_in_elsewhere(ctx, target, vault).await,
+    };
+    let (node, identity) = locate(ctx, target, replicas).await?;
     log_in(ctx, &node, &identity).await.map_err(|error| match error {
         SessionError::Login(source @ vaultkeeper_vault::Error::Denied { .. }) => SessionError::LoginDenied {
             account: format!("{}/{}", ctx.namespace, ctx.service_account),
@@ -213,12 +275,12 @@ async fn renew(ctx: &Context, target: &Target) -> Result<Session, SessionError> 
 }
 
 /// The active member, and what the operator's login at this cluster is bound to.
-async fn locate(ctx: &Context, target: &Target) -> Result<(Node, String), SessionError> {
+async fn locate(ctx: &Context, target: &Target, replicas: u32) -> Result<(Node, String), SessionError> {
     let Target {
         uid: _,
         namespace,
         name,
-        replicas,
+        place: _,
     } = target;
     let record = key_store::get(ctx, namespace, name).await.map_err(Box::new)?;
     let record = record
@@ -226,7 +288,7 @@ async fn locate(ctx: &Context, target: &Target) -> Result<(Node, String), Sessio
         .ok_or(SessionError::NotReady)?;
     let ca = tls_store::trusted(ctx, namespace, name).await.map_err(Box::new)?;
     let ca = ca.ok_or(SessionError::NotReady)?;
-    let members = members::observe(ctx, namespace, name, *replicas, &ca).await;
+    let members = members::observe(ctx, namespace, name, replicas, &ca).await;
     let members = members.map_err(|source| SessionError::Kubernetes {
         step: "list the members' pods",
         source: Box::new(source),
@@ -249,12 +311,42 @@ async fn log_in(ctx: &Context, node: &Node, identity: &str) -> Result<Session, S
         .login(OPERATOR_ROLE, &jwt)
         .await
         .map_err(SessionError::Login)?;
-    // Half of its life: a call that starts with this token can end with it.
-    let replace_at = Instant::now() + auth.lease_duration / 2;
-    Ok(Session {
-        client: client.with_token(&auth.client_token),
-        replace_at,
-    })
+    Ok(Session::new(&client, &auth))
+}
+
+/// Logs in at a Vault that somebody else runs. The token that it is shown is made for this very VaultCluster, so that
+/// it opens nothing elsewhere; it is made only after the address was found on the list.
+async fn log_in_elsewhere(
+    ctx: &Context,
+    target: &Target,
+    vault: &ExternalVault,
+) -> Result<Session, SessionError> {
+    use vaultkeeper_vault::Error as Vault;
+    let Opened {
+        client,
+        address,
+        ca: _,
+    } = external::open(ctx, &target.namespace, vault).await?;
+    let jwt = own_jwt(ctx, &target.uid).await?;
+    let ExternalLogin { path, role } = &vault.kubernetes_auth;
+    let auth = client.kubernetes(path).login(role, &jwt).await;
+    let auth = auth.map_err(|error| match error {
+        // What did not come from the server.
+        Vault::Unreachable { .. } | Vault::TimedOut { .. } | Vault::Interrupted { .. } => {
+            SessionError::Login(error)
+        }
+        // It has seen the token, and could repeat it: its words go nowhere.
+        refused => SessionError::External(external::Error::LoginRefused {
+            address,
+            path: path.clone(),
+            role: role.clone(),
+            audience: names::operator_audience(&target.uid),
+            account: ctx.service_account.clone(),
+            account_namespace: ctx.namespace.clone(),
+            reason: refused.reason(),
+        }),
+    })?;
+    Ok(Session::new(&client, &auth))
 }
 
 /// Logs in outside the cache, to prove that it works before the root token goes.
@@ -284,4 +376,27 @@ async fn own_jwt(ctx: &Context, identity: &str) -> Result<SecretString, SessionE
         .and_then(|s| s.token)
         .map(SecretString::from)
         .ok_or(SessionError::NotReady)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elsewhere(address: &str) -> Place {
+        let vault = serde_json::json!({"address": address, "ca": {"bundle": "x"}});
+        Place::Elsewhere(serde_json::from_value(vault).unwrap())
+    }
+
+    #[test]
+    fn a_login_never_serves_for_another_address() {
+        let a = elsewhere("https://a.example.com");
+        assert!(leads_to(Some(&a), &elsewhere("https://a.example.com")));
+        assert!(!leads_to(Some(&a), &elsewhere("https://b.example.com")));
+        assert!(!leads_to(Some(&a), &Place::Here { replicas: 3 }));
+        assert!(!leads_to(Some(&Place::Here { replicas: 3 }), &a));
+        assert!(
+            leads_to(Some(&Place::Here { replicas: 3 }), &Place::Here { replicas: 5 }),
+            "more members are the same Vault"
+        );
+    }
 }

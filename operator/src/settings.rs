@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::cluster::external::AllowedAddress;
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -53,6 +55,12 @@ pub struct Settings {
     #[arg(long, env = "AGENT_IMAGE_PULL_POLICY")]
     pub agent_image_pull_policy: Option<String>,
 
+    /// Addresses of Vaults outside of Kubernetes that a VaultCluster with spec.external may name, such as
+    /// https://vault.example.com:8200 or, for any host below a domain, https://*.example.com:8200. No other one is ever
+    /// called. Default: none.
+    #[arg(long, env = "EXTERNAL_ADDRESSES", value_delimiter = ',')]
+    pub external_addresses: Vec<AllowedAddress>,
+
     /// Seconds that a Vault which cannot be reached holds the deletion of a VaultRole, and so of its namespace, up.
     /// Then the deletion goes on, and an event says what was left in Vault.
     #[arg(long, env = "CLEANUP_PATIENCE_SECONDS", default_value_t = 600)]
@@ -87,6 +95,21 @@ mod tests {
     fn the_arguments_are_consistent() {
         use clap::CommandFactory;
         Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn no_external_address_is_allowed_unless_it_is_named() {
+        let parse = |more: &[&str]| {
+            let usual = ["operator", "--namespace", "ns", "--identity", "pod"];
+            Settings::try_parse_from(usual.iter().chain(more)).map(|s| s.external_addresses.len())
+        };
+        assert_eq!(parse(&[]).unwrap(), 0);
+        let two = "https://vault.example.com:8200,https://*.example.org";
+        assert_eq!(parse(&["--external-addresses", two]).unwrap(), 2);
+        assert!(
+            parse(&["--external-addresses", "http://vault.example.com"]).is_err(),
+            "without TLS nobody is verified"
+        );
     }
 
     #[test]

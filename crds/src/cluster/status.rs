@@ -16,11 +16,12 @@ pub struct VaultClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions: Accepted, Initialized, Unsealed, Configured, Available, ProductionReady, RolledOut when every member
-    /// runs what the spec says of its pod, CertificateCurrent when every member shows the certificate that it is to show,
-    /// CaRollover while two CAs are trusted, SealLatched while a deliberate seal is kept, AwaitingCustodians while members
-    /// wait for people with shares, CustodiansDiffer while others hold the shares than the spec names, Drifted while
-    /// Vault's objects differ from spec.configuration and are left, and Paused while spec.paused is set.
+    /// Conditions: Accepted, Initialized and Unsealed (of a Vault that runs here), Configured, Available, ProductionReady,
+    /// RolledOut when every member runs what the spec says of its pod, CertificateCurrent when every member shows the
+    /// certificate that it is to show, CaRollover while two CAs are trusted, SealLatched while a deliberate seal is kept,
+    /// AwaitingCustodians while members wait for people with shares, CustodiansDiffer while others hold the shares than
+    /// the spec names, Drifted while Vault's objects differ from spec.configuration and are left, and Paused while
+    /// spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -28,6 +29,11 @@ pub struct VaultClusterStatus {
     /// Address of the API for clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+
+    /// Audience of the token that the operator shows at a Vault that runs elsewhere (spec.external). The role that it logs
+    /// in with must be bound to it; it is worth nothing at any other Vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_audience: Option<String>,
 
     /// Identity of the Vault cluster, given by Vault at its initialisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]

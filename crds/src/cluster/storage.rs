@@ -12,8 +12,6 @@ use super::secret::SecretKey;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.raft), has(self.consul), has(self.ephemeral)].filter(b, b).size() == 1")
-        .message("spec.storage must name exactly one known backend: raft, consul or ephemeral"),
     validation = Rule::new("has(self.raft) == has(oldSelf.raft) && has(self.consul) == has(oldSelf.consul)")
         .message("spec.storage cannot be changed to another backend: the data would stay behind. Create a new VaultCluster and restore a snapshot or migrate by hand"),
 )]

@@ -21,6 +21,8 @@ fn identity() -> Identity {
         role: "shop.app".to_owned(),
         address: "https://main.vault.svc:8200".to_owned(),
         ca_config_map: Some("vaultkeeper.vault.main".to_owned()),
+        auth_path: None,
+        namespace: None,
     }
 }
 

@@ -7,6 +7,7 @@ fn binding(name: &str, accounts: &[&str]) -> Binding {
         cluster_namespace: "vault".to_owned(),
         cluster_name: "main".to_owned(),
         service_accounts: accounts.iter().map(|account| (*account).to_owned()).collect(),
+        external: None,
         refusal: None,
     }
 }
@@ -33,8 +34,38 @@ fn the_one_role_that_binds_the_service_account_is_taken() {
             role: "shop.app".to_owned(),
             address: "https://main.vault.svc:8200".to_owned(),
             ca_config_map: Some("vaultkeeper.vault.main".to_owned()),
+            auth_path: None,
+            namespace: None,
         },
         "all names follow from the VaultRole's spec"
+    );
+}
+
+#[test]
+fn a_role_at_a_vault_elsewhere_leads_there() {
+    let mut role = binding("app", &["app"]);
+    role.external = Some(ExternalLoginStatus {
+        address: "https://vault.example.com:8200".to_owned(),
+        auth_path: "clusters/prod".to_owned(),
+        namespace: Some("team".to_owned()),
+    });
+    let elsewhere = [("service", "https://other.example.com:8200")];
+    let found = choose(&elsewhere, std::slice::from_ref(&role)).expect("one binds it");
+    assert_eq!(
+        (found.auth_path, found.namespace),
+        (None, None),
+        "of another Vault that the pod names nothing is known"
+    );
+    let found = choose(&[], &[role]).expect("one binds it");
+    assert_eq!(
+        found,
+        Identity {
+            role: "shop.app".to_owned(),
+            address: "https://vault.example.com:8200".to_owned(),
+            ca_config_map: Some("vaultkeeper.vault.main".to_owned()),
+            auth_path: Some("auth/clusters/prod".to_owned()),
+            namespace: Some("team".to_owned()),
+        }
     );
 }
 

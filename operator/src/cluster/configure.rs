@@ -16,7 +16,9 @@ mod policies;
 mod secrets;
 mod work;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::Instant;
+use vaultkeeper_crds::cluster::Distribution;
 use vaultkeeper_crds::cluster::configuration::Configuration;
 use vaultkeeper_vault::Client;
 use vaultkeeper_vault::sys::rekey::RekeyPaths;
@@ -25,14 +27,14 @@ use super::error::Error;
 use super::execute::Scope;
 use super::validate::Invalid;
 use super::{custody, hand_over};
+use crate::context::Context;
 use crate::controllers::hash;
 use crate::report::Reason;
-use crate::sessions::Target;
-use findings::Known;
+use crate::sessions::{self, Target};
 use ledger::Ledger;
 use work::{Done, Work};
 
-pub(crate) use findings::Findings;
+pub(crate) use findings::{Findings, Known};
 pub(crate) use own::{grant_rekey, needed_paths, policy as operator_policy};
 pub(crate) use policies::declared as declared_policies;
 #[cfg(test)]
@@ -127,23 +129,61 @@ fn store_of<'a>(scope: &Scope<'a>) -> &'a str {
         .unwrap_or_default()
 }
 
-/// The operator's own needs in any case, then what the spec declares as `drift` says. What was found is known also of
-/// a look that was cut short.
+/// What is declared, for which object, and where.
+pub(crate) struct Declaration<'a> {
+    /// Shared.
+    pub ctx: &'a Context,
+    /// The VaultCluster in events.
+    pub reference: &'a ObjectReference,
+    /// Its namespace, with the Secrets that are referred to.
+    pub namespace: &'a str,
+    /// Product.
+    pub distribution: Distribution,
+    /// What is declared.
+    pub configuration: &'a Configuration,
+    /// Tells one Vault from another that holds nothing of it yet.
+    pub store: &'a str,
+}
+
+/// The operator's own needs in any case, then what the spec declares.
 async fn keep(
     scope: &Scope<'_>,
     configuration: &Configuration,
     client: &Client,
     before: Findings,
 ) -> (Findings, Result<(), Error>) {
-    let secrets = match own_needs(scope, configuration, client).await {
-        Ok(()) => secrets::read(scope.ctx, scope.cluster, configuration).await,
-        Err(error) => Err(error),
+    if let Err(error) = own_needs(scope, configuration, client).await {
+        return (before, Err(error));
+    }
+    let declaration = Declaration {
+        ctx: scope.ctx,
+        reference: scope.reference,
+        namespace: &scope.cluster.namespace,
+        distribution: scope.cluster.distribution,
+        configuration,
+        store: store_of(scope),
     };
-    let secrets = match secrets {
+    look(&declaration, client, before).await
+}
+
+/// Looks at what is declared, and writes as `drift` says. What was found is known also of a look that was cut short.
+pub(crate) async fn look(
+    declaration: &Declaration<'_>,
+    client: &Client,
+    before: Findings,
+) -> (Findings, Result<(), Error>) {
+    let Declaration {
+        ctx,
+        reference: _,
+        namespace,
+        distribution: _,
+        configuration,
+        store,
+    } = *declaration;
+    let secrets = match secrets::read(ctx, namespace, configuration).await {
         Ok(secrets) => secrets,
         Err(error) => return (before, Err(error)),
     };
-    let store = store_of(scope);
     let fingerprint = mode::fingerprint(configuration, &secrets.versions(), store);
     let Findings { applied, left, .. } = before;
     let ledger = Ledger::new(configuration.drift, applied.clone(), fingerprint);
@@ -157,13 +197,13 @@ async fn keep(
         );
     }
     let mut work = Work::new(client, store, ledger);
-    let result = declared(&mut work, scope, configuration, &secrets).await;
+    let result = declared(&mut work, declaration, &secrets).await;
     let Done {
         applied,
         differences,
         errors,
     } = work.end();
-    findings::publish(scope, &differences).await;
+    findings::publish(declaration, &differences).await;
     let left = match &result {
         Ok(()) => findings::left(&differences),
         Err(_) => left,
@@ -205,8 +245,7 @@ async fn own_needs(scope: &Scope<'_>, configuration: &Configuration, client: &Cl
 /// In this order: what is named by others comes before them.
 async fn declared(
     work: &mut Work<'_>,
-    scope: &Scope<'_>,
-    configuration: &Configuration,
+    declaration: &Declaration<'_>,
     secrets: &secrets::Secrets,
 ) -> Result<(), Error> {
     let Configuration {
@@ -218,8 +257,8 @@ async fn declared(
         audit: _,
         mfa,
         namespaces,
-    } = configuration;
-    devices::declared(scope.cluster.distribution, configuration, work).await?;
+    } = declaration.configuration;
+    devices::declared(declaration.distribution, declaration.configuration, work).await?;
     work.finished("audit");
     for (n, namespace) in namespaces.iter().enumerate() {
         work.object(&namespaces::namespace(n, namespace)).await?;

@@ -63,6 +63,10 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
     )
     .await?;
     let note = match (&cluster.spec.storage.consul, cluster.spec.deletion_policy) {
+        // Nothing of it is ours to keep or to delete.
+        _ if cluster.spec.external.is_some() => {
+            "the Vault elsewhere is left as it is, with what was configured in it".to_owned()
+        }
         // The operator has no business in Consul, and keys stay where their data is.
         (Some(consul), _) => format!(
             "the data stays below {} in Consul, the keys in Secret {}: a VaultCluster of the same name picks both up again",

@@ -27,7 +27,7 @@ use crate::members::{Member, Probe};
 mod rows;
 
 /// The operator does nothing to this cluster.
-const PAUSED: &str = "Paused";
+pub(super) const PAUSED: &str = "Paused";
 /// Members are sealed, and people hold the shares.
 const AWAITING: &str = "AwaitingCustodians";
 
@@ -285,6 +285,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             &cluster.namespace().unwrap_or_default(),
             &cluster.name_any(),
         )),
+        login_audience: None,
         cluster_id: members
             .iter()
             .find_map(|m| m.cluster_id.clone())
@@ -372,7 +373,12 @@ fn with_reasons(others: &str, outages: &[Option<Outage>]) -> String {
 }
 
 /// The condition is there only while something differs that was left.
-fn drifted(list: &mut Vec<Condition>, findings: &Findings, generation: Option<i64>, now: Timestamp) {
+pub(super) fn drifted(
+    list: &mut Vec<Condition>,
+    findings: &Findings,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
     match findings.left.as_slice() {
         [] => conditions::remove(list, "Drifted"),
         left => {

@@ -8,14 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
+use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::annotations::{CLUSTER, FIELD_MANAGER};
 use vaultkeeper_crds::names::{self, ADDRESS_KEY, CA_KEY};
 
 use super::error::Error;
 use super::secret::{is_ours, owner};
 use super::{ClusterName, Identity};
+use crate::cluster::external::{self, Opened};
 use crate::cluster::tls_store;
 use crate::context::Context;
+use crate::sessions::SessionError;
 
 /// What to do about the ConfigMap.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,11 +31,11 @@ enum Step {
     Foreign,
 }
 
-fn plan(existing: Option<&ConfigMap>, identity: &Identity, ca: &str) -> Step {
+fn plan(existing: Option<&ConfigMap>, identity: &Identity, address: &str, ca: &str) -> Step {
     let ClusterName { namespace, name } = &identity.cluster;
     let full_name = identity.cluster.to_string();
     let data = BTreeMap::from([
-        (ADDRESS_KEY.to_owned(), names::address(namespace, name)),
+        (ADDRESS_KEY.to_owned(), address.to_owned()),
         (CA_KEY.to_owned(), ca.to_owned()),
     ]);
     let Some(existing) = existing else {
@@ -71,22 +74,33 @@ fn plan(existing: Option<&ConfigMap>, identity: &Identity, ca: &str) -> Step {
     Step::Patch(json!({ "metadata": { "ownerReferences": [owner(identity)] }, "data": data }))
 }
 
+/// What the ConfigMap tells clients.
+pub struct Told {
+    /// Its name.
+    pub name: String,
+    /// The address in it.
+    pub address: String,
+}
+
 /// Writes the ConfigMap as soon as the cluster has a CA, which is before its Vault runs: a pod that was injected
-/// meanwhile waits for it. Returns its name; none while there is no CA.
-pub async fn ensure(ctx: &Context, identity: &Identity) -> Result<Option<String>, Error> {
+/// meanwhile waits for it. None while there is no CA.
+pub async fn ensure(
+    ctx: &Context,
+    identity: &Identity,
+    cluster: &VaultCluster,
+) -> Result<Option<Told>, Error> {
     let ClusterName { namespace, name } = &identity.cluster;
-    let ca = tls_store::trusted(ctx, namespace, name)
-        .await
-        .map_err(|e| Error::Ca(Box::new(e)))?;
-    let Some(ca) = ca else { return Ok(None) };
+    let Some((address, ca)) = address_and_ca(ctx, identity, cluster).await? else {
+        return Ok(None);
+    };
     let name = names::ca_config_map(namespace, name);
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &identity.namespace);
     let existing = api
         .get_opt(&name)
         .await
         .map_err(|e| Error::kubernetes("read the ConfigMap with the CA", e))?;
-    let written = match plan(existing.as_ref(), identity, &ca) {
-        Step::Keep => return Ok(Some(name)),
+    let written = match plan(existing.as_ref(), identity, &address, &ca) {
+        Step::Keep => return Ok(Some(Told { name, address })),
         Step::Create(config_map) => api.create(&PostParams::default(), &config_map).await,
         Step::Patch(patch) => {
             let params = PatchParams {
@@ -104,7 +118,42 @@ pub async fn ensure(ctx: &Context, identity: &Identity) -> Result<Option<String>
         }
     };
     written.map_err(|e| Error::kubernetes("write the ConfigMap with the CA", e))?;
-    Ok(Some(name))
+    Ok(Some(Told { name, address }))
+}
+
+/// What clients need to know of a cluster; none while there is no CA. An address elsewhere is given away only if the
+/// operator itself may call it.
+async fn address_and_ca(
+    ctx: &Context,
+    identity: &Identity,
+    cluster: &VaultCluster,
+) -> Result<Option<(String, String)>, Error> {
+    let ClusterName { namespace, name } = &identity.cluster;
+    if let Some(vault) = &cluster.spec.external {
+        let opened = external::open(ctx, namespace, vault).await;
+        let Opened {
+            client: _,
+            address,
+            ca,
+        } = opened.map_err(|e| Error::Session(Box::new(SessionError::from(e))))?;
+        return Ok(Some((address, ca)));
+    }
+    let ca = tls_store::trusted(ctx, namespace, name).await;
+    let ca = ca.map_err(|e| Error::Ca(Box::new(e)))?;
+    Ok(ca.map(|ca| (names::address(namespace, name), ca)))
+}
+
+/// Address of the Vault elsewhere that this role was written to, as its namespace was told. None: it was one that the
+/// operator ran, or nothing was told.
+pub async fn told_elsewhere(ctx: &Context, identity: &Identity) -> Result<Option<String>, Error> {
+    let ClusterName { namespace, name } = &identity.cluster;
+    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &identity.namespace);
+    let found = api.get_opt(&names::ca_config_map(namespace, name)).await;
+    let found = found.map_err(|e| Error::kubernetes("read the ConfigMap with the CA", e))?;
+    let address = found
+        .and_then(|map| map.data)
+        .and_then(|mut data| data.remove(ADDRESS_KEY));
+    Ok(address.filter(|address| *address != names::address(namespace, name)))
 }
 
 #[cfg(test)]
@@ -112,8 +161,10 @@ mod tests {
     use super::super::secret::tests::identity;
     use super::*;
 
+    const ADDRESS: &str = "https://main.vault.svc:8200";
+
     fn created() -> ConfigMap {
-        match plan(None, &identity(), "PEM") {
+        match plan(None, &identity(), ADDRESS, "PEM") {
             Step::Create(config_map) => *config_map,
             other => panic!("expected a creation, got {other:?}"),
         }
@@ -134,7 +185,7 @@ mod tests {
 
     #[test]
     fn at_rest_nothing_is_written() {
-        assert_eq!(plan(Some(&created()), &identity(), "PEM"), Step::Keep);
+        assert_eq!(plan(Some(&created()), &identity(), ADDRESS, "PEM"), Step::Keep);
     }
 
     #[test]
@@ -144,7 +195,7 @@ mod tests {
             uid: "uid-2".to_owned(),
             ..identity()
         };
-        let Step::Patch(patch) = plan(Some(&created()), &second, "PEM") else {
+        let Step::Patch(patch) = plan(Some(&created()), &second, ADDRESS, "PEM") else {
             panic!("expected a patch")
         };
         assert_eq!(patch["metadata"]["ownerReferences"][0]["uid"], "uid-2");
@@ -157,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_new_ca_and_an_edited_address_are_written() {
-        let Step::Patch(patch) = plan(Some(&created()), &identity(), "NEW") else {
+        let Step::Patch(patch) = plan(Some(&created()), &identity(), ADDRESS, "NEW") else {
             panic!("expected a patch")
         };
         assert_eq!(patch["data"]["ca.crt"], "NEW");
@@ -168,7 +219,7 @@ mod tests {
             .unwrap()
             .insert("address".to_owned(), "https://evil".to_owned());
         assert!(
-            matches!(plan(Some(&edited), &identity(), "PEM"), Step::Patch(_)),
+            matches!(plan(Some(&edited), &identity(), ADDRESS, "PEM"), Step::Patch(_)),
             "the address is put right"
         );
     }
@@ -177,6 +228,6 @@ mod tests {
     fn somebody_elses_config_map_is_not_touched() {
         let mut foreign = created();
         foreign.metadata.annotations = None;
-        assert_eq!(plan(Some(&foreign), &identity(), "PEM"), Step::Foreign);
+        assert_eq!(plan(Some(&foreign), &identity(), ADDRESS, "PEM"), Step::Foreign);
     }
 }

@@ -11,7 +11,8 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 use super::error::Error;
 use super::status::{self, Outcome, Progress};
 use super::{
-    ClusterName, Identity, cluster_of, credentials, execute, finalizer, forget_a_spoilt_session, session,
+    ClusterName, Identity, ca_config_map, cluster_of, credentials, execute, finalizer,
+    forget_a_spoilt_session, session,
 };
 use crate::cluster::key_store;
 use crate::context::{Context, Rules};
@@ -81,20 +82,30 @@ async fn pending(role: &VaultRole, identity: &Identity, ctx: &Context, message: 
 /// Where the keys of a deleted cluster are kept, a new VaultCluster of its name brings back all that was in it.
 async fn report_a_kept_cluster(role: &VaultRole, identity: &Identity, ctx: &Context) -> Result<(), Error> {
     let ClusterName { namespace, name } = &identity.cluster;
-    let kept = key_store::get(ctx, namespace, name).await;
-    if matches!(kept, Ok(None))
-        || role
-            .status
-            .as_ref()
-            .is_none_or(|status| status.vault_name.is_none())
+    if role
+        .status
+        .as_ref()
+        .is_none_or(|status| status.vault_name.is_none())
     {
         return Ok(());
     }
-    let note = format!(
-        "VaultCluster {namespace}/{name} is gone, but its keys are kept: if it comes back with its volumes, the policy, \
-         AppRole role and Kubernetes auth role `{}` are still in it; remove them by hand then",
-        identity.vault_name(),
+    let left = format!(
+        "policy, AppRole role and Kubernetes auth role `{}`",
+        identity.vault_name()
     );
+    let note = if let Some(address) = ca_config_map::told_elsewhere(ctx, identity).await? {
+        format!(
+            "VaultCluster {namespace}/{name} is gone, but its Vault runs elsewhere. Left behind in {address}: {left}; \
+             remove them by hand"
+        )
+    } else if matches!(key_store::get(ctx, namespace, name).await, Ok(None)) {
+        return Ok(());
+    } else {
+        format!(
+            "VaultCluster {namespace}/{name} is gone, but its keys are kept: if it comes back with its volumes, the \
+             {left} are still in it; remove them by hand then"
+        )
+    };
     ctx.reporter
         .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
         .await;
@@ -135,7 +146,12 @@ pub(super) async fn remove_from_vault(
     cluster: &VaultCluster,
 ) -> Result<(), Error> {
     let vault = session(ctx, cluster).await?;
-    let result = execute::remove(&vault, &identity.vault_name()).await;
+    let result = execute::remove(
+        &vault,
+        cluster.spec.kubernetes_auth_path(),
+        &identity.vault_name(),
+    )
+    .await;
     forget_a_spoilt_session(ctx, cluster, &result).await;
     result
 }

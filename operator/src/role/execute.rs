@@ -1,6 +1,6 @@
 //! Brings policy and roles in Vault to the desired state, and removes them. I/O with Vault only.
 
-use vaultkeeper_crds::names::{APPROLE_AUTH_PATH, KUBERNETES_AUTH_PATH};
+use vaultkeeper_crds::names::APPROLE_AUTH_PATH;
 use vaultkeeper_vault::{Client, Error as VaultError};
 
 use super::desired::{Desired, same_app_role, same_kubernetes};
@@ -15,8 +15,13 @@ fn found<T>(step: &'static str, result: Result<T, VaultError>) -> Result<Option<
     }
 }
 
-/// Reads what is there and writes what differs. Returns the parts that were written or removed.
-pub async fn apply(vault: &Client, desired: &Desired) -> Result<Vec<&'static str>, Error> {
+/// Reads what is there and writes what differs. ServiceAccounts log in at `auth/<kubernetes_path>`. Returns the parts
+/// that were written or removed.
+pub async fn apply(
+    vault: &Client,
+    kubernetes_path: &str,
+    desired: &Desired,
+) -> Result<Vec<&'static str>, Error> {
     let Desired {
         name,
         policy,
@@ -54,7 +59,7 @@ pub async fn apply(vault: &Client, desired: &Desired) -> Result<Vec<&'static str
         (Some(_), _) | (None, None) => {}
     }
 
-    let method = vault.kubernetes(KUBERNETES_AUTH_PATH);
+    let method = vault.kubernetes(kubernetes_path);
     let role = found("read the Kubernetes auth role", method.read_role(name).await)?;
     match (kubernetes, role) {
         (Some(wanted), role) if !role.as_ref().is_some_and(|role| same_kubernetes(role, wanted)) => {
@@ -80,10 +85,10 @@ pub async fn apply(vault: &Client, desired: &Desired) -> Result<Vec<&'static str
 }
 
 /// Removes everything under `name`: first the ways in, then the rights. What is not there counts as removed.
-pub async fn remove(vault: &Client, name: &str) -> Result<(), Error> {
+pub async fn remove(vault: &Client, kubernetes_path: &str, name: &str) -> Result<(), Error> {
     gone(
         "delete the Kubernetes auth role",
-        vault.kubernetes(KUBERNETES_AUTH_PATH).delete_role(name).await,
+        vault.kubernetes(kubernetes_path).delete_role(name).await,
     )?;
     gone(
         "delete the AppRole role",

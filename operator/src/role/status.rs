@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use vaultkeeper_crds::role::ExternalLoginStatus;
 use vaultkeeper_crds::{VaultRole, VaultRoleStatus};
 
 use super::Identity;
@@ -45,6 +46,8 @@ pub struct Progress {
     pub secret: Option<String>,
     /// The ConfigMap that is in place.
     pub config_map: Option<String>,
+    /// How to log in, where its Vault runs elsewhere.
+    pub external: Option<ExternalLoginStatus>,
 }
 
 impl Progress {
@@ -59,6 +62,7 @@ impl Progress {
             vault_name: status.vault_name.clone(),
             secret: status.secret_name.clone(),
             config_map: status.config_map_name.clone(),
+            external: status.external.clone(),
         }
     }
 }
@@ -77,6 +81,7 @@ pub fn build(
         vault_name,
         secret,
         config_map,
+        external,
     } = progress;
     let old: &[Condition] = role.status.as_ref().map_or(&[], |status| &status.conditions);
     let mut list = old.to_vec();
@@ -123,6 +128,7 @@ pub fn build(
         vault_name: vault_name.clone(),
         secret_name: secret.clone(),
         config_map_name: config_map.clone(),
+        external: external.clone(),
     }
 }
 
@@ -142,6 +148,7 @@ pub async fn write(
         vault_name,
         secret_name,
         config_map_name,
+        external,
     } = wanted;
     // Null removes a field in a merge patch; leaving it out would keep it.
     let patch = json!({ "status": {
@@ -150,6 +157,7 @@ pub async fn write(
         "vaultName": vault_name,
         "secretName": secret_name,
         "configMapName": config_map_name,
+        "external": external,
     }});
     let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
     match api
@@ -191,6 +199,7 @@ mod tests {
             vault_name: Some("shop.app".to_owned()),
             secret: Some("app-vault".to_owned()),
             config_map: Some("vaultkeeper.vault.main".to_owned()),
+            external: None,
         }
     }
 

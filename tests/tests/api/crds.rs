@@ -3,6 +3,7 @@
 mod agreement;
 mod configuration;
 mod explain;
+mod external;
 mod readiness;
 mod rules;
 mod seals;

@@ -177,6 +177,7 @@ fn links_of_the_documentation_lead_somewhere() {
         "docs/decisions.md",
         "docs/rollout.md",
         "docs/readiness.md",
+        "docs/external.md",
         "docs/security.md",
         "docs/unproven.md",
     ] {

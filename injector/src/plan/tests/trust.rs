@@ -33,6 +33,8 @@ fn foreign(address: &str) -> Identity {
         role: "legacy".to_owned(),
         address: address.to_owned(),
         ca_config_map: None,
+        auth_path: None,
+        namespace: None,
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vaultkeeper_crds::cluster::ConfigurationStatus;
 
+use super::Declaration;
 use super::ledger::Applied;
 use super::mode::Mode;
 use super::object::Difference;
 use crate::backoff;
 use crate::cluster::error::Error;
-use crate::cluster::execute::Scope;
 use crate::report::Reason;
 
 /// How many differences a status or an event names.
@@ -113,7 +113,7 @@ impl Known {
 
 /// An event for each way in which differences were treated. The same differences within minutes are counted in one
 /// event.
-pub(crate) async fn publish(scope: &Scope<'_>, differences: &[(Mode, Difference)]) {
+pub(crate) async fn publish(declaration: &Declaration<'_>, differences: &[(Mode, Difference)]) {
     for mode in [Mode::Apply, Mode::Enforce, Mode::Report] {
         let differences = of(differences, mode);
         // Events that differ in their subject are kept apart.
@@ -121,7 +121,8 @@ pub(crate) async fn publish(scope: &Scope<'_>, differences: &[(Mode, Difference)
             continue;
         };
         let (reason, note) = words(mode, &shortened(&differences).join("; "));
-        scope.event(reason, subject, &note).await;
+        let Declaration { ctx, reference, .. } = declaration;
+        ctx.reporter.publish(reference, reason, subject, &note).await;
     }
 }
 

@@ -9,7 +9,6 @@ use vaultkeeper_crds::cluster::configuration::{Configuration, SecretKey};
 use vaultkeeper_vault::SecretString;
 
 use crate::cluster::error::Error;
-use crate::cluster::validate::Validated;
 use crate::context::Context;
 
 /// One value, and which it is.
@@ -30,10 +29,10 @@ pub(crate) struct Secrets {
 /// Reads the Secrets by name, in the cluster's own namespace.
 pub(crate) async fn read(
     ctx: &Context,
-    cluster: &Validated,
+    namespace: &str,
     configuration: &Configuration,
 ) -> Result<Secrets, Error> {
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
     let mut found = BTreeMap::new();
     for name in names(configuration) {
         let secret = api.get_opt(&name).await;

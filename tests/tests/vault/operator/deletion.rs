@@ -225,6 +225,7 @@ async fn a_role_whose_vault_stays_away_is_let_go_after_the_stated_time_and_says_
     let rules = Rules {
         // Longer than one call takes to time out, so that it is tried more than once.
         cleanup_patience: Duration::from_secs(30),
+        ..Rules::default()
     };
     let operator = stage.start_operator_with(&Points::record(), rules);
     stage.until_available().await.unwrap();

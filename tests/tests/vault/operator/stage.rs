@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, names};
 use vaultkeeper_operator::cluster::readiness::Memory;
-use vaultkeeper_operator::connect::{Connect, HttpsConnect, Node};
+use vaultkeeper_operator::connect::{Connect, Elsewhere, HttpsConnect, Node};
 use vaultkeeper_operator::context::{
     Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules as OperatorRules,
 };
@@ -192,6 +192,12 @@ impl Connect for TappedConnect {
             .connect(node, timeout)?
             .with_transport(|inner| self.0.vault(inner)))
     }
+
+    fn connect_elsewhere(&self, at: &Elsewhere, timeout: Duration) -> Result<Client, BuildError> {
+        Ok(HttpsConnect
+            .connect_elsewhere(at, timeout)?
+            .with_transport(|inner| self.0.vault(inner)))
+    }
 }
 
 impl Stage {
@@ -243,6 +249,11 @@ impl Stage {
             environment,
             rules,
         })
+    }
+
+    /// How a Vault reaches the API server, to review tokens.
+    pub(crate) fn environment(&self) -> &KubernetesAuthEnvironment {
+        &self.environment
     }
 
     /// Another namespace in which an operator may be installed.

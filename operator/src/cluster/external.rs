@@ -1,0 +1,169 @@
+//! A VaultCluster whose Vault runs elsewhere: observe → configuration as code → status. Nothing here initialises,
+//! unseals or seals, and no key, pod or Service is made.
+
+mod allowed;
+mod ca;
+mod error;
+mod open;
+mod status;
+mod validate;
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use kube::runtime::controller::Action;
+use tokio::time::Instant;
+use vaultkeeper_crds::VaultCluster;
+use vaultkeeper_crds::cluster::ExternalVault;
+use vaultkeeper_vault::sys::health::Health;
+
+use super::configure::{self, Declaration, Findings, Known};
+use super::error::Error as ClusterError;
+use super::{applied_configuration, claim, finalize, pace};
+use crate::conditions;
+use crate::context::Context;
+use crate::controllers::hash;
+use crate::metrics::ClusterNumbers;
+use crate::sessions::{self, SessionError, Target};
+
+pub use allowed::{Address, AddressError, AllowedAddress, AllowedAddresses};
+pub use error::Error;
+pub(crate) use open::{Opened, open};
+pub(crate) use validate::External;
+
+/// How often a Vault that serves is asked how it is.
+const AT_REST: Duration = Duration::from_secs(30);
+/// How often one that does not serve is.
+const AWAITED: Duration = Duration::from_secs(10);
+
+/// What a pass has learnt, also when it failed half way.
+#[derive(Default)]
+struct Pass {
+    health: Option<Health>,
+    findings: Option<Findings>,
+}
+
+/// One pass over a VaultCluster that is neither paused nor being deleted.
+pub(super) async fn reconcile(
+    cluster: &VaultCluster,
+    vault: &ExternalVault,
+    ctx: &Context,
+) -> Result<Action, ClusterError> {
+    let external = match validate::validate(cluster, vault) {
+        Ok(external) => external,
+        Err(invalid) => {
+            let now = Timestamp::now();
+            let refused = super::status::refused(cluster, "InvalidSpec", &invalid.to_string(), now);
+            super::status::write(ctx, cluster, &refused).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    if claim::read(cluster, &ctx.namespace) == claim::Claim::Nobodys {
+        // The write wakes whoever has won.
+        return match claim::claim(ctx, cluster).await? {
+            Some(_) => Ok(Action::requeue(pace::SOON)),
+            None => Ok(Action::requeue(pace::SETTLING)),
+        };
+    }
+    finalize::ensure_finalizer(ctx, cluster).await?;
+    let mut pass = Pass::default();
+    let result = Box::pin(run(ctx, cluster, &external, &mut pass)).await;
+    let facts = status::Facts {
+        external: &external,
+        health: pass.health.as_ref(),
+        findings: pass.findings.as_ref(),
+        error: result.as_ref().err(),
+    };
+    let computed = status::compute(cluster, &facts, Timestamp::now());
+    super::status::write(ctx, cluster, &computed).await?;
+    let available = conditions::is_true(&computed.conditions, "Available");
+    let numbers = ClusterNumbers {
+        members_wanted: 0,
+        members_ready: 0,
+        members_sealed: 0,
+        voters: 0,
+        failure_tolerance: 0,
+        available,
+        seal_latched: false,
+    };
+    ctx.metrics.cluster(&external.namespace, &external.name, numbers);
+    match result {
+        Ok(()) if available => Ok(Action::requeue(AT_REST)),
+        Ok(()) => Ok(Action::requeue(AWAITED)),
+        // Only a new spec, or an operator with other settings, can help.
+        Err(ClusterError::Session(error)) if error.is_final() => Ok(Action::await_change()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn run(
+    ctx: &Context,
+    cluster: &VaultCluster,
+    external: &External,
+    pass: &mut Pass,
+) -> Result<(), ClusterError> {
+    let session_error = |error| ClusterError::from(Box::new(SessionError::from(error)));
+    let Opened {
+        client,
+        address,
+        ca: _,
+    } = open(ctx, &external.namespace, &external.vault)
+        .await
+        .map_err(session_error)?;
+    let health = client
+        .health()
+        .await
+        .map_err(|e| ClusterError::vault("read the health", &address, e))?;
+    let health = &*pass.health.insert(health);
+    if validate::ignores_namespaces(external, health) {
+        return Err(session_error(Error::NamespaceIgnored { address }));
+    }
+    if !health.is_unsealed() {
+        return Ok(());
+    }
+    let target = Target::from(cluster);
+    let client = ctx
+        .sessions
+        .active(ctx, &target)
+        .await
+        .map_err(|e| ClusterError::from(Box::new(e)))?;
+    let key = format!("{}/configure", external.uid);
+    // With the address: another Vault holds nothing of it.
+    let fingerprint = hash(&(format!("{:?}", external.configuration), address.as_str()));
+    let known = ctx.recent.kept::<Known>(&key);
+    let before = match (&known, applied_configuration(cluster)) {
+        (Some(known), _) => known.findings.clone(),
+        (None, Some(status)) => Findings::read(status),
+        (None, None) => Findings::default(),
+    };
+    let is_fresh = |known: &Known| known.is_fresh(fingerprint, Instant::now());
+    if known.as_deref().is_some_and(is_fresh) {
+        pass.findings = Some(before);
+        return Ok(());
+    }
+    let reference = cluster.object_ref(&());
+    let declaration = Declaration {
+        ctx,
+        reference: &reference,
+        namespace: &external.namespace,
+        distribution: external.distribution,
+        configuration: &external.configuration,
+        store: &address,
+    };
+    let (findings, looked) = Box::pin(configure::look(&declaration, &client, before)).await;
+    if let Err(error) = &looked
+        && error.vault_cause().is_some_and(sessions::is_spoilt_by)
+    {
+        ctx.sessions.forget(&target.uid).await;
+    }
+    let now = Instant::now();
+    let mut next = Known::new(fingerprint, findings.clone(), known.as_deref(), &target.uid, now);
+    if looked.is_err() {
+        // Of the session: the next pass looks again.
+        next.next = now;
+    }
+    ctx.recent.keep(key, next);
+    pass.findings = Some(findings);
+    looked
+}
