@@ -82,6 +82,7 @@ pub(super) async fn reconcile(
         members_wanted: 0,
         members_ready: 0,
         members_sealed: 0,
+        members_outdated: 0,
         voters: 0,
         failure_tolerance: 0,
         available,

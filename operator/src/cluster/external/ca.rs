@@ -121,6 +121,7 @@ fn certificates(text: &str) -> Found {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
     use vaultkeeper_vault::ExposeSecret as _;
 
     use super::*;
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn of_a_bundle_only_the_certificates_go_on() {
-        let ca = tls::new_ca("vault", "main", 2026).unwrap();
+        let ca = tls::new_ca("vault", "main", Timestamp::now()).unwrap();
         let key = ca.key.expose_secret();
         let mixed = format!("# of the team\n{key}\n{}\n{}", ca.certificate, ca.certificate);
         let written = certificates(&mixed).unwrap();
