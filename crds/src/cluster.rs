@@ -73,10 +73,16 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.storage must name exactly one known backend: raft, consul or ephemeral"),
     validation = Rule::new("!has(self.external) || !(has(self.storage.raft) || has(self.storage.consul) || has(self.storage.ephemeral))")
         .message("spec.storage does not go with spec.external: who runs that Vault decides where its data lies. Remove it"),
-    validation = Rule::new("!has(self.external) || (has(self.seal.shamir) && self.seal.shamir.shares == 5 && self.seal.shamir.threshold == 3)")
+    validation = Rule::new("!has(self.external) || (has(self.seal.shamir) && self.seal.shamir.shares == 5 && self.seal.shamir.threshold == 3 && size(self.seal.shamir.custodians) == 0 && !has(self.seal.recovery))")
         .message("spec.seal does not go with spec.external: the operator holds no keys of a Vault that runs elsewhere. Remove it"),
     validation = Rule::new("!has(self.external) || (self.replicas == 3 && !has(self.image) && !self.standbyReads && self.deletionPolicy == 'Retain')")
         .message("spec.replicas, image, standbyReads and deletionPolicy do not go with spec.external, whose servers somebody else runs. Remove them"),
+    validation = Rule::new("!has(self.external) || (has(self.tls.managed) && size(self.tls.managed.extraDnsNames) == 0 && self.tls.managed.certificateLifetime == '2160h' && self.tls.managed.caOverlap == '24h')")
+        .message("spec.tls does not go with spec.external: who runs that Vault gives it its certificate, and spec.external.ca says which CA to trust. Remove it"),
+    validation = Rule::new("!has(self.external) || ![has(self.pod.resources), has(self.pod.spread.hosts), has(self.pod.spread.zones), has(self.pod.affinity), has(self.pod.tolerations), has(self.pod.nodeSelector), has(self.pod.priorityClassName), has(self.pod.imagePullSecrets), has(self.pod.labels), has(self.pod.annotations), has(self.pod.serviceAccount.annotations)].exists(b, b)")
+        .message("spec.pod does not go with spec.external, whose servers somebody else runs. Remove it"),
+    validation = Rule::new("!has(self.external) || ![has(self.networkPolicy.enabled), has(self.networkPolicy.clients), has(self.networkPolicy.prometheus), has(self.networkPolicy.egress), size(self.readiness.waivers) > 0, has(self.serverConfig)].exists(b, b)")
+        .message("spec.networkPolicy, readiness and serverConfig do not go with spec.external, whose servers somebody else runs. Remove them"),
     validation = Rule::new("!has(self.external) || !has(self.external.namespace) || self.distribution == 'OpenBao' || self.version.contains('+ent')")
         .message("spec.external.namespace needs distribution OpenBao or Vault Enterprise (a version such as 1.21.1+ent): Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
     validation = Rule::new("!has(self.external) || self.configuration.authMethods.all(m, m.path != self.external.kubernetesAuth.path)")

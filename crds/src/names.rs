@@ -89,6 +89,23 @@ pub fn operator_audience(cluster_uid: &str) -> String {
     format!("vaultkeeper.dev/cluster/{cluster_uid}")
 }
 
+/// Audience of the operator's own login at a Vault that runs elsewhere, at `https://<host>:<port>`. With the address:
+/// whoever runs one Vault can do nothing with that token at another, also if the same VaultCluster names both in turn.
+pub fn external_audience(cluster_uid: &str, address: &str) -> String {
+    format!("{}/{}", operator_audience(cluster_uid), place(address))
+}
+
+/// Audience of the tokens with which pods log in at a Vault that runs elsewhere. The API server takes no such token, so
+/// that whoever runs that Vault cannot act as one of these pods.
+pub fn client_audience(cluster_uid: &str, address: &str) -> String {
+    format!("vaultkeeper.dev/clients/{cluster_uid}/{}", place(address))
+}
+
+/// `<host>:<port>` without what a shell would read as a pattern.
+fn place(address: &str) -> String {
+    address.trim_start_matches("https://").replace(['[', ']'], "")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +115,19 @@ mod tests {
         assert_ne!(vault_name("a", "b.c"), vault_name("a.b", "d"));
         assert_ne!(ca_config_map("a-b", "c"), ca_config_map("a", "b-c"));
         assert_ne!(key_secret("a-b", "c"), key_secret("a", "b-c"));
+    }
+
+    #[test]
+    fn an_audience_is_worth_nothing_at_another_address_or_for_another_cluster_or_purpose() {
+        let (one, other) = ("https://a.example.com:8200", "https://b.example.com:8200");
+        assert_ne!(external_audience("u-1", one), external_audience("u-1", other));
+        assert_ne!(external_audience("u-1", one), external_audience("u-2", one));
+        assert_ne!(external_audience("u-1", one), operator_audience("u-1"));
+        assert_ne!(external_audience("u-1", one), client_audience("u-1", one));
+        assert_eq!(
+            external_audience("u-1", "https://[fd00::1]:8200"),
+            "vaultkeeper.dev/cluster/u-1/fd00::1:8200"
+        );
     }
 
     #[test]

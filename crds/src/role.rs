@@ -231,6 +231,9 @@ pub struct ExternalLoginStatus {
     pub address: String,
     /// Path of the Kubernetes auth method, without a slash at its ends.
     pub auth_path: String,
+    /// Audience that a pod's ServiceAccount token must have to log in there. Injected pods get one. The API server takes
+    /// no such token, so that whoever runs that Vault cannot act as the pod.
+    pub audience: String,
     /// Namespace in that Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,

@@ -60,6 +60,8 @@ pub struct Plan {
     pub containers: Vec<usize>,
     /// The ConfigMap with the CA.
     pub ca_config_map: Option<String>,
+    /// Audience of the agent's ServiceAccount token; `None` for that of the API server.
+    pub audience: Option<String>,
     /// The annotated Secret with TLS files.
     pub tls_secret: Option<String>,
     /// The annotated Secret with files for the agent.
@@ -136,6 +138,7 @@ pub fn plan(
         ca_config_map,
         auth_path: auth_path_of_role,
         namespace: namespace_of_role,
+        audience,
     } = identity;
     let mut warnings = Vec::new();
     let paths = trust::Paths {
@@ -241,6 +244,7 @@ pub fn plan(
         secrets_volumes: secrets_volumes(volume_path, own_folders),
         containers,
         ca_config_map,
+        audience,
         tls_secret,
         extra_secret,
         log_level,

@@ -152,6 +152,8 @@ pub struct Identity {
     pub auth_path: Option<String>,
     /// The namespace in Vault.
     pub namespace: Option<String>,
+    /// Audience of the token that is shown there; `None` for that of the API server.
+    pub audience: Option<String>,
 }
 
 /// Chooses the identity of a pod from its annotations and the VaultRoles of its namespace.
@@ -189,6 +191,7 @@ pub fn identify(
                         ca_config_map: ca_of_address(address, bindings),
                         auth_path: None,
                         namespace: None,
+                        audience: None,
                     });
                 }
                 (None, _) => {
@@ -231,6 +234,7 @@ pub fn identify(
         address: address.map_or_else(|| chosen.address(), str::to_owned),
         auth_path: external.map(|external| format!("auth/{}", external.auth_path)),
         namespace: external.and_then(|external| external.namespace.clone()),
+        audience: external.map(|external| external.audience.clone()),
         ca_config_map: Some(names::ca_config_map(
             &chosen.cluster_namespace,
             &chosen.cluster_name,

@@ -111,8 +111,12 @@ pub fn volumes(plan: &Plan, settings: &Injection) -> Vec<Value> {
     let in_memory = |volume: &SecretsVolume| json!({ "name": volume.name, "emptyDir": { "medium": "Memory", "sizeLimit": settings.volume_size } });
     let mut volumes: Vec<Value> = plan.secrets_volumes.iter().map(in_memory).collect();
     // Its own token, so that pods without the API server's token can log in, and no other is mistaken for it.
+    let mut token = json!({ "path": "token", "expirationSeconds": 3600 });
+    if let Some(audience) = &plan.audience {
+        token["audience"] = json!(audience);
+    }
     volumes.push(json!({ "name": TOKEN_VOLUME, "projected": { "sources": [
-        { "serviceAccountToken": { "path": "token", "expirationSeconds": 3600 } },
+        { "serviceAccountToken": token },
     ] } }));
     if let Some(name) = &plan.ca_config_map {
         volumes.push(json!({ "name": CA_VOLUME, "configMap": {

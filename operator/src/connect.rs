@@ -49,6 +49,10 @@ pub trait Connect: Send + Sync {
 /// As the operator calls itself.
 const USER_AGENT: &str = concat!("vaultkeeper-operator/", env!("CARGO_PKG_VERSION"));
 
+/// The most that is read of an answer of a Vault that somebody else runs, in bytes: it shall not fill the memory with
+/// which all other clusters are tended.
+const MAX_ANSWER_ELSEWHERE: usize = 4 << 20;
+
 /// Connects over HTTPS.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpsConnect;
@@ -68,6 +72,8 @@ impl Connect for HttpsConnect {
         let builder = Client::builder(url.as_str())
             .ca_pem(ca)
             .timeout(timeout)
+            .max_answer(MAX_ANSWER_ELSEWHERE)
+            .only_routable()
             .user_agent(USER_AGENT);
         match namespace {
             Some(namespace) => builder.namespace(namespace.as_str()).build(),

@@ -71,7 +71,7 @@ fn name_of(cluster: &DeserializeGuard<VaultCluster>) -> Name {
     (cluster.namespace().unwrap_or_default(), cluster.name_any())
 }
 
-/// What VaultRoles wait for: the spec, the deletion, and the state of the conditions.
+/// What VaultRoles wait for: the spec, the deletion, the CA of a Vault elsewhere, and the state of the conditions.
 fn state_of(cluster: &DeserializeGuard<VaultCluster>) -> u64 {
     let conditions: &[Condition] = match &cluster.0 {
         Ok(cluster) => cluster.status.as_ref().map_or(&[], |status| &status.conditions),
@@ -84,7 +84,9 @@ fn state_of(cluster: &DeserializeGuard<VaultCluster>) -> u64 {
         .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
         .collect();
     states.sort_unstable();
-    hash(&(wish(cluster), states))
+    let status = cluster.0.as_ref().ok().and_then(|cluster| cluster.status.as_ref());
+    let ca = status.and_then(|status| status.ca_hash.as_deref());
+    hash(&(wish(cluster), ca, states))
 }
 
 #[cfg(test)]
@@ -102,6 +104,20 @@ mod tests {
             }] },
         });
         DeserializeGuard(Ok(serde_json::from_value(object).unwrap()))
+    }
+
+    #[test]
+    fn another_ca_of_a_vault_elsewhere_is_news() {
+        let with = |hash: &str| {
+            let mut cluster = cluster(1, "True", "main-0");
+            let status = cluster.0.as_mut().ok().and_then(|c| c.status.as_mut());
+            status.unwrap().ca_hash = Some(hash.to_owned());
+            Event::Apply(cluster)
+        };
+        let mut news = News::default();
+        news.of(&with("a"));
+        assert!(news.of(&with("a")).is_empty(), "the same");
+        assert_eq!(news.of(&with("b")), main(), "clients need the new one");
     }
 
     fn main() -> Vec<Name> {

@@ -10,6 +10,7 @@ pub mod desired;
 pub mod error;
 pub mod execute;
 pub mod finalizer;
+mod owner;
 pub mod policy;
 pub mod secret;
 pub mod status;
@@ -31,7 +32,9 @@ use crate::backoff::spread;
 use crate::context::Context;
 use crate::report::Reason;
 use crate::sessions::Target;
+use desired::Elsewhere;
 pub use error::Error;
+use owner::Whose;
 use status::{Outcome, Progress};
 use validate::Validated;
 
@@ -179,14 +182,26 @@ async fn provide(
         return Ok(Outcome::Begun);
     }
     let told = ca_config_map::ensure(ctx, identity, &cluster).await?;
-    progress.external = told
+    let login = told
         .as_ref()
         .and_then(|told| external_login(&cluster, &told.address));
+    tell_if_it_moved(role, ctx, progress, login.as_ref()).await;
+    let written_before = was_written_to(role, login.as_ref());
+    progress.external.clone_from(&login);
     progress.config_map = told.map(|told| told.name);
     let vault = session(ctx, &cluster).await?;
+    let elsewhere = match login {
+        Some(login) => Some(Elsewhere {
+            owner: owner::of_this_kubernetes(ctx).await?,
+            audience: login.audience,
+        }),
+        None => None,
+    };
     let place = InVault {
         vault: &vault,
         kubernetes_path: cluster.spec.kubernetes_auth_path(),
+        elsewhere: elsewhere.as_ref(),
+        written_before,
     };
     let result = provide_in_vault(role, identity, ctx, place, &validated, progress).await;
     forget_a_spoilt_session(ctx, &cluster, &result).await;
@@ -199,8 +214,66 @@ fn external_login(cluster: &VaultCluster, address: &str) -> Option<ExternalLogin
     Some(ExternalLoginStatus {
         address: address.to_owned(),
         auth_path: vault.kubernetes_auth.path.clone(),
+        audience: names::client_audience(cluster.metadata.uid.as_deref().unwrap_or_default(), address),
         namespace: vault.namespace.clone(),
     })
+}
+
+/// Address and namespace of a Vault that runs elsewhere.
+fn place_of(login: &ExternalLoginStatus) -> (&str, Option<&str>) {
+    (&login.address, login.namespace.as_deref())
+}
+
+/// Whether this role was written to this very Vault before.
+fn was_written_to(role: &VaultRole, login: Option<&ExternalLoginStatus>) -> bool {
+    let Some(status) = &role.status else { return false };
+    status.vault_name.is_some() && status.external.as_ref().map(place_of) == login.map(place_of)
+}
+
+/// What a VaultCluster that names another Vault, or another auth method in it, leaves where nobody looks any more.
+fn left_behind(
+    before: &ExternalLoginStatus,
+    now: Option<&ExternalLoginStatus>,
+    name: &str,
+) -> Option<String> {
+    let ExternalLoginStatus {
+        address,
+        auth_path,
+        audience: _,
+        namespace,
+    } = before;
+    if now.map(place_of) == Some(place_of(before)) {
+        let same_path = now.is_some_and(|now| now.auth_path == *auth_path);
+        return (!same_path).then(|| {
+            format!(
+                "the VaultCluster names another auth method now. Left behind in {address}: auth/{auth_path}/role/{name}; \
+                 remove it by hand"
+            )
+        });
+    }
+    let inside = namespace.as_ref().map(|inside| format!(", namespace {inside}"));
+    Some(format!(
+        "the VaultCluster names another Vault now. Left behind in {address}{}: policy, AppRole role and Kubernetes auth \
+         role `{name}`; remove them by hand",
+        inside.unwrap_or_default()
+    ))
+}
+
+async fn tell_if_it_moved(
+    role: &VaultRole,
+    ctx: &Context,
+    progress: &Progress,
+    now: Option<&ExternalLoginStatus>,
+) {
+    let (Some(before), Some(name)) = (&progress.external, &progress.vault_name) else {
+        return;
+    };
+    let Some(note) = left_behind(before, now, name) else {
+        return;
+    };
+    ctx.reporter
+        .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
+        .await;
 }
 
 async fn session(ctx: &Context, cluster: &VaultCluster) -> Result<Client, Error> {
@@ -225,6 +298,10 @@ struct InVault<'a> {
     vault: &'a Client,
     /// Path of the auth method for ServiceAccounts.
     kubernetes_path: &'a str,
+    /// What is different where others are.
+    elsewhere: Option<&'a Elsewhere>,
+    /// Whether the role was written there before.
+    written_before: bool,
 }
 
 async fn provide_in_vault(
@@ -234,12 +311,24 @@ async fn provide_in_vault(
     InVault {
         vault,
         kubernetes_path,
+        elsewhere,
+        written_before,
     }: InVault<'_>,
     validated: &Validated,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let desired = desired::desired(&identity.namespace, &identity.name, validated);
+    let desired = desired::desired(&identity.namespace, &identity.name, validated, elsewhere);
     let object = role.object_ref(&());
+    if let Some(place) = elsewhere {
+        let there = owner::look(vault, kubernetes_path, &desired.name).await?;
+        if owner::whose(&there, &place.owner, written_before) == Whose::Anothers {
+            return Err(Error::NameTaken {
+                kind: "policy, AppRole role or Kubernetes auth role",
+                name: desired.name,
+                remedy: "somebody else made it in that Vault: whoever did must remove it there, or rename the VaultRole",
+            });
+        }
+    }
     progress.vault_name = Some(desired.name.clone());
     let changed = execute::apply(vault, kubernetes_path, &desired).await?;
     if !changed.is_empty() {
@@ -290,7 +379,7 @@ async fn withdraw(
     cluster: &VaultCluster,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    if let Err(error) = delete::remove_from_vault(identity, ctx, cluster).await
+    if let Err(error) = delete::remove_from_vault(role, identity, ctx, cluster).await
         && !delete::nothing_is_there(&error, role)
     {
         return Err(error);
@@ -305,4 +394,33 @@ async fn withdraw(
         .publish(&role.object_ref(&()), Reason::AccessWithdrawn, "", note)
         .await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(address: &str, auth_path: &str) -> ExternalLoginStatus {
+        ExternalLoginStatus {
+            address: address.to_owned(),
+            auth_path: auth_path.to_owned(),
+            ..ExternalLoginStatus::default()
+        }
+    }
+
+    #[test]
+    fn what_stays_where_nobody_looks_any_more_is_told() {
+        let before = login("https://a.example.com:8200", "kubernetes");
+        assert_eq!(left_behind(&before, Some(&before), "shop.app"), None, "the same place");
+        let told = left_behind(
+            &before,
+            Some(&login("https://b.example.com:8200", "kubernetes")),
+            "shop.app",
+        );
+        let told = told.expect("another Vault");
+        assert!(told.contains("https://a.example.com:8200") && told.contains("`shop.app`"), "{told}");
+        let told = left_behind(&before, Some(&login("https://a.example.com:8200", "other")), "shop.app");
+        let told = told.expect("another auth method");
+        assert!(told.contains("auth/kubernetes/role/shop.app") && !told.contains("policy"), "{told}");
+    }
 }

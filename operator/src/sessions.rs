@@ -166,11 +166,17 @@ impl Session {
     fn new(client: &Client, auth: &Auth) -> Self {
         Self {
             client: client.with_token(&auth.client_token),
-            // Half of its life: a call that starts with this token can end with it.
-            replace_at: Instant::now() + auth.lease_duration / 2,
+            // Half of its life: a call that starts with this token can end with it. Whatever a server says of that
+            // life, it is neither asked with every call nor believed for ever.
+            replace_at: Instant::now() + auth.lease_duration.clamp(SHORTEST_LIFE, LONGEST_LIFE) / 2,
         }
     }
 }
+
+/// A token is taken to live at least so long, unless it is refused.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// And at most so long.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The last login, or why the last attempt failed.
 #[derive(Default)]
@@ -304,7 +310,7 @@ async fn locate(ctx: &Context, target: &Target, replicas: u32) -> Result<(Node, 
 
 /// Logs in with a fresh ServiceAccount token that is worth nothing at any other cluster.
 async fn log_in(ctx: &Context, node: &Node, identity: &str) -> Result<Session, SessionError> {
-    let jwt = own_jwt(ctx, identity).await?;
+    let jwt = own_jwt(ctx, &names::operator_audience(identity)).await?;
     let client = ctx.vault.connect(node, CALL_TIMEOUT)?;
     let auth = client
         .kubernetes(names::KUBERNETES_AUTH_PATH)
@@ -314,8 +320,8 @@ async fn log_in(ctx: &Context, node: &Node, identity: &str) -> Result<Session, S
     Ok(Session::new(&client, &auth))
 }
 
-/// Logs in at a Vault that somebody else runs. The token that it is shown is made for this very VaultCluster, so that
-/// it opens nothing elsewhere; it is made only after the address was found on the list.
+/// Logs in at a Vault that somebody else runs. The token that it is shown is made for this very VaultCluster and address,
+/// so that it opens nothing elsewhere; it is made only after the address was found on the list.
 async fn log_in_elsewhere(
     ctx: &Context,
     target: &Target,
@@ -327,7 +333,8 @@ async fn log_in_elsewhere(
         address,
         ca: _,
     } = external::open(ctx, &target.namespace, vault).await?;
-    let jwt = own_jwt(ctx, &target.uid).await?;
+    let audience = names::external_audience(&target.uid, &address);
+    let jwt = own_jwt(ctx, &audience).await?;
     let ExternalLogin { path, role } = &vault.kubernetes_auth;
     let auth = client.kubernetes(path).login(role, &jwt).await;
     let auth = auth.map_err(|error| match error {
@@ -340,7 +347,7 @@ async fn log_in_elsewhere(
             address,
             path: path.clone(),
             role: role.clone(),
-            audience: names::operator_audience(&target.uid),
+            audience,
             account: ctx.service_account.clone(),
             account_namespace: ctx.namespace.clone(),
             reason: refused.reason(),
@@ -354,11 +361,12 @@ pub async fn prove_login(ctx: &Context, node: &Node, identity: &str) -> Result<C
     log_in(ctx, node, identity).await.map(|session| session.client)
 }
 
-async fn own_jwt(ctx: &Context, identity: &str) -> Result<SecretString, SessionError> {
+/// A token of the operator's ServiceAccount that only who expects this audience takes.
+async fn own_jwt(ctx: &Context, audience: &str) -> Result<SecretString, SessionError> {
     let accounts: Api<ServiceAccount> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {
-            audiences: Some(vec![names::operator_audience(identity)]),
+            audiences: Some(vec![audience.to_owned()]),
             expiration_seconds: Some(JWT_SECONDS),
             bound_object_ref: None,
         }),

@@ -11,8 +11,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::client::Client;
+use crate::client::{Client, Place};
 use crate::connections::{Connections, Dialer, InsteadOf, Route};
+use crate::transport::MAX_ANSWER;
 
 /// How long a whole call may take, unless the call itself needs longer (only `sys/init` does).
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub struct ClientBuilder {
     timeout: Duration,
     connect_timeout: Duration,
     user_agent: String,
+    max_answer: usize,
+    only_routable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +90,8 @@ impl ClientBuilder {
             timeout: DEFAULT_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             user_agent: concat!("vaultkeeper/", env!("CARGO_PKG_VERSION")).to_owned(),
+            max_answer: MAX_ANSWER,
+            only_routable: false,
         }
     }
 
@@ -145,6 +150,20 @@ impl ClientBuilder {
         self
     }
 
+    /// How many bytes are read of an answer (32 MiB otherwise). A longer one is an error.
+    pub fn max_answer(mut self, bytes: usize) -> Self {
+        self.max_answer = bytes;
+        self
+    }
+
+    /// Connects to no loopback, link-local, multicast or unspecified address and no metadata service of a cloud that a
+    /// look-up of the URL's host gives: who owns a name may point it anywhere. An IP address in the URL is connected to
+    /// as it is.
+    pub fn only_routable(mut self) -> Self {
+        self.only_routable = true;
+        self
+    }
+
     /// Makes the client. Nothing is connected yet.
     pub fn build(self) -> Result<Client, BuildError> {
         let Self {
@@ -157,6 +176,8 @@ impl ClientBuilder {
             timeout,
             connect_timeout,
             user_agent,
+            max_answer,
+            only_routable,
         } = self;
         let node = base_url(&given)?;
         let host = node.host_str().unwrap_or_default().to_owned();
@@ -184,6 +205,7 @@ impl ClientBuilder {
                     reason: format!("its host is an IP address, so {address} cannot stand in for it"),
                 });
             }
+            (None, None) if only_routable => Route::OnlyRoutable,
             (None, None) => Route::LookUp,
         };
 
@@ -204,7 +226,16 @@ impl ClientBuilder {
             route,
             tls,
         })?;
-        Ok(Client::from_parts(connections, base, node, namespace, timeout))
+        Ok(Client::from_parts(
+            connections,
+            Place {
+                base,
+                node,
+                namespace,
+            },
+            timeout,
+            max_answer,
+        ))
     }
 }
 

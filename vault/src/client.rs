@@ -16,7 +16,7 @@ use crate::error::{Call, Error, Result};
 use crate::request::{Body, Request};
 use crate::response::{Auth, Secret, WrapInfo, describe};
 use crate::token::Token;
-use crate::transport::{Answer, Fault, Http, MAX_ANSWER, Transport};
+use crate::transport::{Answer, Fault, Http, Transport};
 
 /// One server (or a load-balanced name for several) and the identity to call it with. Cheap to clone: clones share
 /// their connections. They are kept, but not after an error that another member might not give
@@ -38,6 +38,18 @@ struct Inner {
     /// What errors call the server.
     node: String,
     namespace: Option<HeaderValue>,
+    /// The most that is read of an answer, in bytes.
+    max_answer: usize,
+}
+
+/// Where requests go.
+pub(crate) struct Place {
+    /// What requests are sent to; its host is the name that TLS checks.
+    pub(crate) base: Url,
+    /// What errors call the server.
+    pub(crate) node: Url,
+    /// Namespace of the calls.
+    pub(crate) namespace: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Client {
@@ -58,20 +70,28 @@ impl Client {
 
     pub(crate) fn from_parts(
         connections: Connections,
-        base: Url,
-        node: Url,
-        namespace: Option<HeaderValue>,
+        place: Place,
         timeout: Duration,
+        max_answer: usize,
     ) -> Self {
+        let Place {
+            base,
+            node,
+            namespace,
+        } = place;
         let node = node.as_str().trim_end_matches('/').to_owned();
         let connections = Arc::new(connections);
         Self {
             inner: Arc::new(Inner {
-                transport: Arc::new(Http(Arc::clone(&connections))),
+                transport: Arc::new(Http {
+                    connections: Arc::clone(&connections),
+                    max_answer,
+                }),
                 connections,
                 base,
                 node,
                 namespace,
+                max_answer,
             }),
             token: None,
             on_this_node: false,
@@ -121,6 +141,7 @@ impl Client {
             base,
             node,
             namespace,
+            max_answer,
         } = &*self.inner;
         let inner = Inner {
             connections: Arc::clone(connections),
@@ -128,6 +149,7 @@ impl Client {
             base: base.clone(),
             node: node.clone(),
             namespace: namespace.clone(),
+            max_answer: *max_answer,
         };
         Self {
             inner: Arc::new(inner),
@@ -356,7 +378,7 @@ impl Client {
             Fault::Unreachable { reason, tls } => Error::Unreachable { call, reason, tls },
             Fault::TimedOut => Error::TimedOut { call, after },
             Fault::Interrupted { reason } => Error::Interrupted { call, reason },
-            Fault::TooLong => self.not_understood(request, format!("it is longer than {MAX_ANSWER} bytes")),
+            Fault::TooLong => self.not_understood(request, format!("it is longer than {} bytes", self.inner.max_answer)),
             Fault::Invalid { reason } => Error::InvalidRequest { call, reason },
         }
     }

@@ -1,7 +1,7 @@
 //! The connections that a client keeps, and how they are given up. A kept connection leads to one member for as
 //! long as it lives: behind a Service or a load balancer only a new one can lead to another.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(crate) struct Dialer {
 pub(crate) enum Route {
     /// The one that a look-up gives.
     LookUp,
+    /// The one that a look-up gives, if it is not of this host or of its network alone.
+    OnlyRoutable,
     /// This one, for the host of this name.
     Fixed(String, SocketAddr),
     /// The one that a look-up of another host gives.
@@ -54,6 +56,7 @@ impl Dialer {
             .retry(reqwest::retry::never());
         let http = match route {
             Route::LookUp => http,
+            Route::OnlyRoutable => http.dns_resolver(Arc::new(OnlyRoutable)),
             Route::Fixed(name, address) => http.resolve(name, *address),
             Route::InsteadOf(host) => http.dns_resolver(Arc::clone(host)),
         };
@@ -121,6 +124,52 @@ impl Resolve for InsteadOf {
     }
 }
 
+/// Looks hosts up and leaves out addresses at which nobody else's server can be meant.
+struct OnlyRoutable;
+
+impl Resolve for OnlyRoutable {
+    fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            let left: Vec<SocketAddr> = found.filter(|address| is_routable(address.ip())).collect();
+            if left.is_empty() {
+                return Err(format!(
+                    "{host} leads to no address but those of this host, of its own network or of a metadata service"
+                )
+                .into());
+            }
+            let left: Addrs = Box::new(left.into_iter());
+            Ok(left)
+        })
+    }
+}
+
+/// Metadata services of clouds that lie outside of the link-local blocks.
+const METADATA: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+fn is_routable(address: IpAddr) -> bool {
+    // An IPv4 address in the clothes of an IPv6 one is still that one.
+    let address = address.to_canonical();
+    let is_special = match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || v4.octets()[0] == 0
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local()
+        }
+    };
+    !is_special && !METADATA.contains(&address)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -159,6 +208,64 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         }
+    }
+
+    #[test]
+    fn this_host_its_link_and_metadata_services_are_nobody_elses_server() {
+        for text in [
+            "127.0.0.1",
+            "127.8.8.8",
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "100.100.100.200",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(!is_routable(text.parse().unwrap()), "{text} must be left out");
+        }
+        for text in ["10.0.0.1", "192.168.1.1", "203.0.113.5", "fd00::1", "2001:db8::1"] {
+            assert!(is_routable(text.parse().unwrap()), "{text} may be a Vault");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_host_is_not_connected_to() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let builder = Client::builder(format!("http://localhost:{port}"));
+        let error = builder.only_routable().build().unwrap().read("a").await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Unreachable { reason, .. } if reason.contains("leads to no address")),
+            "it must be refused before it is connected to: {error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_the_limit_of_the_client() {
+        const LONG: &str = r#"{"data":{"a":"0123456789"}}"#;
+        let (client, _) = server("200 OK", LONG).await;
+        assert!(client.read("a").await.is_ok(), "the usual limit is far away");
+        let bounded = |most| {
+            Client::builder(client.node())
+                .max_answer(most)
+                .build()
+                .unwrap()
+        };
+        assert!(bounded(LONG.len()).read("a").await.is_ok(), "just as long");
+        let error = bounded(LONG.len() - 1).read("a").await.unwrap_err();
+        assert!(
+            matches!(error, Error::Decode { .. }),
+            "one byte more than the limit: {error:?}"
+        );
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::connections::Connections;
 
-/// The most that is read of an answer: a larger one is a fault or an attack.
+/// The most that is read of an answer unless the client says otherwise: a larger one is a fault or an attack.
 pub const MAX_ANSWER: usize = 32 << 20;
 
 /// An exchange under way.
@@ -52,7 +52,7 @@ pub enum Fault {
         /// What the network said.
         reason: String,
     },
-    /// The answer has more than [`MAX_ANSWER`] bytes.
+    /// The answer has more bytes than the client reads, [`MAX_ANSWER`] by default.
     TooLong,
     /// The request cannot be sent as it is.
     Invalid {
@@ -62,12 +62,16 @@ pub enum Fault {
 }
 
 /// The real network.
-pub(crate) struct Http(pub(crate) Arc<Connections>);
+pub(crate) struct Http {
+    pub(crate) connections: Arc<Connections>,
+    /// The most that is read of an answer, in bytes.
+    pub(crate) max_answer: usize,
+}
 
 impl Transport for Http {
     fn exchange(&self, request: reqwest::Request) -> Exchange<'_> {
         Box::pin(async move {
-            let mut response = self.0.current().execute(request).await.map_err(fault)?;
+            let mut response = self.connections.current().execute(request).await.map_err(fault)?;
             let header = |name| {
                 let value: Option<&HeaderValue> = response.headers().get(name);
                 value.and_then(|value| value.to_str().ok()).map(str::to_owned)
@@ -76,7 +80,7 @@ impl Transport for Http {
             let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
             let mut body = Zeroizing::new(Vec::new());
             while let Some(chunk) = response.chunk().await.map_err(fault)? {
-                if body.len() + chunk.len() > MAX_ANSWER {
+                if body.len() + chunk.len() > self.max_answer {
                     return Err(Fault::TooLong);
                 }
                 body.extend_from_slice(&chunk);

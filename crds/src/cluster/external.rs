@@ -16,7 +16,10 @@ pub struct ExternalVault {
     /// Address of its API, for example https://vault.example.com:8200. The operator's own settings must allow it
     /// (chart value operator.externalAddresses).
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^https://([-.a-zA-Z0-9]+|[[][0-9a-fA-F:]+[]])(:[0-9]{1,5})?$')").message("spec.external.address must be a URL such as https://vault.example.com:8200: https, without a path"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^https://(([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?[.])*[a-zA-Z]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?|(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}|[[][0-9a-fA-F:]+[]])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')").message("spec.external.address must be a URL such as https://vault.example.com:8200: https, a plain name or IP address, without a path"),
+        validation = Rule::new("!self.startsWith('https://[') || (self.contains(']') && isIP(self.substring(9, self.indexOf(']'))))").message("spec.external.address must hold an IPv6 address between its brackets"),
+    )]
     pub address: String,
 
     /// CA certificates, one of which must have signed its certificate. Those of the system are not trusted.
@@ -75,20 +78,21 @@ pub struct ConfigMapKey {
 }
 
 /// The operator's login at a Vault that runs elsewhere, by its Kubernetes auth method. The token that it shows there is
-/// made for this VaultCluster alone: its audience is in status.loginAudience, and the role must be bound to it.
+/// made for this VaultCluster and this address alone: its audience is in status.loginAudience, and the role must be bound
+/// to it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalLogin {
     /// Path of a Kubernetes auth method that reviews tokens at this Kubernetes cluster. VaultRoles log in there as well.
     #[serde(default = "default_path")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][-_.a-zA-Z0-9]*(/[a-z0-9][-_.a-zA-Z0-9]*)*$')").message("spec.external.kubernetesAuth.path must be a mount path such as kubernetes, without a slash at its ends"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][-_.a-zA-Z0-9]*(/[a-z0-9][-_.a-zA-Z0-9]*)*$') && !self.matches('^(approle|token)(/|$)')").message("spec.external.kubernetesAuth.path must be a mount path such as kubernetes, without a slash at its ends, and neither approle nor token"))]
     pub path: String,
 
     /// Name of the operator's role there.
     #[serde(default = "default_role")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$')").message("spec.external.kubernetesAuth.role must be the name of a role: lower-case letters, digits, - _ and ."))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$')").message("spec.external.kubernetesAuth.role must be the name of a role: lower-case letters, digits, - and _. One with a dot could be that of a VaultRole"))]
     pub role: String,
 }
 

@@ -35,6 +35,10 @@ pub struct VaultClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_audience: Option<String>,
 
+    /// Hash of the CA certificates that a Vault that runs elsewhere is verified with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_hash: Option<String>,
+
     /// Identity of the Vault cluster, given by Vault at its initialisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,

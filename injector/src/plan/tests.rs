@@ -23,6 +23,7 @@ fn identity() -> Identity {
         ca_config_map: Some("vaultkeeper.vault.main".to_owned()),
         auth_path: None,
         namespace: None,
+        audience: None,
     }
 }
 

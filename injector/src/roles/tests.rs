@@ -36,6 +36,7 @@ fn the_one_role_that_binds_the_service_account_is_taken() {
             ca_config_map: Some("vaultkeeper.vault.main".to_owned()),
             auth_path: None,
             namespace: None,
+            audience: None,
         },
         "all names follow from the VaultRole's spec"
     );
@@ -47,13 +48,14 @@ fn a_role_at_a_vault_elsewhere_leads_there() {
     role.external = Some(ExternalLoginStatus {
         address: "https://vault.example.com:8200".to_owned(),
         auth_path: "clusters/prod".to_owned(),
+        audience: "for-them".to_owned(),
         namespace: Some("team".to_owned()),
     });
     let elsewhere = [("service", "https://other.example.com:8200")];
     let found = choose(&elsewhere, std::slice::from_ref(&role)).expect("one binds it");
     assert_eq!(
-        (found.auth_path, found.namespace),
-        (None, None),
+        (found.auth_path, found.namespace, found.audience),
+        (None, None, None),
         "of another Vault that the pod names nothing is known"
     );
     let found = choose(&[], &[role]).expect("one binds it");
@@ -65,6 +67,7 @@ fn a_role_at_a_vault_elsewhere_leads_there() {
             ca_config_map: Some("vaultkeeper.vault.main".to_owned()),
             auth_path: Some("auth/clusters/prod".to_owned()),
             namespace: Some("team".to_owned()),
+            audience: Some("for-them".to_owned()),
         }
     );
 }

@@ -16,15 +16,19 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::ExternalVault;
+use vaultkeeper_vault::Error as VaultError;
 use vaultkeeper_vault::sys::health::Health;
 
 use super::configure::{self, Declaration, Findings, Known};
 use super::error::Error as ClusterError;
+use super::validate::Invalid;
 use super::{applied_configuration, claim, finalize, pace};
 use crate::conditions;
 use crate::context::Context;
 use crate::controllers::hash;
+use crate::hex::short_hash;
 use crate::metrics::ClusterNumbers;
+use crate::report::Reason;
 use crate::sessions::{self, SessionError, Target};
 
 pub use allowed::{Address, AddressError, AllowedAddress, AllowedAddresses};
@@ -37,9 +41,18 @@ const AT_REST: Duration = Duration::from_secs(30);
 /// How often one that does not serve is.
 const AWAITED: Duration = Duration::from_secs(10);
 
+/// Whether a spec with `external` can work.
+///
+/// # Errors
+/// The field that stands in the way, and the remedy.
+pub fn accepts(cluster: &VaultCluster, vault: &ExternalVault) -> Result<(), Invalid> {
+    validate::validate(cluster, vault).map(drop)
+}
+
 /// What a pass has learnt, also when it failed half way.
 #[derive(Default)]
 struct Pass {
+    ca_hash: Option<String>,
     health: Option<Health>,
     findings: Option<Findings>,
 }
@@ -71,12 +84,19 @@ pub(super) async fn reconcile(
     let result = Box::pin(run(ctx, cluster, &external, &mut pass)).await;
     let facts = status::Facts {
         external: &external,
+        ca_hash: pass.ca_hash.as_deref(),
         health: pass.health.as_ref(),
         findings: pass.findings.as_ref(),
         error: result.as_ref().err(),
     };
     let computed = status::compute(cluster, &facts, Timestamp::now());
     super::status::write(ctx, cluster, &computed).await?;
+    if let Some((reason, message)) = super::status::new_failure(cluster.status.as_ref(), &computed) {
+        let about = cluster.object_ref(&());
+        ctx.reporter
+            .publish(&about, Reason::Failed, reason, message)
+            .await;
+    }
     let available = conditions::is_true(&computed.conditions, "Available");
     let numbers = ClusterNumbers {
         members_wanted: 0,
@@ -108,14 +128,24 @@ async fn run(
     let Opened {
         client,
         address,
-        ca: _,
+        ca,
     } = open(ctx, &external.namespace, &external.vault)
         .await
         .map_err(session_error)?;
-    let health = client
-        .health()
-        .await
-        .map_err(|e| ClusterError::vault("read the health", &address, e))?;
+    let ca_hash = short_hash(ca.as_bytes(), 8);
+    let before = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.ca_hash.as_ref());
+    if before.is_some_and(|before| *before != ca_hash) {
+        // A session made before goes on to trust what is trusted no more.
+        ctx.sessions
+            .forget(cluster.metadata.uid.as_deref().unwrap_or_default())
+            .await;
+    }
+    pass.ca_hash = Some(ca_hash);
+    let health = client.health().await;
+    let health = health.map_err(|error| unhealthy(&address, error))?;
     let health = &*pass.health.insert(health);
     if validate::ignores_namespaces(external, health) {
         return Err(session_error(Error::NamespaceIgnored { address }));
@@ -167,4 +197,18 @@ async fn run(
     ctx.recent.keep(key, next);
     pass.findings = Some(findings);
     looked
+}
+
+/// Why there is no health. Of a server that did answer no word is repeated: it may have seen a token before.
+fn unhealthy(address: &str, error: VaultError) -> ClusterError {
+    match error {
+        VaultError::Unreachable { .. } | VaultError::TimedOut { .. } | VaultError::Interrupted { .. } => {
+            ClusterError::vault("read the health", address, error)
+        }
+        answered => {
+            let address = address.to_owned();
+            let reason = answered.reason();
+            Box::new(SessionError::from(Error::NoVault { address, reason })).into()
+        }
+    }
 }

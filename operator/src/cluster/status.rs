@@ -286,6 +286,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             &cluster.name_any(),
         )),
         login_audience: None,
+        ca_hash: None,
         cluster_id: members
             .iter()
             .find_map(|m| m.cluster_id.clone())

@@ -7,13 +7,16 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::controller::Action;
 use vaultkeeper_crds::{VaultCluster, VaultRole};
+use vaultkeeper_vault::Client;
 
 use super::error::Error;
 use super::status::{self, Outcome, Progress};
+use super::owner::{self, Whose};
 use super::{
-    ClusterName, Identity, ca_config_map, cluster_of, credentials, execute, finalizer,
-    forget_a_spoilt_session, session,
+    ClusterName, Identity, ca_config_map, cluster_of, credentials, execute, external_login, finalizer,
+    forget_a_spoilt_session, session, was_written_to,
 };
+use crate::cluster::external::Address;
 use crate::cluster::key_store;
 use crate::context::{Context, Rules};
 use crate::controllers::ReconcileError;
@@ -45,7 +48,7 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
     }
     if let Some(cluster) = cluster
         && !is_paused
-        && let Err(error) = remove_from_vault(identity, ctx, &cluster).await
+        && let Err(error) = remove_from_vault(role, identity, ctx, &cluster).await
     {
         match verdict(&error, role, Timestamp::now(), &ctx.rules) {
             Verdict::NothingThere => {}
@@ -139,21 +142,36 @@ pub fn secrets_of(role: &VaultRole) -> BTreeSet<String> {
     seen.into_iter().chain(wished).collect()
 }
 
-/// Removes policy and roles from Vault.
+/// Removes policy and roles from Vault. What somebody else made under that name in a Vault elsewhere stays.
 pub(super) async fn remove_from_vault(
+    role: &VaultRole,
     identity: &Identity,
     ctx: &Context,
     cluster: &VaultCluster,
 ) -> Result<(), Error> {
     let vault = session(ctx, cluster).await?;
-    let result = execute::remove(
-        &vault,
-        cluster.spec.kubernetes_auth_path(),
-        &identity.vault_name(),
-    )
-    .await;
+    let result = Box::pin(remove_ours(role, identity, ctx, (cluster, &vault))).await;
     forget_a_spoilt_session(ctx, cluster, &result).await;
     result
+}
+
+async fn remove_ours(
+    role: &VaultRole,
+    identity: &Identity,
+    ctx: &Context,
+    (cluster, vault): (&VaultCluster, &Client),
+) -> Result<(), Error> {
+    let (path, name) = (cluster.spec.kubernetes_auth_path(), identity.vault_name());
+    if let Some(place) = &cluster.spec.external {
+        let address = Address::parse(&place.address).map(|address| address.to_string());
+        let login = address.ok().and_then(|address| external_login(cluster, &address));
+        let owner = owner::of_this_kubernetes(ctx).await?;
+        let there = owner::look(vault, path, &name).await?;
+        if owner::whose(&there, &owner, was_written_to(role, login.as_ref())) != Whose::Ours {
+            return Ok(());
+        }
+    }
+    execute::remove(vault, path, &name).await
 }
 
 /// What follows from a failed removal.
@@ -174,7 +192,8 @@ pub(super) fn nothing_is_there(error: &Error, role: &VaultRole) -> bool {
     let Error::Session(session) = error else {
         return false;
     };
-    never_written && matches!(**session, SessionError::NotReady)
+    // An address that may not be called was not called before either.
+    never_written && (matches!(**session, SessionError::NotReady) || session.is_final())
 }
 
 fn verdict(error: &Error, role: &VaultRole, now: Timestamp, rules: &Rules) -> Verdict {

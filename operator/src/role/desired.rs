@@ -4,7 +4,7 @@ use vaultkeeper_crds::names;
 use vaultkeeper_vault::auth::params::TokenParams;
 use vaultkeeper_vault::auth::{approle, kubernetes};
 
-use super::policy;
+use super::{owner, policy};
 use super::validate::Validated;
 
 /// Everything that a VaultRole has in Vault, all of it under one name. None: it is not to be there.
@@ -20,8 +20,22 @@ pub struct Desired {
     pub kubernetes: Option<kubernetes::Role>,
 }
 
+/// What is different at a Vault that others use too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Which Kubernetes cluster the names belong to.
+    pub owner: String,
+    /// Audience that the tokens of ServiceAccounts must have.
+    pub audience: String,
+}
+
 /// Works out the wish of VaultRole `namespace`/`name`.
-pub fn desired(namespace: &str, name: &str, validated: &Validated) -> Desired {
+pub fn desired(
+    namespace: &str,
+    name: &str,
+    validated: &Validated,
+    elsewhere: Option<&Elsewhere>,
+) -> Desired {
     let Validated {
         rules,
         policies,
@@ -31,7 +45,12 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated) -> Desired {
         max_ttl,
     } = validated;
     let vault_name = names::vault_name(namespace, name);
-    let policy = (!rules.is_empty()).then(|| policy::render(&format!("{namespace}/{name}"), rules));
+    // Where others are, there is always one: it says whose the name is.
+    let policy = (!rules.is_empty() || elsewhere.is_some()).then(|| {
+        let text = policy::render(&format!("{namespace}/{name}"), rules);
+        let mark = elsewhere.map(|place| owner::mark(&place.owner));
+        format!("{}{text}", mark.unwrap_or_default())
+    });
     let own = policy.is_some().then(|| vault_name.clone());
     let token = TokenParams {
         ttl: *ttl,
@@ -49,6 +68,7 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated) -> Desired {
         kubernetes: (!service_accounts.is_empty()).then(|| kubernetes::Role {
             bound_service_account_names: service_accounts.clone(),
             bound_service_account_namespaces: vec![namespace.to_owned()],
+            audience: elsewhere.map(|place| place.audience.clone()).unwrap_or_default(),
             token: token.clone(),
             ..kubernetes::Role::default()
         }),
@@ -103,7 +123,7 @@ mod tests {
             policy,
             app_role,
             kubernetes,
-        } = desired("shop", "app", &validated());
+        } = desired("shop", "app", &validated(), None);
         assert_eq!(name, "shop.app");
         assert!(policy.unwrap().contains("secret/data/shop/*"));
         let (app_role, kubernetes) = (app_role.unwrap(), kubernetes.unwrap());
@@ -123,9 +143,38 @@ mod tests {
                 rules: BTreeMap::new(),
                 ..validated()
             },
+            None,
         );
         assert_eq!(policy, None);
         assert_eq!(app_role.unwrap().token.policies, ["read-metrics"]);
+    }
+
+    #[test]
+    fn where_others_are_the_policy_says_whose_it_is_and_tokens_are_for_that_vault_alone() {
+        let place = Elsewhere {
+            owner: "k-1".to_owned(),
+            audience: "for-them".to_owned(),
+        };
+        let plain = Validated {
+            rules: BTreeMap::new(),
+            ..validated()
+        };
+        for wish in [validated(), plain] {
+            let Desired {
+                name,
+                policy,
+                app_role,
+                kubernetes,
+            } = desired("shop", "app", &wish, Some(&place));
+            assert!(policy.unwrap().starts_with(&owner::mark("k-1")));
+            assert_eq!(kubernetes.unwrap().audience, "for-them");
+            assert!(
+                app_role.unwrap().token.policies.contains(&name),
+                "it is used, so that nobody takes it for a remnant"
+            );
+        }
+        let here = desired("shop", "app", &validated(), None);
+        assert_eq!(here.kubernetes.unwrap().audience, "");
     }
 
     #[test]
@@ -134,17 +183,17 @@ mod tests {
             secret_name: None,
             ..validated()
         };
-        assert_eq!(desired("shop", "app", &plain).app_role, None);
+        assert_eq!(desired("shop", "app", &plain, None).app_role, None);
         let plain = Validated {
             service_accounts: Vec::new(),
             ..validated()
         };
-        assert_eq!(desired("shop", "app", &plain).kubernetes, None);
+        assert_eq!(desired("shop", "app", &plain, None).kubernetes, None);
     }
 
     #[test]
     fn what_vault_reads_back_in_its_own_order_is_the_same() {
-        let wanted = desired("shop", "app", &validated());
+        let wanted = desired("shop", "app", &validated(), None);
         let mut app_role = wanted.app_role.clone().unwrap();
         app_role.token.policies.reverse();
         assert!(

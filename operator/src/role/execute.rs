@@ -7,7 +7,7 @@ use super::desired::{Desired, same_app_role, same_kubernetes};
 use super::error::Error;
 
 /// None where there is nothing.
-fn found<T>(step: &'static str, result: Result<T, VaultError>) -> Result<Option<T>, Error> {
+pub(super) fn found<T>(step: &'static str, result: Result<T, VaultError>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),

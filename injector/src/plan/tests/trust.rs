@@ -35,6 +35,7 @@ fn foreign(address: &str) -> Identity {
         ca_config_map: None,
         auth_path: None,
         namespace: None,
+        audience: None,
     }
 }
 

@@ -30,16 +30,13 @@ impl Address {
     /// refused here.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (host, port) = split(text)?;
-        if !is_host(host) {
-            return Err(refused(
+        let host = plain_host(host).ok_or_else(|| {
+            refused(
                 text,
                 "its host is neither a plain DNS name nor an IP address in its usual form",
-            ));
-        }
-        Ok(Self {
-            host: host.to_ascii_lowercase(),
-            port,
-        })
+            )
+        })?;
+        Ok(Self { host, port })
     }
 }
 
@@ -127,28 +124,27 @@ fn split(text: &str) -> Result<(&str, u16), AddressError> {
     match rest[end..].rfind(':') {
         None => Ok((rest, HTTPS)),
         Some(colon) => {
-            let port = rest[end + colon + 1..]
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
+            let digits = &rest[end + colon + 1..];
+            let port = digits.parse::<u16>().ok();
+            let port = port
+                .filter(|port| *port != 0 && port.to_string() == digits)
                 .ok_or_else(|| refused(text, "its port is no number from 1 to 65535"))?;
             Ok((&rest[..end + colon], port))
         }
     }
 }
 
-fn is_host(host: &str) -> bool {
+/// The one way in which a host is written, so that two texts for one host are equal.
+fn plain_host(host: &str) -> Option<String> {
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        return inner
-            .parse::<Ipv6Addr>()
-            .is_ok_and(|address| address.to_string() == inner);
+        let address = inner.parse::<Ipv6Addr>().ok()?;
+        return Some(format!("[{address}]"));
     }
     if ends_in_a_number(host) {
-        return host
-            .parse::<Ipv4Addr>()
-            .is_ok_and(|address| address.to_string() == host);
+        let address = host.parse::<Ipv4Addr>().ok()?;
+        return (address.to_string() == host).then(|| host.to_owned());
     }
-    is_name(host)
+    is_name(host).then(|| host.to_ascii_lowercase())
 }
 
 /// A last step that looks like a number makes the whole an IPv4 address for a URL parser, in whatever notation.
@@ -215,6 +211,15 @@ mod tests {
     fn ip_addresses_are_allowed_as_they_are_written() {
         assert!(allows(&["https://10.0.0.1:8200"], "https://10.0.0.1:8200"));
         assert!(allows(&["https://[fd00::1]:8200"], "https://[fd00::1]:8200"));
+        assert!(
+            allows(&["https://[fd00::1]:8200"], "https://[FD00:0::0001]:8200"),
+            "another way to write the same address"
+        );
+        assert!(
+            !allows(&["https://127.0.0.1:8200"], "https://[::ffff:127.0.0.1]:8200"),
+            "what is written as an IPv6 address is allowed as one only"
+        );
+        assert!(!allows(&["https://*.example.com"], "https://[fd00::1]"));
     }
 
     #[test]
@@ -237,7 +242,22 @@ mod tests {
             "https://0177.0.0.1",
             "https://1.2.3.4.0x5",
             "https://[::1",
-            "https://[fd00:0::1]",
+            "https://[fd00::1",
+            "https://[fd00::1]evil.org",
+            "https://[fe80::1%25eth0]:8200",
+            "https://[::1]:8200:443",
+            "https://vault.example.com:+443",
+            "https://vault.example.com:0443",
+            "https://vault.example.com:8200:443",
+            "https:///vault.example.com",
+            "https://vault.example.com:8200@evil.org",
+            "https://vault.example.com:8200#@evil.org",
+            "HTTPS://vault.example.com",
+            " https://vault.example.com",
+            "https://vault.example.com\n",
+            "https://vault_1.example.com",
+            "https://1.2.3.4.5",
+            "https://169.254.169.254.",
             "https://vault\u{ff0e}example.com",
             "https://vault%2eexample.com",
             "https://*.example.com",

@@ -45,6 +45,16 @@ pub enum Error {
         /// The address.
         address: String,
     },
+    /// What answers is no Vault.
+    #[error(
+        "{address} does not answer as a Vault does ({reason}): correct spec.external.address, or see what listens there. Its words are left out"
+    )]
+    NoVault {
+        /// The address.
+        address: String,
+        /// What kind of answer it was.
+        reason: &'static str,
+    },
     /// The login was refused.
     #[error(
         "{address} refuses the operator's login at auth/{path} as role {role} ({reason}). Who runs that Vault must create the role once, bound to this ServiceAccount and this audience (docs/external.md has the policy): vault write auth/{path}/role/{role} audience={audience} bound_service_account_names={account} bound_service_account_namespaces={account_namespace} token_policies=vaultkeeper-operator token_no_default_policy=true token_ttl=30m"
@@ -85,6 +95,7 @@ impl Error {
             Self::Kubernetes { .. } => "KubernetesError",
             Self::Build(_) => "ClientError",
             Self::NamespaceIgnored { .. } => "NamespaceIgnored",
+            Self::NoVault { reason, .. } => reason,
             Self::LoginRefused { .. } => "LoginRefused",
         }
     }

@@ -9,8 +9,8 @@ use super::{Address, Error, ca};
 use crate::connect::Elsewhere;
 use crate::context::Context;
 
-/// Limit for one call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Limit for one call, the whole answer included: one that never ends must not hold up the work for others.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A Vault that may be called.
 pub(crate) struct Opened {

@@ -16,6 +16,8 @@ use crate::conditions::{self, Status};
 pub(super) struct Facts<'a> {
     /// The checked spec.
     pub external: &'a External,
+    /// Hash of the CA certificates that it is verified with, if they could be read.
+    pub ca_hash: Option<&'a str>,
     /// What the server said of itself in this pass.
     pub health: Option<&'a Health>,
     /// What a look at the declared configuration found, when there was one.
@@ -28,6 +30,7 @@ pub(super) struct Facts<'a> {
 pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp) -> VaultClusterStatus {
     let Facts {
         external,
+        ca_hash,
         health,
         findings,
         error,
@@ -51,7 +54,7 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         Some((reason, message)) => set(conditions::ACCEPTED, false, reason, message),
         None => set(conditions::ACCEPTED, true, "Valid", "the spec can work"),
     }
-    let serves = health.is_some_and(Health::is_unsealed);
+    let serves = health.is_some_and(|health| SERVING.contains(&state(Some(health))));
     let (reason, message) = match (health, &failed) {
         (Some(health), _) => words(&address, health),
         (None, Some((reason, message))) => (*reason, message.clone()),
@@ -68,13 +71,17 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         ),
         None => set("Configured", false, "Waiting", "waiting for that Vault to serve"),
     }
+    let message = "the ten rules for production are judged of a Vault that the operator runs: ask who runs this one";
+    let (type_, unknown) = (conditions::PRODUCTION_READY, Status::Unknown);
+    conditions::set(&mut list, type_, unknown, "RunsElsewhere", message, generation, now);
     if let Some(findings) = findings {
         drifted(&mut list, findings, generation, now);
     }
     VaultClusterStatus {
         observed_generation: generation,
         conditions: list,
-        login_audience: Some(names::operator_audience(&external.uid)),
+        login_audience: Some(names::external_audience(&external.uid, &address)),
+        ca_hash: ca_hash.map(str::to_owned).or(old.ca_hash),
         cluster_id: health.and_then(|h| id(&h.cluster_id)).or(old.cluster_id),
         leader: None,
         members_ready: None,
@@ -85,6 +92,7 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         unmet_rules: None,
         readiness_rules: Vec::new(),
         tls: None,
+        custody: None,
         configuration: findings.map(Findings::write).or(old.configuration),
         members: vec![MemberStatus {
             name: address.trim_start_matches("https://").to_owned(),
@@ -98,6 +106,9 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         address: Some(address),
     }
 }
+
+/// States in which it answers calls.
+const SERVING: [&str; 2] = ["Active", "Standby"];
 
 /// The word for the one row.
 fn state(health: Option<&Health>) -> &'static str {
@@ -119,11 +130,11 @@ fn words(address: &str, health: &Health) -> (&'static str, String) {
             format!("{address} is not initialised: who runs it must do that"),
         ),
         "Removed" => (
-            "Removed",
+            "RemovedFromCluster",
             format!("{address} was removed from its cluster: who runs it must see to it"),
         ),
         "Sealed" => (
-            "Sealed",
+            "VaultSealed",
             format!("{address} is sealed: who runs it must unseal it, the operator has no keys of it"),
         ),
         _ => ("Serves", format!("{address} serves, version {version}")),
@@ -163,6 +174,7 @@ mod tests {
         let external = validate(&cluster, cluster.spec.external.as_ref().unwrap()).unwrap();
         let facts = Facts {
             external: &external,
+            ca_hash: None,
             health,
             findings: None,
             error,
@@ -185,7 +197,7 @@ mod tests {
             address: "https://vault.example.com:8200".to_owned(),
             path: "kubernetes".to_owned(),
             role: "vaultkeeper-operator".to_owned(),
-            audience: names::operator_audience("u-1"),
+            audience: names::external_audience("u-1", "https://vault.example.com:8200"),
             account: "operator".to_owned(),
             account_namespace: "system".to_owned(),
             reason: "VaultDenied",
@@ -194,12 +206,12 @@ mod tests {
         let status = status(Some(&open), Some(&error));
         assert_eq!(
             status.login_audience.as_deref(),
-            Some("vaultkeeper.dev/cluster/u-1")
+            Some("vaultkeeper.dev/cluster/u-1/vault.example.com:8200")
         );
         assert_eq!(word(&status, "Available"), is("True", "Serves"));
         assert_eq!(word(&status, "Configured"), is("False", "LoginRefused"));
         let said = conditions::get(&status.conditions, "Configured").unwrap();
-        let command = "vault write auth/kubernetes/role/vaultkeeper-operator audience=vaultkeeper.dev/cluster/u-1 bound_service_account_names=operator bound_service_account_namespaces=system";
+        let command = "vault write auth/kubernetes/role/vaultkeeper-operator audience=vaultkeeper.dev/cluster/u-1/vault.example.com:8200 bound_service_account_names=operator bound_service_account_namespaces=system";
         assert!(said.message.contains(command), "{}", said.message);
     }
 
@@ -223,9 +235,17 @@ mod tests {
     fn a_sealed_one_is_not_ours_to_unseal() {
         let sealed = health(r#"{"initialized":true,"sealed":true,"standby":true}"#);
         let status = status(Some(&sealed), None);
-        assert_eq!(word(&status, "Available"), is("False", "Sealed"));
+        assert_eq!(word(&status, "Available"), is("False", "VaultSealed"));
         assert_eq!(word(&status, "Configured"), is("False", "Waiting"));
         assert_eq!(status.members[0].state, "Sealed");
+    }
+
+    #[test]
+    fn the_rules_for_production_are_neither_met_nor_failed() {
+        let open = health(r#"{"initialized":true,"sealed":false,"standby":false,"version":"1.21.1"}"#);
+        let status = status(Some(&open), None);
+        assert_eq!(word(&status, "ProductionReady"), is("Unknown", "RunsElsewhere"));
+        assert_eq!((status.readiness, status.unmet_rules), (None, None));
     }
 
     #[test]

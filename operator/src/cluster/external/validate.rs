@@ -3,7 +3,7 @@
 
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::{
-    Configuration, DeletionPolicy, Distribution, ExternalVault, NetworkPolicySettings, PodSettings,
+    Configuration, DeletionPolicy, Distribution, ExternalLogin, ExternalVault, NetworkPolicySettings, PodSettings,
     ReadinessSettings, Seal, Storage, Tls, VaultClusterSpec,
 };
 use vaultkeeper_vault::sys::health::Health;
@@ -88,14 +88,26 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
         ));
     }
     Address::parse(&vault.address).map_err(|e| invalid("spec.external.address", e.to_string()))?;
+    let ExternalLogin { path, role } = &vault.kubernetes_auth;
+    if !is_mount_path(path) {
+        return Err(invalid(
+            "spec.external.kubernetesAuth.path",
+            "must be a mount path such as kubernetes, without a slash at its ends, and neither approle nor token",
+        ));
+    }
+    if !is_role_name(role) {
+        return Err(invalid(
+            "spec.external.kubernetesAuth.role",
+            "must be the name of a role: lower-case letters, digits, - and _. One with a dot could be that of a VaultRole",
+        ));
+    }
     if vault.namespace.is_some() && *distribution == Distribution::Vault && !version.contains("+ent") {
         return Err(invalid(
             "spec.external.namespace",
             "needs distribution OpenBao or Vault Enterprise (a version such as 1.21.1+ent)",
         ));
     }
-    let path = vault.kubernetes_auth.path.as_str();
-    if configuration.auth_methods.iter().any(|m| m.path == path) {
+    if configuration.auth_methods.iter().any(|m| m.path == *path) {
         return Err(invalid(
             "spec.configuration.authMethods",
             format!("must not hold {path}, where the operator logs in: who runs that Vault sets it up"),
@@ -111,6 +123,26 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
         vault: vault.clone(),
         configuration: configuration.clone(),
     })
+}
+
+/// Steps of letters, digits and `-_.`, each of which begins with a letter or digit: none of them climbs. The methods
+/// that VaultRoles and tokens are written to are not for ServiceAccounts.
+fn is_mount_path(path: &str) -> bool {
+    let is_first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_step = |step: &str| {
+        step.starts_with(is_first) && step.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    let first = path.split('/').next().unwrap_or_default();
+    path.len() <= 200 && path.split('/').all(is_step) && !["approle", "token"].contains(&first)
+}
+
+/// Without a dot: the name of a VaultRole in Vault has one, so that no VaultRole can be the operator's own role.
+fn is_role_name(role: &str) -> bool {
+    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    role.len() <= 128
+        && role.starts_with(is_end)
+        && role.ends_with(is_end)
+        && role.chars().all(|c| is_end(c) || "-_".contains(c))
 }
 
 /// Whether the server would do in its root namespace what is meant for another one.
@@ -148,6 +180,7 @@ pub(super) mod tests {
         for (extra, field) in [
             ("  storage: {raft: {}}", "spec.storage"),
             ("  seal: {shamir: {shares: 3, threshold: 2}}", "spec.seal"),
+            ("  readiness: {waivers: [{rule: MFA, reason: x}]}", "spec.readiness"),
             ("  tls: {managed: {extraDnsNames: [a.example.com]}}", "spec.tls"),
             ("  pod: {nodeSelector: {a: b}}", "spec.pod"),
             ("  networkPolicy: {enabled: true}", "spec.networkPolicy"),
@@ -170,6 +203,31 @@ pub(super) mod tests {
         );
         let others = "  configuration: {authMethods: [{path: people, type: userpass}]}";
         assert!(checked(&cluster(others)).is_ok());
+    }
+
+    #[test]
+    fn no_vault_role_can_be_the_operators_own_role_or_write_where_it_does_not_belong() {
+        let field = |path: &str, role: &str| {
+            let mut cluster = cluster("");
+            let vault = cluster.spec.external.as_mut().unwrap();
+            (vault.kubernetes_auth.path, vault.kubernetes_auth.role) = (path.to_owned(), role.to_owned());
+            checked(&cluster).err().map(|invalid| invalid.field)
+        };
+        assert_eq!(field("clusters/prod", "operator-prod"), None);
+        for role in ["shop.app", "", "-a", "A", "a/b"] {
+            assert_eq!(
+                field("kubernetes", role),
+                Some("spec.external.kubernetesAuth.role"),
+                "{role}"
+            );
+        }
+        for path in ["approle", "approle/x", "token", "", "/a", "a/", "a//b", "../sys", "a/../b"] {
+            assert_eq!(
+                field(path, "operator"),
+                Some("spec.external.kubernetesAuth.path"),
+                "{path}"
+            );
+        }
     }
 
     #[test]
