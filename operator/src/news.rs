@@ -84,7 +84,11 @@ fn state_of(cluster: &DeserializeGuard<VaultCluster>) -> u64 {
         .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
         .collect();
     states.sort_unstable();
-    let status = cluster.0.as_ref().ok().and_then(|cluster| cluster.status.as_ref());
+    let status = cluster
+        .0
+        .as_ref()
+        .ok()
+        .and_then(|cluster| cluster.status.as_ref());
     let ca = status.and_then(|status| status.ca_hash.as_deref());
     hash(&(wish(cluster), ca, states))
 }

@@ -411,16 +411,30 @@ mod tests {
     #[test]
     fn what_stays_where_nobody_looks_any_more_is_told() {
         let before = login("https://a.example.com:8200", "kubernetes");
-        assert_eq!(left_behind(&before, Some(&before), "shop.app"), None, "the same place");
+        assert_eq!(
+            left_behind(&before, Some(&before), "shop.app"),
+            None,
+            "the same place"
+        );
         let told = left_behind(
             &before,
             Some(&login("https://b.example.com:8200", "kubernetes")),
             "shop.app",
         );
         let told = told.expect("another Vault");
-        assert!(told.contains("https://a.example.com:8200") && told.contains("`shop.app`"), "{told}");
-        let told = left_behind(&before, Some(&login("https://a.example.com:8200", "other")), "shop.app");
+        assert!(
+            told.contains("https://a.example.com:8200") && told.contains("`shop.app`"),
+            "{told}"
+        );
+        let told = left_behind(
+            &before,
+            Some(&login("https://a.example.com:8200", "other")),
+            "shop.app",
+        );
         let told = told.expect("another auth method");
-        assert!(told.contains("auth/kubernetes/role/shop.app") && !told.contains("policy"), "{told}");
+        assert!(
+            told.contains("auth/kubernetes/role/shop.app") && !told.contains("policy"),
+            "{told}"
+        );
     }
 }

@@ -378,7 +378,10 @@ impl Client {
             Fault::Unreachable { reason, tls } => Error::Unreachable { call, reason, tls },
             Fault::TimedOut => Error::TimedOut { call, after },
             Fault::Interrupted { reason } => Error::Interrupted { call, reason },
-            Fault::TooLong => self.not_understood(request, format!("it is longer than {} bytes", self.inner.max_answer)),
+            Fault::TooLong => self.not_understood(
+                request,
+                format!("it is longer than {} bytes", self.inner.max_answer),
+            ),
             Fault::Invalid { reason } => Error::InvalidRequest { call, reason },
         }
     }

@@ -242,7 +242,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let builder = Client::builder(format!("http://localhost:{port}"));
-        let error = builder.only_routable().build().unwrap().read("a").await.unwrap_err();
+        let error = builder
+            .only_routable()
+            .build()
+            .unwrap()
+            .read("a")
+            .await
+            .unwrap_err();
         assert!(
             matches!(&error, Error::Unreachable { reason, .. } if reason.contains("leads to no address")),
             "it must be refused before it is connected to: {error:?}"
@@ -254,12 +260,7 @@ mod tests {
         const LONG: &str = r#"{"data":{"a":"0123456789"}}"#;
         let (client, _) = server("200 OK", LONG).await;
         assert!(client.read("a").await.is_ok(), "the usual limit is far away");
-        let bounded = |most| {
-            Client::builder(client.node())
-                .max_answer(most)
-                .build()
-                .unwrap()
-        };
+        let bounded = |most| Client::builder(client.node()).max_answer(most).build().unwrap();
         assert!(bounded(LONG.len()).read("a").await.is_ok(), "just as long");
         let error = bounded(LONG.len() - 1).read("a").await.unwrap_err();
         assert!(

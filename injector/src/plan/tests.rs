@@ -48,6 +48,10 @@ fn annotated_pod(annotations: &[(&str, &str)]) -> Value {
 }
 
 fn verdict(pod: &Value) -> Verdict {
+    verdict_as(identity(), pod)
+}
+
+fn verdict_as(identity: Identity, pod: &Value) -> Verdict {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": { "uid": "u", "namespace": "shop", "operation": "CREATE", "object": pod },
@@ -55,13 +59,17 @@ fn verdict(pod: &Value) -> Verdict {
     let body = serde_json::to_vec(&review).expect("JSON");
     let (_, request) = review::read(&body).expect("a review");
     match read(&request) {
-        Ok(wanted) => wanted.inject(identity(), &settings()),
+        Ok(wanted) => wanted.inject(identity, &settings()),
         Err(verdict) => verdict,
     }
 }
 
 fn injected(pod: &Value) -> Value {
-    match verdict(pod).outcome {
+    injected_as(identity(), pod)
+}
+
+fn injected_as(identity: Identity, pod: &Value) -> Value {
+    match verdict_as(identity, pod).outcome {
         Outcome::Injected(patch) => {
             let mut patched = pod.clone();
             json_patch::patch(&mut patched, &patch).expect("the patch fits the pod");

@@ -30,7 +30,7 @@ use super::{custody, hand_over};
 use crate::context::Context;
 use crate::controllers::hash;
 use crate::report::Reason;
-use crate::sessions::{self, Target};
+use crate::sessions::Target;
 use ledger::Ledger;
 use work::{Done, Work};
 

@@ -125,18 +125,11 @@ async fn run(
     pass: &mut Pass,
 ) -> Result<(), ClusterError> {
     let session_error = |error| ClusterError::from(Box::new(SessionError::from(error)));
-    let Opened {
-        client,
-        address,
-        ca,
-    } = open(ctx, &external.namespace, &external.vault)
+    let Opened { client, address, ca } = open(ctx, &external.namespace, &external.vault)
         .await
         .map_err(session_error)?;
     let ca_hash = short_hash(ca.as_bytes(), 8);
-    let before = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.ca_hash.as_ref());
+    let before = cluster.status.as_ref().and_then(|status| status.ca_hash.as_ref());
     if before.is_some_and(|before| *before != ca_hash) {
         // A session made before goes on to trust what is trusted no more.
         ctx.sessions

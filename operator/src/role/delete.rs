@@ -10,8 +10,8 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_vault::Client;
 
 use super::error::Error;
-use super::status::{self, Outcome, Progress};
 use super::owner::{self, Whose};
+use super::status::{self, Outcome, Progress};
 use super::{
     ClusterName, Identity, ca_config_map, cluster_of, credentials, execute, external_login, finalizer,
     forget_a_spoilt_session, session, was_written_to,

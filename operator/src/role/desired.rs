@@ -4,8 +4,8 @@ use vaultkeeper_crds::names;
 use vaultkeeper_vault::auth::params::TokenParams;
 use vaultkeeper_vault::auth::{approle, kubernetes};
 
-use super::{owner, policy};
 use super::validate::Validated;
+use super::{owner, policy};
 
 /// Everything that a VaultRole has in Vault, all of it under one name. None: it is not to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +30,7 @@ pub struct Elsewhere {
 }
 
 /// Works out the wish of VaultRole `namespace`/`name`.
-pub fn desired(
-    namespace: &str,
-    name: &str,
-    validated: &Validated,
-    elsewhere: Option<&Elsewhere>,
-) -> Desired {
+pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Option<&Elsewhere>) -> Desired {
     let Validated {
         rules,
         policies,

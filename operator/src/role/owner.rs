@@ -38,19 +38,18 @@ pub(super) fn mark(owner: &str) -> String {
 /// Judges what was found. `written_before`: this VaultRole was written to this very Vault.
 pub(super) fn whose(there: &There, owner: &str, written_before: bool) -> Whose {
     let mark = mark(owner);
-    match there {
-        There {
-            policy: Some(text), ..
-        } if text.lines().any(|line| line.trim() == mark.trim()) => Whose::Ours,
-        There { policy: Some(_), .. } => Whose::Anothers,
-        There {
-            policy: None,
-            app_role: false,
-            kubernetes: false,
-        } => Whose::Nobodys,
+    let is_marked = |text: &str| text.lines().any(|line| line.trim() == mark.trim());
+    let There {
+        policy,
+        app_role,
+        kubernetes,
+    } = there;
+    match policy {
+        Some(text) if is_marked(text) => Whose::Ours,
+        None if !app_role && !kubernetes => Whose::Nobodys,
         // Somebody took the policy away: it is put right.
-        There { policy: None, .. } if written_before => Whose::Ours,
-        There { policy: None, .. } => Whose::Anothers,
+        None if written_before => Whose::Ours,
+        Some(_) | None => Whose::Anothers,
     }
 }
 

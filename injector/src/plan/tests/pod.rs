@@ -42,6 +42,34 @@ fn the_sidecar_is_native_last_and_restricted() {
 }
 
 #[test]
+fn at_a_vault_elsewhere_the_agent_shows_a_token_that_the_api_server_does_not_take() {
+    let elsewhere = Identity {
+        address: "https://vault.example.com:8200".to_owned(),
+        audience: Some("vaultkeeper.dev/clients/u-1/vault.example.com:8200".to_owned()),
+        auth_path: Some("auth/clusters/prod".to_owned()),
+        namespace: Some("team".to_owned()),
+        ..identity()
+    };
+    let token = |pod: &Value| {
+        let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
+        let found = volumes.iter().find(|volume| volume["name"] == TOKEN_VOLUME);
+        found.expect("the token's volume")["projected"]["sources"][0]["serviceAccountToken"].clone()
+    };
+    let pod = injected_as(elsewhere, &annotated_pod(&[SECRET]));
+    assert_eq!(
+        token(&pod)["audience"],
+        "vaultkeeper.dev/clients/u-1/vault.example.com:8200"
+    );
+    let method = &config(&pod)["auto_auth"]["method"];
+    assert_eq!(
+        (&method["mount_path"], &method["namespace"]),
+        (&json!("auth/clusters/prod"), &json!("team"))
+    );
+    let here = injected(&annotated_pod(&[SECRET]));
+    assert_eq!(token(&here)["audience"], Value::Null, "the usual one");
+}
+
+#[test]
 fn the_sidecar_comes_first_when_asked_to() {
     let pod = injected(&annotated_pod(&[SECRET, ("agent-init-first", "true")]));
     assert_eq!(

@@ -71,9 +71,18 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         ),
         None => set("Configured", false, "Waiting", "waiting for that Vault to serve"),
     }
-    let message = "the ten rules for production are judged of a Vault that the operator runs: ask who runs this one";
+    let message =
+        "the ten rules for production are judged of a Vault that the operator runs: ask who runs this one";
     let (type_, unknown) = (conditions::PRODUCTION_READY, Status::Unknown);
-    conditions::set(&mut list, type_, unknown, "RunsElsewhere", message, generation, now);
+    conditions::set(
+        &mut list,
+        type_,
+        unknown,
+        "RunsElsewhere",
+        message,
+        generation,
+        now,
+    );
     if let Some(findings) = findings {
         drifted(&mut list, findings, generation, now);
     }

@@ -3,8 +3,8 @@
 
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::{
-    Configuration, DeletionPolicy, Distribution, ExternalLogin, ExternalVault, NetworkPolicySettings, PodSettings,
-    ReadinessSettings, Seal, Storage, Tls, VaultClusterSpec,
+    Configuration, DeletionPolicy, Distribution, ExternalLogin, ExternalVault, NetworkPolicySettings,
+    PodSettings, ReadinessSettings, Seal, Storage, Tls, VaultClusterSpec,
 };
 use vaultkeeper_vault::sys::health::Health;
 
@@ -130,7 +130,10 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
 fn is_mount_path(path: &str) -> bool {
     let is_first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_step = |step: &str| {
-        step.starts_with(is_first) && step.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        step.starts_with(is_first)
+            && step
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     let first = path.split('/').next().unwrap_or_default();
     path.len() <= 200 && path.split('/').all(is_step) && !["approle", "token"].contains(&first)
@@ -180,7 +183,10 @@ pub(super) mod tests {
         for (extra, field) in [
             ("  storage: {raft: {}}", "spec.storage"),
             ("  seal: {shamir: {shares: 3, threshold: 2}}", "spec.seal"),
-            ("  readiness: {waivers: [{rule: MFA, reason: x}]}", "spec.readiness"),
+            (
+                "  readiness: {waivers: [{rule: MFA, reason: x}]}",
+                "spec.readiness",
+            ),
             ("  tls: {managed: {extraDnsNames: [a.example.com]}}", "spec.tls"),
             ("  pod: {nodeSelector: {a: b}}", "spec.pod"),
             ("  networkPolicy: {enabled: true}", "spec.networkPolicy"),
@@ -221,7 +227,17 @@ pub(super) mod tests {
                 "{role}"
             );
         }
-        for path in ["approle", "approle/x", "token", "", "/a", "a/", "a//b", "../sys", "a/../b"] {
+        for path in [
+            "approle",
+            "approle/x",
+            "token",
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "../sys",
+            "a/../b",
+        ] {
             assert_eq!(
                 field(path, "operator"),
                 Some("spec.external.kubernetesAuth.path"),

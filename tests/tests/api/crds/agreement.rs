@@ -101,10 +101,12 @@ fn bases() -> Vec<Value> {
             json!({"storage": {"raft": null, "consul": {"address": "https://c:8501"}}, "replicas": 4, "seal": {"awskms": {"region": "r", "kmsKeyId": "k"}}}),
         ),
         with(json!({"storage": {"raft": null, "ephemeral": {}}, "replicas": 1, "profile": "Development"})),
-        with(json!({"storage": null, "distribution": "OpenBao", "version": "2.6.2", "external": {
-            "address": "https://v:8200", "namespace": "team", "ca": {"secret": secret},
-            "kubernetesAuth": {"path": "clusters/prod", "role": "operator"},
-        }})),
+        with(
+            json!({"storage": null, "distribution": "OpenBao", "version": "2.6.2", "external": {
+                "address": "https://v:8200", "namespace": "team", "ca": {"secret": secret},
+                "kubernetesAuth": {"path": "clusters/prod", "role": "operator"},
+            }}),
+        ),
         with(json!({"storage": null, "external": {
             "address": "https://v:8200", "ca": {"configMap": {"name": "c", "key": "k"}},
             "kubernetesAuth": {"path": "clusters/prod"},

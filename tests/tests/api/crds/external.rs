@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use vaultkeeper_crds::VaultCluster;
 
 use super::Expect::{Refused, Taken};
+use super::seals::custodian;
 use super::{check, check_updates, cluster, merge};
 
 /// The smallest spec of a Vault that runs elsewhere.
@@ -31,12 +32,34 @@ async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbou
     let bundle = |bundle: &str| external(json!({ "ca": { "secret": null, "bundle": bundle } }));
     let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let method = |path: &str| json!({ "spec": { "configuration": { "authMethods": [{ "path": path, "type": "kubernetes" }] } } });
+    let url = "spec.external.address must be a URL";
     let servers = "spec.replicas, image, standbyReads and deletionPolicy do not go with spec.external";
+    let people: Vec<Value> = ["ana", "bob", "cid", "dan", "eva"].map(custodian).into();
+    let tls = "spec.tls does not go with spec.external";
+    let pod = "spec.pod does not go with spec.external";
+    let network = "spec.networkPolicy, readiness and serverConfig do not go with spec.external";
     let enterprise = json!({ "external": { "namespace": "team/shop" }, "version": "1.21.1+ent" });
     let cases = vec![
         (json!({}), Taken),
         (address("https://vault.test"), Taken),
         (address("https://[fd00::1]:8200"), Taken),
+        (address("https://10.0.0.1:65535"), Taken),
+        (address("https://VAULT.test"), Taken),
+        (
+            address("https://[fd00::1::2]:8200"),
+            Refused("spec.external.address must hold an IPv6 address"),
+        ),
+        (address("https://vault.test:65536"), Refused(url)),
+        (address("https://vault.test:0"), Refused(url)),
+        (address("https://vault.test."), Refused(url)),
+        (address("https://vault..test"), Refused(url)),
+        (address("https://127.1"), Refused(url)),
+        (address("https://2130706433"), Refused(url)),
+        (address("https://0x7f.1"), Refused(url)),
+        (address("https://10.0.0.256"), Refused(url)),
+        (address("https://vault.test#@evil.org"), Refused(url)),
+        (address("https://vault.test?x"), Refused(url)),
+        (address("https://vault.test\n"), Refused(url)),
         (
             address("http://vault.test:8200"),
             Refused("spec.external.address must be a URL such as https://vault.example.com:8200"),
@@ -76,8 +99,16 @@ async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbou
             Refused("name must not be that of a Secret in which the operator keeps keys"),
         ),
         (
-            login(json!({ "path": "clusters/prod", "role": "operator.prod" })),
+            login(json!({ "path": "clusters/prod", "role": "operator-prod" })),
             Taken,
+        ),
+        (
+            login(json!({ "role": "operator.prod" })),
+            Refused("spec.external.kubernetesAuth.role must be the name of a role"),
+        ),
+        (
+            login(json!({ "path": "approle" })),
+            Refused("spec.external.kubernetesAuth.path must be a mount path such as kubernetes"),
         ),
         (
             login(json!({ "path": "/kubernetes" })),
@@ -114,6 +145,90 @@ async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbou
         (
             spec(json!({ "standbyReads": true, "distribution": "OpenBao" })),
             Refused(servers),
+        ),
+        (
+            spec(json!({ "seal": { "shamir": { "shares": 5, "threshold": 3, "custodians": people } } })),
+            Refused("spec.seal does not go with spec.external"),
+        ),
+        (
+            spec(json!({ "tls": { "managed": { "caOverlap": "24h" } } })),
+            Taken,
+        ),
+        (
+            spec(json!({ "tls": { "managed": { "caOverlap": "48h" } } })),
+            Refused(tls),
+        ),
+        (
+            spec(json!({ "tls": { "managed": { "certificateLifetime": "48h" } } })),
+            Refused(tls),
+        ),
+        (
+            spec(json!({ "tls": { "managed": { "extraDnsNames": ["a.test"] } } })),
+            Refused(tls),
+        ),
+        (
+            spec(json!({ "tls": { "managed": null, "secretName": "a" } })),
+            Refused(tls),
+        ),
+        (spec(json!({ "pod": {} })), Taken),
+        (
+            spec(json!({ "pod": { "spread": { "hosts": "Off" } } })),
+            Refused(pod),
+        ),
+        (
+            spec(json!({ "pod": { "spread": { "zones": "Off" } } })),
+            Refused(pod),
+        ),
+        (
+            spec(json!({ "pod": { "resources": { "requests": { "cpu": "1" } } } })),
+            Refused(pod),
+        ),
+        (spec(json!({ "pod": { "affinity": {} } })), Refused(pod)),
+        (
+            spec(json!({ "pod": { "tolerations": [{ "operator": "Exists" }] } })),
+            Refused(pod),
+        ),
+        (
+            spec(json!({ "pod": { "nodeSelector": { "a": "b" } } })),
+            Refused(pod),
+        ),
+        (spec(json!({ "pod": { "priorityClassName": "a" } })), Refused(pod)),
+        (
+            spec(json!({ "pod": { "imagePullSecrets": ["a"] } })),
+            Refused(pod),
+        ),
+        (spec(json!({ "pod": { "labels": { "a": "b" } } })), Refused(pod)),
+        (
+            spec(json!({ "pod": { "annotations": { "a": "b" } } })),
+            Refused(pod),
+        ),
+        (
+            spec(json!({ "pod": { "serviceAccount": { "annotations": { "a": "b" } } } })),
+            Refused(pod),
+        ),
+        (
+            spec(json!({ "networkPolicy": { "enabled": true } })),
+            Refused(network),
+        ),
+        (
+            spec(json!({ "networkPolicy": { "clients": [{ "namespace": "a" }] } })),
+            Refused(network),
+        ),
+        (
+            spec(json!({ "networkPolicy": { "prometheus": [{ "namespace": "a" }] } })),
+            Refused(network),
+        ),
+        (
+            spec(json!({ "networkPolicy": { "egress": [{ "to": [{ "namespace": "a" }] }] } })),
+            Refused(network),
+        ),
+        (
+            spec(json!({ "readiness": { "waivers": [{ "rule": "MFA", "reason": "a" }] } })),
+            Refused(network),
+        ),
+        (
+            spec(json!({ "serverConfig": { "max_lease_ttl": "1h" } })),
+            Refused(network),
         ),
         (method("other"), Taken),
         (

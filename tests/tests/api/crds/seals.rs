@@ -599,7 +599,7 @@ async fn a_change_that_would_lose_the_data_is_refused_with_the_reason() {
     .await;
 }
 
-fn custodian(name: &str) -> Value {
+pub(super) fn custodian(name: &str) -> Value {
     json!({"name": name, "pgpKey": format!("key of {name}")})
 }
 

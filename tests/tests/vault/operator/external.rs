@@ -1,12 +1,11 @@
-//! Vaults that somebody else runs: one that is set up by hand as docs/external.md says, and one that wants our tokens.
+//! Vaults that somebody else runs, set up by hand as docs/external.md says.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use vaultkeeper_crds::cluster::VaultClusterStatus;
@@ -22,9 +21,8 @@ use vaultkeeper_tests::vault_server::{Config, VaultServer};
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::auth::kubernetes;
 use vaultkeeper_vault::sys::mounts::MountRequest;
-use vaultkeeper_vault::{Client, ExposeSecret as _, SecretString};
+use vaultkeeper_vault::{Client, SecretString};
 
-use super::hostile::{Hostile, Trick};
 use super::stage::{DEADLINE, Stage, condition, reason};
 use crate::client_support::{split, unseal};
 
@@ -97,14 +95,14 @@ async fn follow(root: &Client, message: &str) {
     root.write(path, &settings).await.unwrap();
 }
 
-fn allow(url: &str) -> Rules {
+pub(super) fn allow(url: &str) -> Rules {
     Rules {
         external_addresses: AllowedAddresses(vec![url.parse().unwrap()]),
         ..Rules::default()
     }
 }
 
-fn external(name: &str, address: &str, ca: &Value) -> Value {
+pub(super) fn external(name: &str, address: &str, ca: &Value) -> Value {
     json!({
         "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
         "metadata": {"name": name},
@@ -112,7 +110,7 @@ fn external(name: &str, address: &str, ca: &Value) -> Value {
     })
 }
 
-async fn create(stage: &Stage, cluster: Value) {
+pub(super) async fn create(stage: &Stage, cluster: Value) {
     let cluster: VaultCluster = serde_json::from_value(cluster).unwrap();
     stage
         .clusters()
@@ -122,7 +120,12 @@ async fn create(stage: &Stage, cluster: Value) {
 }
 
 /// Waits until a VaultCluster of this name says so.
-async fn until(stage: &Stage, name: &str, type_: &str, wanted: &str) -> anyhow::Result<VaultCluster> {
+pub(super) async fn until(
+    stage: &Stage,
+    name: &str,
+    type_: &str,
+    wanted: &str,
+) -> anyhow::Result<VaultCluster> {
     wait::until_async("a condition of an external cluster", DEADLINE, async || {
         let cluster = stage.clusters().get(name).await?;
         ensure!(
@@ -135,7 +138,7 @@ async fn until(stage: &Stage, name: &str, type_: &str, wanted: &str) -> anyhow::
     .await
 }
 
-async fn create_role(stage: &Stage, cluster: &str) {
+pub(super) async fn create_role(stage: &Stage, cluster: &str) {
     let role: VaultRole = serde_json::from_value(json!({
         "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultRole",
         "metadata": {"name": "app"},
@@ -155,7 +158,7 @@ fn roles(stage: &Stage) -> Api<VaultRole> {
 }
 
 /// Waits until the role says so of `Ready`.
-async fn until_role(stage: &Stage, wanted: &str) {
+pub(super) async fn until_role(stage: &Stage, wanted: &str) {
     wait::until_async("the role to say so", DEADLINE, async || {
         let role = roles(stage).get("app").await?;
         let conditions = role.status.unwrap_or_default().conditions;
@@ -215,7 +218,7 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
 
     // It says what its owner has to do, and that is enough.
     let told = until(&stage, "main", "Configured", "LoginRefused").await.unwrap();
-    let audience = names::operator_audience(&told.uid().unwrap());
+    let audience = names::external_audience(&told.uid().unwrap(), &theirs.server.url());
     let status: VaultClusterStatus = told.status.clone().unwrap();
     assert_eq!(status.login_audience.as_deref(), Some(audience.as_str()));
     assert_eq!(reason(&told, "Available"), "Serves", "it serves all the same");
@@ -223,7 +226,7 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
     assert!(said.contains(&audience), "the audience is in the message: {said}");
     follow(&theirs.root, &said).await;
     let serving = until(&stage, "main", "Configured", "InPlace").await.unwrap();
-    let row = &serving.status.unwrap().members[0];
+    let row = &serving.status.as_ref().unwrap().members[0];
     assert_eq!(
         (row.state.as_str(), row.version.as_deref()),
         ("Active", Some("1.21.1"))
@@ -234,6 +237,7 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
     );
 
     // Roles are served, and clients are told where.
+    let name = names::vault_name(&stage.namespace, "app");
     create_role(&stage, "main").await;
     until_role(&stage, "InPlace").await;
     let own = format!("secret/data/{}/app", stage.namespace);
@@ -265,15 +269,28 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
     let told = roles(&stage).get("app").await.unwrap().status.unwrap().external;
     let told = told.expect("injected pods are told where to log in");
     assert_eq!(
-        (told.address, told.auth_path.as_str()),
+        (told.address.clone(), told.auth_path.as_str()),
         (theirs.server.url(), "kubernetes")
     );
+
+    // A pod logs in with a token for this Vault alone, and never with one that the API server takes.
+    stage.create_account(&stage.namespace, "app").await.unwrap();
+    let login = async |audiences: &[&str]| {
+        let token = stage.token(&stage.namespace, "app", audiences).await.unwrap();
+        let method = theirs.root.without_token().kubernetes("kubernetes");
+        method.login(&name, &token).await
+    };
+    let audience = names::client_audience(&serving.uid().unwrap(), &theirs.server.url());
+    assert_eq!(told.audience, audience);
+    login(&[&audience]).await.expect("a token of that audience");
+    let refused = login(&[]).await.expect_err("one that the API server takes");
+    assert!(refused.is_denied(), "{refused}");
 
     assert_nothing_runs_here(&stage).await;
 
     // Its owner seals it: that is told, and not undone.
     theirs.root.seal().await.unwrap();
-    until(&stage, "main", "Available", "Sealed").await.unwrap();
+    until(&stage, "main", "Available", "VaultSealed").await.unwrap();
     operator.until_passes(1).await.unwrap();
     let plain = theirs.root.without_token();
     assert!(
@@ -286,7 +303,6 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
 
     // The role takes what is its own with it, the cluster nothing at all.
     delete_role(&stage).await;
-    let name = names::vault_name(&stage.namespace, "app");
     let policies = theirs.root.list_policies().await.unwrap();
     assert!(!policies.contains(&name), "the policy is there: {policies:?}");
     stage
@@ -308,6 +324,103 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
     stage.end().await.unwrap();
 }
 
+#[tokio::test]
+async fn what_others_made_in_a_vault_elsewhere_is_neither_changed_nor_removed() {
+    let (stage, theirs) = tokio::join!(Stage::new(), Theirs::start());
+    let stage = stage.unwrap();
+    theirs.prepare(&stage).await;
+    let mut cluster = external(
+        "main",
+        &theirs.server.url(),
+        &json!({"bundle": theirs.server.ca_pem()}),
+    );
+    let access = json!([{"namespaces": [stage.namespace], "pathPrefixes": ["secret/data/{{namespace}}/"]}]);
+    cluster["spec"]["access"] = access;
+    create(&stage, cluster).await;
+    // A person's work under the very name that a VaultRole will have.
+    let name = names::vault_name(&stage.namespace, "app");
+    let hand_made = "path \"secret/*\" { capabilities = [\"read\"] }";
+    theirs.root.write_policy(&name, hand_made).await.unwrap();
+    let app_role = format!("auth/approle/role/{name}");
+    theirs
+        .root
+        .write(&app_role, &json!({"token_policies": [name]}))
+        .await
+        .unwrap();
+    let secret_ids = format!("{app_role}/secret-id");
+    theirs.root.write(&secret_ids, &json!({})).await.unwrap();
+    let before = theirs.root.list(&secret_ids).await.unwrap();
+    let operator = stage.start_operator_with(&Points::record(), allow(&theirs.server.url()));
+    let told = until(&stage, "main", "Configured", "LoginRefused").await.unwrap();
+    follow(&theirs.root, &condition(&told, "Configured").unwrap().message).await;
+    until(&stage, "main", "Configured", "InPlace").await.unwrap();
+
+    // Another VaultCluster for the same Vault has an audience of its own, which nobody there has let in.
+    let second = external(
+        "second",
+        &theirs.server.url(),
+        &json!({"bundle": theirs.server.ca_pem()}),
+    );
+    create(&stage, second).await;
+    until(&stage, "second", "Configured", "LoginRefused")
+        .await
+        .unwrap();
+
+    let untouched = async |after: &str| {
+        assert_eq!(
+            theirs.root.read_policy(&name).await.unwrap(),
+            hand_made,
+            "{after}"
+        );
+        let now = theirs.root.list(&secret_ids).await.unwrap();
+        assert_eq!(now, before, "its secret-ids, {after}");
+    };
+    create_role(&stage, "main").await;
+    until_role(&stage, "NameTaken").await;
+    untouched("while a VaultRole wants the name").await;
+    delete_role(&stage).await;
+    untouched("after that VaultRole is gone").await;
+
+    // Given up by its owner, it is the VaultRole's, and put right also where only the policy was taken away.
+    theirs.root.delete(&app_role).await.unwrap();
+    theirs.root.delete_policy(&name).await.unwrap();
+    create_role(&stage, "main").await;
+    until_role(&stage, "InPlace").await;
+    let ours = theirs.root.read_policy(&name).await.unwrap();
+    assert!(ours.contains("# Owner: the Kubernetes cluster "), "{ours}");
+    theirs.root.delete_policy(&name).await.unwrap();
+    touch(&stage, "policy").await;
+    wait::until_async("the policy to come back", DEADLINE, async || {
+        ensure!(theirs.root.read_policy(&name).await? == ours, "another one");
+        Ok(())
+    })
+    .await
+    .unwrap();
+
+    // Another Kubernetes cluster has a VaultRole of the same name and has come to be its owner.
+    let another = ours.replace("Kubernetes cluster ", "Kubernetes cluster 0");
+    theirs.root.write_policy(&name, &another).await.unwrap();
+    touch(&stage, "owner").await;
+    until_role(&stage, "NameTaken").await;
+    delete_role(&stage).await;
+    assert_eq!(theirs.root.read_policy(&name).await.unwrap(), another);
+    assert!(
+        theirs.root.read(&app_role).await.is_ok(),
+        "its AppRole role stays"
+    );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+/// Lets the operator look at the role again.
+async fn touch(stage: &Stage, word: &str) {
+    let change = json!({"metadata": {"annotations": {"test.invalid/touched": word}}});
+    roles(stage)
+        .patch("app", &PatchParams::default(), &Patch::Merge(&change))
+        .await
+        .unwrap();
+}
+
 /// No pod, no name and no key is made for a Vault that runs elsewhere.
 async fn assert_nothing_runs_here(stage: &Stage) {
     let all = ListParams::default();
@@ -319,165 +432,4 @@ async fn assert_nothing_runs_here(stage: &Stage) {
     let kept = secrets.list(&all).await.unwrap();
     let kept: Vec<String> = kept.iter().map(kube::ResourceExt::name_any).collect();
     assert!(kept.is_empty(), "no keys and no CA: {kept:?}");
-}
-
-#[tokio::test]
-async fn a_hostile_address_gets_no_connection_unless_it_is_allowed_and_no_token_unless_it_is_verified() {
-    let stage = Stage::new().await.unwrap();
-    let hostile = Hostile::start(Trick::Echo).await;
-    let ca = |ca: &Ca| json!({"bundle": ca.cert_pem()});
-    create(&stage, external("evil", &hostile.url, &ca(&hostile.ca))).await;
-    create_role(&stage, "evil").await;
-    let access = json!({"spec": {"access": [{"namespaces": [stage.namespace], "pathPrefixes": ["secret/data/{{namespace}}/"]}]}});
-    let patched = stage
-        .clusters()
-        .patch(
-            "evil",
-            &kube::api::PatchParams::default(),
-            &kube::api::Patch::Merge(&access),
-        )
-        .await;
-    patched.unwrap();
-
-    // Not on the list: nothing at all.
-    let operator = stage.start_operator(&Points::record());
-    let told = until(&stage, "evil", "Accepted", "AddressNotAllowed")
-        .await
-        .unwrap();
-    let said = condition(&told, "Accepted").unwrap().message;
-    for part in [hostile.url.as_str(), "operator.externalAddresses"] {
-        assert!(said.contains(part), "{part} should be named: {said}");
-    }
-    until_role(&stage, "AddressNotAllowed").await;
-    operator.stop().await;
-    assert_eq!(
-        hostile.connections(),
-        0,
-        "an address that is not allowed should not even see a connection"
-    );
-
-    // Allowed, but it is not who the spec says: no request.
-    let another = Ca::new("another-ca").unwrap();
-    let change = json!({"spec": {"external": {"ca": {"bundle": another.cert_pem()}}}});
-    let patched = stage
-        .clusters()
-        .patch(
-            "evil",
-            &kube::api::PatchParams::default(),
-            &kube::api::Patch::Merge(&change),
-        )
-        .await;
-    patched.unwrap();
-    let operator = stage.start_operator_with(&Points::record(), allow(&hostile.url));
-    wait::until_async("the handshake to fail", DEADLINE, async || {
-        let cluster = stage.clusters().get("evil").await?;
-        let said = condition(&cluster, "Available").context("no condition")?;
-        ensure!(said.reason == "VaultTLSFailed", "{said:?}");
-        ensure!(
-            said.observed_generation == cluster.metadata.generation,
-            "{said:?}"
-        );
-        Ok(())
-    })
-    .await
-    .unwrap();
-    operator.stop().await;
-    assert!(hostile.connections() > 0, "it was called");
-    assert_eq!(
-        hostile.received().len(),
-        0,
-        "a server that is not verified should receive nothing: {:?}",
-        hostile.received()
-    );
-    stage.end().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_token_that_a_hostile_vault_was_shown_opens_nothing_else_and_follows_no_redirect() {
-    let stage = Stage::new().await.unwrap();
-    stage.create_cluster(1).await.unwrap();
-    let accomplice = Hostile::start(Trick::Echo).await;
-    let hostile = Hostile::start(Trick::Redirect(accomplice.url.clone())).await;
-    let ca = json!({"bundle": format!("{}{}", hostile.ca.cert_pem(), accomplice.ca.cert_pem())});
-    create(&stage, external("evil", &hostile.url, &ca)).await;
-    let rules = Rules {
-        external_addresses: AllowedAddresses(vec![
-            hostile.url.parse().unwrap(),
-            accomplice.url.parse().unwrap(),
-        ]),
-        ..Rules::default()
-    };
-    let operator = stage.start_operator_with(&Points::record(), rules);
-    stage.until_available().await.unwrap();
-
-    wait::until_async("a login to be redirected", DEADLINE, async || {
-        ensure!(!hostile.tokens().is_empty(), "no token yet");
-        Ok(())
-    })
-    .await
-    .unwrap();
-    until(&stage, "evil", "Configured", "LoginRefused").await.unwrap();
-    assert_eq!(accomplice.connections(), 0, "nobody should follow a redirect");
-
-    hostile.play(Trick::Echo);
-    let before = hostile.tokens().len();
-    wait::until_async("a login whose token is repeated", DEADLINE, async || {
-        ensure!(
-            hostile.tokens().len() > before + 1,
-            "{} tokens",
-            hostile.tokens().len()
-        );
-        Ok(())
-    })
-    .await
-    .unwrap();
-    let evil = until(&stage, "evil", "Configured", "LoginRefused").await.unwrap();
-    let tokens = hostile.tokens();
-    let token = tokens.last().unwrap();
-    let signature = token.rsplit('.').next().unwrap();
-    let status = serde_json::to_string(&evil.status).unwrap();
-    assert!(!status.contains(signature), "the token is repeated in the status");
-    let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
-    let events = events.list(&ListParams::default()).await.unwrap();
-    let leaks = |e: &Event| e.note.as_ref().is_some_and(|n| n.contains(signature));
-    assert!(!events.iter().any(leaks), "the token is repeated in an event");
-
-    for request in hostile.received() {
-        assert!(
-            request.line.contains("/sys/health") || request.line.contains("/login"),
-            "without a login nothing else should be sent: {}",
-            request.line
-        );
-        assert!(
-            !request.text.to_lowercase().contains("x-vault-token"),
-            "the operator's token of another Vault was sent: {}",
-            request.line
-        );
-    }
-
-    // The very token is good for nothing else: neither the operator's own cluster nor the API server takes it.
-    let jwt = SecretString::from(token.as_str());
-    let member = stage.member(0).await.unwrap();
-    let refused = member
-        .kubernetes(names::KUBERNETES_AUTH_PATH)
-        .login(OPERATOR_ROLE, &jwt)
-        .await
-        .expect_err("a token for one Vault must not open another");
-    assert!(refused.is_denied(), "expected a denial, got {refused}");
-    let environment = stage.environment();
-    let ca = reqwest::Certificate::from_pem(environment.ca_cert.as_ref().unwrap().as_bytes()).unwrap();
-    let api = reqwest::Client::builder()
-        .tls_certs_only([ca])
-        .no_proxy()
-        .build()
-        .unwrap();
-    let answer = api
-        .get(format!("{}/api/v1/namespaces", environment.host))
-        .bearer_auth(jwt.expose_secret())
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 401, "nor the API server");
-    operator.stop().await;
-    stage.end().await.unwrap();
 }

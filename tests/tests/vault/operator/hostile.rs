@@ -1,23 +1,44 @@
-//! A server that wants the operator's tokens: TLS with a certificate of a CA of its own, and a record of all it receives.
+//! A server that wants the operator's tokens, or its time and memory: TLS with a certificate of a CA of its own, and a
+//! record of all it receives.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use vaultkeeper_tests::certs::Ca;
 
-/// What it answers to a login.
+/// What it does. Unless it says otherwise, it claims to be an unsealed Vault.
 #[derive(Clone, Debug)]
 pub(crate) enum Trick {
-    /// Sends the client on to another address.
+    /// Answers a login by sending the client on to another address.
     Redirect(String),
-    /// Refuses, and repeats what it was sent in its error.
+    /// Answers every request so.
+    RedirectAll(String),
+    /// Refuses a login, and repeats what it was sent in its error.
     Echo,
+    /// Refuses everything, and repeats the last ServiceAccount token that it was shown.
+    EchoLater,
+    /// Takes a login for longer than any clock can count, and knows nothing else.
+    Generous,
+    /// Begins every answer and never ends it.
+    Endless,
+    /// Takes every request and never answers.
+    Silent,
+    /// Answers what is no HTTP.
+    Noise,
 }
+
+/// The token that it gives in [`Trick::Generous`].
+pub(crate) const GENEROUS_TOKEN: &str = "hvs.generous";
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -32,15 +53,21 @@ pub(crate) struct Received {
 struct Record {
     connections: usize,
     requests: Vec<Received>,
+    /// The most bytes that were taken of one endless answer.
+    taken: usize,
 }
 
 /// It runs until it is dropped.
 pub(crate) struct Hostile {
     pub(crate) url: String,
     pub(crate) ca: Ca,
-    record: Arc<Mutex<Record>>,
-    trick: Arc<Mutex<Trick>>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
+}
+
+struct Shared {
+    record: Mutex<Record>,
+    trick: Mutex<Trick>,
 }
 
 impl Drop for Hostile {
@@ -63,59 +90,71 @@ impl Hostile {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let (record, trick) = (Arc::<Mutex<Record>>::default(), Arc::new(Mutex::new(trick)));
-        let (kept, played) = (Arc::clone(&record), Arc::clone(&trick));
+        let shared = Arc::new(Shared {
+            record: Mutex::default(),
+            trick: Mutex::new(trick),
+        });
+        let kept = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                lock(&kept).connections += 1;
-                let (acceptor, record, trick) = (acceptor.clone(), Arc::clone(&kept), Arc::clone(&played));
+                lock(&kept.record).connections += 1;
+                let (acceptor, shared) = (acceptor.clone(), Arc::clone(&kept));
                 // A client that goes away is none of its business.
-                tokio::spawn(async move { drop(attend(stream, acceptor, record, trick).await) });
+                tokio::spawn(async move { drop(attend(stream, acceptor, &shared).await) });
             }
         });
         Self {
             url,
             ca,
-            record,
-            trick,
+            shared,
             task,
         }
     }
 
     pub(crate) fn play(&self, trick: Trick) {
-        *lock(&self.trick) = trick;
+        *lock(&self.shared.trick) = trick;
     }
 
     pub(crate) fn connections(&self) -> usize {
-        lock(&self.record).connections
+        lock(&self.shared.record).connections
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
-        lock(&self.record).requests.clone()
+        lock(&self.shared.record).requests.clone()
+    }
+
+    /// The most bytes that were taken of one endless answer.
+    pub(crate) fn taken(&self) -> usize {
+        lock(&self.shared.record).taken
     }
 
     /// The ServiceAccount tokens that it was shown.
     pub(crate) fn tokens(&self) -> Vec<String> {
-        let received = self.received();
-        let tokens = received.iter().filter_map(|request| {
-            let body = request.text.split("\r\n\r\n").nth(1)?;
-            let body: serde_json::Value = serde_json::from_str(body).ok()?;
-            Some(body["jwt"].as_str()?.to_owned())
-        });
-        tokens.collect()
+        tokens(&self.received())
     }
+}
+
+fn tokens(received: &[Received]) -> Vec<String> {
+    let tokens = received.iter().filter_map(|request| {
+        let body = request.text.split("\r\n\r\n").nth(1)?;
+        let body: Value = serde_json::from_str(body).ok()?;
+        Some(body["jwt"].as_str()?.to_owned())
+    });
+    tokens.collect()
+}
+
+/// Whom a ServiceAccount token is for.
+pub(crate) fn audiences(token: &str) -> Vec<String> {
+    let claims = token.split('.').nth(1).expect("a JWT has three parts");
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    serde_json::from_value(claims["aud"].clone()).expect("a list")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn attend(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    record: Arc<Mutex<Record>>,
-    trick: Arc<Mutex<Trick>>,
-) -> std::io::Result<()> {
+async fn attend(stream: TcpStream, acceptor: TlsAcceptor, shared: &Shared) -> io::Result<()> {
     let mut stream = acceptor.accept(stream).await?;
     let mut buffer = Vec::new();
     loop {
@@ -138,41 +177,71 @@ async fn attend(
             continue;
         }
         buffer.clear();
-        let line: String = head
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches(" HTTP/1.1")
-            .to_owned();
-        let answer = answer(&line, body, &lock(&trick).clone());
-        lock(&record).requests.push(Received { line, text });
-        stream.write_all(answer.as_bytes()).await?;
+        let line = head.lines().next().unwrap_or_default();
+        let line = line.trim_end_matches(" HTTP/1.1").to_owned();
+        let body = body.to_owned();
+        lock(&shared.record).requests.push(Received {
+            line: line.clone(),
+            text,
+        });
+        let trick = lock(&shared.trick).clone();
+        act(&mut stream, &trick, &line, &body, shared).await?;
     }
 }
 
-fn answer(line: &str, body: &str, trick: &Trick) -> String {
-    let (status, headers, body) = if line.contains("sys/health") {
-        let health =
-            r#"{"initialized":true,"sealed":false,"standby":false,"version":"1.21.1","cluster_id":""}"#;
-        ("200 OK", String::new(), health.to_owned())
-    } else {
-        match trick {
-            Trick::Redirect(to) => {
-                let path = line.split(' ').nth(1).unwrap_or_default();
-                (
-                    "307 Temporary Redirect",
-                    format!("Location: {to}{path}\r\n"),
-                    String::new(),
-                )
-            }
-            Trick::Echo => {
-                let said = serde_json::json!({ "errors": [format!("permission denied: {body}")] });
-                ("403 Forbidden", String::new(), said.to_string())
-            }
+async fn act(
+    stream: &mut TlsStream<TcpStream>,
+    trick: &Trick,
+    line: &str,
+    body: &str,
+    shared: &Shared,
+) -> io::Result<()> {
+    let path = line.split(' ').nth(1).unwrap_or_default();
+    let health = json!({"initialized": true, "sealed": false, "standby": false, "version": "1.21.1", "cluster_id": ""});
+    let (status, headers, said) = match trick {
+        Trick::Silent => return std::future::pending().await,
+        Trick::Noise => return stream.write_all(b"\x00\x01 not HTTP at all\r\n\r\n").await,
+        Trick::Endless => return endless(stream, shared).await,
+        Trick::RedirectAll(to) => redirect(to, path),
+        Trick::EchoLater => {
+            let seen = tokens(&lock(&shared.record).requests).pop();
+            ("400 Bad Request", String::new(), json!({"errors": [seen]}))
         }
+        _ if path.contains("sys/health") => ("200 OK", String::new(), health),
+        Trick::Redirect(to) => redirect(to, path),
+        Trick::Echo => {
+            let said = json!({ "errors": [format!("permission denied: {body}")] });
+            ("403 Forbidden", String::new(), said)
+        }
+        Trick::Generous if path.ends_with("/login") => {
+            let auth = json!({"client_token": GENEROUS_TOKEN, "accessor": "a", "policies": ["root"],
+                "lease_duration": u64::MAX, "renewable": true, "token_type": "service"});
+            ("200 OK", String::new(), json!({ "auth": auth }))
+        }
+        Trick::Generous => ("404 Not Found", String::new(), json!({"errors": []})),
     };
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    let said = said.to_string();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{said}",
+        said.len()
+    );
+    stream.write_all(answer.as_bytes()).await
+}
+
+fn redirect(to: &str, path: &str) -> (&'static str, String, Value) {
+    let location = format!("Location: {to}{path}\r\n");
+    ("307 Temporary Redirect", location, Value::Null)
+}
+
+async fn endless(stream: &mut TlsStream<TcpStream>, shared: &Shared) -> io::Result<()> {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head).await?;
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    let mut taken = 0;
+    loop {
+        stream.write_all(chunk.as_bytes()).await?;
+        taken += 0x10000;
+        let mut record = lock(&shared.record);
+        record.taken = record.taken.max(taken);
+    }
 }

@@ -17,6 +17,7 @@ mod crash;
 mod custody;
 mod deletion;
 mod external;
+mod external_hostile;
 mod faults;
 mod gpg;
 mod hostile;

@@ -275,6 +275,20 @@ impl Stage {
         Ok(())
     }
 
+    /// A token of a ServiceAccount, for these audiences or, without any, for the API server.
+    pub(crate) async fn token(
+        &self,
+        namespace: &str,
+        account: &str,
+        audiences: &[&str],
+    ) -> anyhow::Result<SecretString> {
+        let control_plane = &shared(self.rules).await?.control_plane;
+        let token = control_plane
+            .service_account_token(namespace, account, audiences)
+            .await?;
+        Ok(SecretString::from(token))
+    }
+
     /// Starts an operator whose calls pass these points.
     pub(crate) fn start_operator(&self, points: &Arc<Points>) -> Operator {
         self.start_operator_as(points, &self.operator_namespace, OPERATOR)
