@@ -10,7 +10,7 @@ pub mod desired;
 pub mod error;
 pub mod execute;
 pub mod finalizer;
-mod owner;
+pub mod owner;
 pub mod policy;
 pub mod secret;
 pub mod status;

@@ -65,7 +65,7 @@ pub(super) async fn look(vault: &Client, kubernetes_path: &str, name: &str) -> R
 }
 
 /// What tells this Kubernetes cluster from every other one: the UID of its namespace kube-system.
-pub(super) async fn of_this_kubernetes(ctx: &Context) -> Result<String, Error> {
+pub async fn of_this_kubernetes(ctx: &Context) -> Result<String, Error> {
     const KEY: &str = "owner of names in Vaults elsewhere";
     if let Some(known) = ctx.recent.kept::<String>(KEY) {
         return Ok((*known).clone());

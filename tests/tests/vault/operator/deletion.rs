@@ -285,6 +285,7 @@ async fn a_pause_holds_a_deletion_no_longer_than_the_stated_time_and_everything_
         .unwrap();
     let rules = Rules {
         cleanup_patience: Duration::from_secs(10),
+        ..Rules::default()
     };
     let operator = stage.start_operator_with(&Points::record(), rules);
     stage.until_available().await.unwrap();

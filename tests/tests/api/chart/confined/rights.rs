@@ -10,7 +10,9 @@ use serde_json::Value;
 use vaultkeeper_tests::helm;
 
 use super::super::{of_kind, template};
-use super::acts::{keys_and_cas_are_stored_changed_and_kept_aside, stage, the_lease_is_taken_and_given_back};
+use super::acts::{
+    context, keys_and_cas_are_stored_changed_and_kept_aside, stage, the_lease_is_taken_and_given_back,
+};
 use super::life::a_cluster_and_a_role_live_and_end;
 
 /// Resource and verb, as RBAC asks for them.
@@ -113,6 +115,8 @@ async fn all_that_the_operator_does_passes_and_no_right_is_left_unused() {
     keys_and_cas_are_stored_changed_and_kept_aside(&stage).await;
     the_lease_is_taken_and_given_back(&stage).await;
     a_cluster_and_a_role_live_and_end(&stage).await;
+    let owner = vaultkeeper_operator::role::owner::of_this_kubernetes(&context(&stage.operator)).await;
+    assert!(!owner.expect("the UID of kube-system").is_empty());
 
     let used = used.0.lock().unwrap();
     let unused: Vec<_> = granted().difference(&used).cloned().collect();
