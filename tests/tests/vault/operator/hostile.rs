@@ -215,7 +215,7 @@ async fn act(
         }
         Trick::Generous if path.ends_with("/login") => {
             let auth = json!({"client_token": GENEROUS_TOKEN, "accessor": "a", "policies": ["root"],
-                "lease_duration": u64::MAX, "renewable": true, "token_type": "service"});
+                "lease_duration": i64::MAX, "renewable": true, "token_type": "service"});
             ("200 OK", String::new(), json!({ "auth": auth }))
         }
         Trick::Generous => ("404 Not Found", String::new(), json!({"errors": []})),
