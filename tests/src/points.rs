@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::{Method, Request, Response};
 use kube::client::Body;
 use tokio::sync::Notify;
-use vaultkeeper_vault::transport::{Exchange, Transport};
+use vaultkeeper_vault::transport::{Answer, Exchange, Transport};
 
 /// One call that changes something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +58,7 @@ struct State {
     seen: Vec<Point>,
     count: BTreeMap<String, usize>,
     chosen: Option<(Point, Fate)>,
+    pretended: Option<String>,
     reached: bool,
     dead: bool,
 }
@@ -76,6 +77,29 @@ impl Points {
     /// Makes this call and holds its answer back until [`Points::release`].
     pub fn waiting_at(point: Point) -> Arc<Self> {
         Self::choosing(point, Fate::Waits)
+    }
+
+    /// Answers each such call to Vault as if it had been made (204), and does not make it.
+    pub fn pretending(call: &str) -> Arc<Self> {
+        let points = Self::default();
+        points.lock().pretended = Some(call.to_owned());
+        Arc::new(points)
+    }
+
+    /// Whether a call is not to be made. It counts as seen then.
+    fn pretends(&self, call: &str) -> bool {
+        let mut state = self.lock();
+        if state.dead || state.pretended.as_deref() != Some(call) {
+            return false;
+        }
+        let count = state.count.entry(call.to_owned()).or_default();
+        *count += 1;
+        let point = Point {
+            call: call.to_owned(),
+            occurrence: *count,
+        };
+        state.seen.push(point);
+        true
     }
 
     fn choosing(point: Point, fate: Fate) -> Arc<Self> {
@@ -219,6 +243,15 @@ impl Transport for Tapped {
             request.method(),
             request.url().path().trim_start_matches("/v1/")
         );
+        if self.points.pretends(&call) {
+            let answer = Answer {
+                status: 204,
+                body: Vec::new().into(),
+                location: None,
+                retry_after: None,
+            };
+            return Box::pin(async move { Ok(answer) });
+        }
         Box::pin(async move { self.points.pass(call, self.inner.exchange(request)).await })
     }
 }

@@ -208,6 +208,44 @@ async fn a_killed_operator_is_followed_by_one_that_goes_on_where_it_was() {
     stage.end().await.unwrap();
 }
 
+/// As where the restarted members cannot become active: the leader gives up its leadership and has it again.
+#[tokio::test]
+async fn a_leader_that_nobody_relieves_is_not_asked_for_ever() {
+    let stage = Stage::new().await.unwrap();
+    let points = Points::pretending("Vault PUT sys/step-down");
+    let (operator, leader) = three(&stage, &points).await;
+    let before = pods(&stage).await;
+    change_template(&stage, "second").await;
+    let cluster = stage
+        .until("the roll-out to be stuck", |c| reason(c, ROLLED_OUT) == "Stuck")
+        .await
+        .unwrap();
+    let message = condition(&cluster, ROLLED_OUT).unwrap().message;
+    assert!(
+        message.starts_with("2 of 3 members")
+            && message.contains(&format!("main-{leader} has given up its leadership 2 times")),
+        "{message}"
+    );
+    operator.until_passes(5).await.unwrap();
+    let [first, second] = standbys(leader).map(|n| format!("restart main-{n}"));
+    let twice = ["step down", "step down"].map(str::to_owned);
+    assert_eq!(
+        acts(&points),
+        [first, second].into_iter().chain(twice).collect::<Vec<_>>(),
+        "each time costs seconds without an active member"
+    );
+    let name = format!("main-{leader}");
+    assert_eq!(
+        pods(&stage).await[&name].uid(),
+        before[&name].uid(),
+        "it serves on"
+    );
+    let notes = event_notes(&stage, "RolloutStuck").await;
+    assert!(notes.iter().any(|note| note.contains(&name)), "{notes:?}");
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_is_restarted_while_a_member_is_sealed_on_purpose_or_was_removed() {
     let stage = Stage::new().await.unwrap();
