@@ -104,8 +104,8 @@ async fn a_cluster_at_rest_is_not_written_to_and_the_next_operator_changes_nothi
             "vaultclusters",
             "pods",
             "DELETE",
-            "vault-keys",
-            "vault-ca",
+            "<keys>",
+            "<ca>",
             "Vault PUT",
         ]
         .iter()
