@@ -192,6 +192,8 @@ pub(crate) enum Network {
     Absent,
     /// Somebody changed it.
     Changed,
+    /// It is as it was applied, and lets every address in.
+    Open,
     /// It is as it was applied.
     Applied,
 }

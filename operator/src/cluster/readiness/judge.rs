@@ -227,6 +227,9 @@ fn network_isolation(network: &Look<Network>) -> Verdict {
         Ok(Network::Changed) => Verdict::failed(
             "somebody changed the NetworkPolicy of the members: the operator applies it again within a minute. Declare what is missing in spec.networkPolicy",
         ),
+        Ok(Network::Open) => Verdict::failed(
+            "the NetworkPolicy lets every address in: name the blocks of the clients in spec.networkPolicy instead of one that ends in /0",
+        ),
         Ok(Network::Applied) => Verdict::met("the NetworkPolicy of the members is as it was applied"),
     }
 }

@@ -223,6 +223,7 @@ fn a_network_policy_that_is_gone_or_edited_fails_network_isolation() {
         (Network::Off, "set spec.networkPolicy.enabled to true"),
         (Network::Absent, "deleted the NetworkPolicy"),
         (Network::Changed, "changed the NetworkPolicy"),
+        (Network::Open, "lets every address in"),
     ] {
         fails(rule, words, |_, o| o.network = Ok(found));
     }

@@ -111,8 +111,21 @@ async fn policy_in_place(ctx: &Context, cluster: &Validated, wanted: &NetworkPol
     let found = api.get_opt(&cluster.name).await.map_err(|error| chain(&error))?;
     Ok(match found {
         None => Network::Absent,
+        Some(found) if same(&found, wanted) && lets_everybody_in(wanted) => Network::Open,
         Some(found) if same(&found, wanted) => Network::Applied,
         Some(_) => Network::Changed,
+    })
+}
+
+/// Whether a policy isolates nothing.
+fn lets_everybody_in(policy: &NetworkPolicy) -> bool {
+    let rules = policy.spec.iter().flat_map(|spec| spec.ingress.iter().flatten());
+    rules.into_iter().any(|rule| match rule.from.as_deref() {
+        None | Some([]) => true,
+        Some(peers) => {
+            let mut blocks = peers.iter().filter_map(|peer| peer.ip_block.as_ref());
+            blocks.any(|block| block.cidr.ends_with("/0"))
+        }
     })
 }
 
@@ -277,6 +290,23 @@ mod tests {
             json!({"podSelector": {"matchLabels": {"a": "b"}}, "egress": [{"ports": [{"port": 53}]}, {}]}),
         );
         assert!(!same(&opened, &wanted), "an empty rule lets everything out");
+    }
+
+    #[test]
+    fn a_policy_with_a_block_of_all_addresses_isolates_nothing() {
+        use crate::cluster::validate::{tests::cluster, validate};
+        let open = |extra: &str| {
+            let validated = validate(&cluster(extra)).unwrap();
+            lets_everybody_in(&build::network_policy(&validated, "operator").unwrap())
+        };
+        assert!(!open(""), "as it is without clients");
+        assert!(!open("  networkPolicy: {clients: [{cidr: 10.0.0.0/8}]}"));
+        for all in ["0.0.0.0/0", "'::/0'"] {
+            assert!(
+                open(&format!("  networkPolicy: {{clients: [{{cidr: {all}}}]}}")),
+                "{all}"
+            );
+        }
     }
 
     #[test]
