@@ -291,7 +291,15 @@ fn waits_for(world: &World<'_>, member: &Member) -> Wait {
         );
         return Wait::new(Reason::Stuck, words);
     }
-    Wait::new(Reason::WaitingForMember, format!("waits for it: {words}"))
+    // What keeps a container from being made, such as a Secret that is missing, is told in events of the pod only.
+    let more = match member.probe {
+        Probe::Pending if member.pod.is_some() && !member.deleting => format!(
+            ". If it lasts: kubectl describe pod {} -n {}",
+            member.name, world.cluster.namespace
+        ),
+        _ => String::new(),
+    };
+    Wait::new(Reason::WaitingForMember, format!("waits for it: {words}{more}"))
 }
 
 /// Whether a member's process ended by itself, or cannot begin.

@@ -265,7 +265,12 @@ fn nobody_is_restarted_while_a_restarted_member_is_on_its_way_back() {
     let going = scene().with(|s| s.members[2].deleting = true);
     waits("its old pod goes", &going, Reason::WaitingForMember, "main-2");
     let starting = scene().waits(2, "ContainerCreating", None);
-    waits("it starts", &starting, Reason::WaitingForMember, "main-2");
+    waits(
+        "it starts",
+        &starting,
+        Reason::WaitingForMember,
+        "kubectl describe pod main-2 -n vault",
+    );
     for probe in [sealed(), away(), Probe::Uninitialized] {
         let why = format!("{probe:?}");
         waits(
