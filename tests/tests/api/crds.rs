@@ -4,6 +4,7 @@ mod agreement;
 mod configuration;
 mod explain;
 mod external;
+mod mutants;
 mod readiness;
 mod rules;
 mod seals;
@@ -125,6 +126,14 @@ async fn check(resource: &ApiResource, base: &Value, cases: Vec<(Value, Expect)>
     for (change, expect) in cases {
         let mut object = base.clone();
         merge(&mut object, &change);
+        if let Refused(words) = expect {
+            mutants::remember(mutants::Refusal {
+                kind: resource.plural.clone(),
+                before: None,
+                object: object.clone(),
+                words,
+            });
+        }
         let object: DynamicObject = serde_json::from_value(object).unwrap();
         let answer = api.create(&dry, &object).await;
         match (&answer, &expect) {
@@ -577,6 +586,14 @@ async fn check_updates(resource: &ApiResource, base: &Value, cases: Vec<(Value, 
         ..kube::api::PatchParams::default()
     };
     for (change, expect) in cases {
+        if let Refused(words) = expect {
+            mutants::remember(mutants::Refusal {
+                kind: resource.plural.clone(),
+                before: Some(base.clone()),
+                object: change.clone(),
+                words,
+            });
+        }
         let answer = api.patch(&name, &dry, &kube::api::Patch::Merge(&change)).await;
         match (&answer, &expect) {
             (Ok(_), Taken) => {}

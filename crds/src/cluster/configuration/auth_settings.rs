@@ -260,10 +260,10 @@ pub struct UserpassAuth {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct UserpassUser {
-    /// Name to log in with.
+    /// Name to log in with. Vault knows no @ in it.
     #[schemars(
         length(min = 1, max = 128),
-        regex(pattern = r"^[a-z0-9]([-_.@a-z0-9]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
 

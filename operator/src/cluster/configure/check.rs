@@ -244,7 +244,7 @@ fn check_name(field: &str, name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{field}: {name:?} must consist of lower-case letters, digits, -, _, @ and ."
+        "{field}: {name:?} must consist of lower-case letters, digits, -, _ and ."
     ))
 }
 
@@ -264,7 +264,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.@".contains(c))
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
 }
 
 fn is_policy(name: &str) -> bool {

@@ -15,7 +15,7 @@ async fn all(cases: Vec<(Value, Expect)>) {
 }
 
 #[tokio::test]
-async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour_taken() {
+pub(super) async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour_taken() {
     let engine = |ttl: &str| {
         configuration(
             &json!({ "secretsEngines": [{ "path": "a", "type": "kv", "tune": { "maxLeaseTtl": ttl } }] }),
@@ -163,7 +163,8 @@ async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour
         (method("kubernetes", "kubernetes", "tune", &json!({})), Taken),
         (method("cert", "kubernetes", "tune", &json!({})), Refused("the operator and VaultRoles log in at the paths kubernetes and approle")),
         (method("jwt", "web", "cert", &json!({})), Refused("cert holds the settings of a method of type cert")),
-        (user("ana@x", "app", "1h"), Taken),
+        (user("ana.b-c_d", "app", "1h"), Taken),
+        (user("ana@x", "app", "1h"), Refused("should match")),
         (user("Ana", "app", "1h"), Refused("should match")),
         (user("ana", "root", "1h"), Refused("policies must not hold root or a policy of the operator")),
         (user("ana", "vaultkeeper-operator", "1h"), Refused("policies must not hold root or a policy of the operator")),
@@ -196,7 +197,8 @@ async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour
 }
 
 #[tokio::test]
-async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_their_neighbours_taken() {
+pub(super) async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_their_neighbours_taken()
+ {
     let policy = |name: &str| configuration(&json!({ "policies": [{ "name": name, "hcl": "x" }] }));
     let text = |policy: &Value| {
         let mut value = json!({ "name": "app" });

@@ -21,7 +21,7 @@ fn elsewhere() -> Value {
 }
 
 #[tokio::test]
-async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbour_is_taken() {
+pub(super) async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbour_is_taken() {
     let spec = |spec: Value| json!({ "spec": spec });
     let external = |external: Value| json!({ "spec": { "external": external } });
     let address = |address: &str| external(json!({ "address": address }));
@@ -249,7 +249,7 @@ async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbou
 }
 
 #[tokio::test]
-async fn where_a_vault_runs_cannot_be_changed_later_and_its_address_can() {
+pub(super) async fn where_a_vault_runs_cannot_be_changed_later_and_its_address_can() {
     let mut paused = elsewhere();
     // The operator of this tier's other tests must not work on it.
     merge(&mut paused, &json!({ "spec": { "paused": true } }));

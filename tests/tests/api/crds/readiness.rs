@@ -12,7 +12,7 @@ fn waivers(list: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_waiver_needs_a_rule_that_there_is_a_reason_and_no_twin() {
+pub(super) async fn a_waiver_needs_a_rule_that_there_is_a_reason_and_no_twin() {
     let one = |rule: &str, reason: &str| waivers(&json!([{ "rule": rule, "reason": reason }]));
     let two = |other: &str| {
         waivers(&json!([{ "rule": "Backups", "reason": "OPS-12" }, { "rule": other, "reason": "OPS-13" }]))

@@ -698,3 +698,15 @@ async fn custodians_can_be_added_and_corrected_but_not_taken_away() {
     )
     .await;
 }
+
+/// All of them, for who needs what they want refused.
+pub(super) fn run_all() {
+    a_seal_is_of_exactly_one_kind_with_its_own_keys();
+    a_transit_seal_that_cannot_work_is_refused_in_words();
+    a_seal_of_a_cloud_that_cannot_work_is_refused_in_words();
+    a_seal_with_a_key_of_ones_own_that_cannot_work_is_refused_in_words();
+    a_storage_that_cannot_work_is_refused_in_words();
+    a_change_that_would_lose_the_data_is_refused_with_the_reason();
+    custodians_that_could_not_unseal_are_refused_and_their_neighbours_taken();
+    custodians_can_be_added_and_corrected_but_not_taken_away();
+}

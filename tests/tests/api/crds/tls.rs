@@ -29,7 +29,7 @@ fn name(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_certificate_has_exactly_one_source_and_each_only_what_can_work() {
+pub(super) async fn a_certificate_has_exactly_one_source_and_each_only_what_can_work() {
     let one_source =
         || Refused("spec.tls must name exactly one known source: managed, certManager or secretName");
     let life = || Refused("spec.tls.managed.certificateLifetime must be a duration from 1h to 9600h");
@@ -110,7 +110,7 @@ async fn a_certificate_has_exactly_one_source_and_each_only_what_can_work() {
 }
 
 #[tokio::test]
-async fn the_operators_ca_is_neither_left_nor_taken_up_and_other_sources_may_change() {
+pub(super) async fn the_operators_ca_is_neither_left_nor_taken_up_and_other_sources_may_change() {
     let resource = ApiResource::erase::<VaultCluster>(&());
     let fixed = || Refused("spec.tls cannot be changed from or to managed yet");
     let to_secret = json!({"spec": {"tls": {"managed": null, "certManager": null, "secretName": "bought"}}});
