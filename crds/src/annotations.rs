@@ -11,6 +11,8 @@ pub const RELEASE_SEAL: &str = "vaultkeeper.dev/release-seal";
 pub const RESTART: &str = "vaultkeeper.dev/restart";
 /// On members' pods: identifies the server's configuration that the pod was made for.
 pub const CONFIG: &str = "vaultkeeper.dev/config";
+/// On members' pods once the seal was changed to another kind: which state of that the pod was made for.
+pub const SEAL: &str = "vaultkeeper.dev/seal";
 /// On a VaultCluster with a managed CA: replaces the CA. The value is the reason, shown in an event.
 pub const ROTATE_CA: &str = "vaultkeeper.dev/rotate-ca";
 /// On a CA Secret while two CAs are trusted: since when all members and clients have been able to take the next step.

@@ -16,6 +16,7 @@ mod hand_over;
 pub mod key_store;
 pub mod keys;
 mod last_check;
+pub mod migration;
 pub mod openpgp;
 mod outage;
 mod pace;
@@ -62,7 +63,8 @@ use execute::Scope;
 use keys::{KeyRecord, SealRecord, State};
 use plan::{Observed, Plan};
 use status::Facts;
-use validate::{Storage, Validated};
+use rollout::Verdict;
+use validate::{AutoSeal, Storage, Validated};
 
 /// Parameters of every write.
 fn patch_params() -> PatchParams {
@@ -131,6 +133,10 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         findings: pass.findings.get(),
         raft: pass.raft.as_ref(),
         seal: validated.refused.is_none().then_some(&validated.seal),
+        auto: match validated.refused {
+            None => validated.seal.auto().or(pass.former.as_deref()),
+            Some(_) => None,
+        },
         refused: validated.refusal(),
         rollout: pass.rollout.as_ref(),
         readiness: rated.as_deref(),
@@ -171,6 +177,8 @@ struct Pass {
     certificates: Option<certificates::Report>,
     /// Whether the Secret for the custodians is in place.
     delivered: bool,
+    /// The seal that the data is brought away from.
+    former: Option<Box<AutoSeal>>,
 }
 
 /// How it stands with the rules for production. None: they cannot be judged before the cluster is set up.
@@ -213,10 +221,14 @@ async fn run(
         readiness::observe::network(ctx, validated).await;
     }
     let mut held = certificates::hold(ctx, validated).await?;
-    let applied = match rollout::version::check(cluster) {
-        Ok(()) => Box::pin(build_and_apply(ctx, validated, &held)).await,
-        Err(error) => Err(error),
+    let record = key_store::get(ctx, namespace, name).await;
+    let Noted { bound, is_new, applied } = match &record {
+        Ok(record) => Box::pin(note_and_apply(ctx, cluster, validated, &held, record.as_ref())).await,
+        // That is said below. Which seal the data is under is not known without it.
+        Err(_) => Noted::nothing(validated),
     };
+    let validated = &bound;
+    pass.former = validated.former.clone();
     if applied.is_err() {
         // A spec that waits to be corrected must not let the certificate expire.
         certificates::renew_alone(ctx, cluster, validated, &mut held).await;
@@ -229,7 +241,11 @@ async fn run(
             secret: validated.tls.secret_name(name),
         }));
     };
-    let record = key_store::get(ctx, namespace, name).await;
+    let record = if is_new {
+        key_store::get(ctx, namespace, name).await
+    } else {
+        record
+    };
     pass.members = members::observe(ctx, namespace, name, *replicas, trust)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
@@ -274,6 +290,7 @@ async fn run(
         first_volume: first_volume.as_deref(),
         confirmed: &confirmed,
         custodians: !validated.seal.custodians().is_empty(),
+        by_shares: validated.seal.auto().is_none(),
         release,
     });
     if validated.refused.is_some() {
@@ -320,6 +337,11 @@ async fn run(
         before: status.map(|s| s.conditions.as_slice()),
     };
     let rolled = Box::pin(rollout::act::roll(&scope, &known)).await;
+    let is_rolled_out = rolled.verdict.as_ref().is_some_and(Verdict::is_over);
+    let settled = match &applied {
+        Ok(()) if is_rolled_out => migration::act::settle(&scope).await,
+        _ => Ok(false),
+    };
     pass.rollout = rolled.verdict;
     let again = executed?;
     if let Some(reason) = release
@@ -339,7 +361,53 @@ async fn run(
         drop_release(ctx, cluster).await?;
     }
     let acted = applied.and(labelled).and(delivered).and(rolled.acted)?;
-    Ok(again || acted)
+    Ok(again || acted || settled?)
+}
+
+/// What was applied of the spec, and how.
+struct Noted {
+    /// The cluster with what its members need beside the spec.
+    bound: Validated,
+    /// Whether the key Secret was written.
+    is_new: bool,
+    /// What became of it.
+    applied: Result<(), Error>,
+}
+
+impl Noted {
+    fn nothing(cluster: &Validated) -> Self {
+        Self {
+            bound: cluster.clone(),
+            is_new: false,
+            applied: Ok(()),
+        }
+    }
+}
+
+/// Applies the spec. Another kind of seal in it is noted before.
+async fn note_and_apply(
+    ctx: &Context,
+    object: &VaultCluster,
+    cluster: &Validated,
+    held: &Held,
+    record: Option<&KeyRecord>,
+) -> Noted {
+    let noted = match rollout::version::check(object) {
+        Ok(()) => migration::act::begin(ctx, object, cluster, record).await,
+        Err(error) => Err(error),
+    };
+    match noted {
+        Ok(migration::act::Noted { note, is_new }) => {
+            let bound = migration::bind(cluster, note.as_ref());
+            let applied = Box::pin(build_and_apply(ctx, &bound, held)).await;
+            Noted { bound, is_new, applied }
+        }
+        Err(error) => Noted {
+            bound: migration::bind(cluster, record.and_then(|r| r.seal.as_ref())),
+            is_new: false,
+            applied: Err(error),
+        },
+    }
 }
 
 /// Puts the encrypted shares where the custodians fetch them. The originals stay in the key Secret.

@@ -44,6 +44,10 @@ pub struct Member {
     pub obstacle: Option<String>,
     /// Kind of its seal, as the server says: `shamir`, `transit`, `awskms`, …
     pub seal_type: Option<String>,
+    /// Whether it runs for another seal than the one that its data is under.
+    pub migrating: bool,
+    /// For which state of a seal migration its pod was made.
+    pub seal_mark: Option<String>,
     /// Whether it was not reached because its certificate is not one that is trusted and current.
     pub untrusted: bool,
     /// What it answered.
@@ -176,6 +180,7 @@ pub async fn observe(
         let label = pod.and_then(|p| p.labels().get(annotations::STATE).cloned());
         let uid = pod.and_then(ResourceExt::uid);
         let revision = pod.and_then(|p| p.labels().get(REVISION).cloned());
+        let seal_mark = pod.and_then(|p| p.annotations().get(annotations::SEAL).cloned());
         let deleting = pod.is_some_and(|p| p.metadata.deletion_timestamp.is_some());
         let started = pod.and_then(started);
         async move {
@@ -188,6 +193,7 @@ pub async fn observe(
                 stopped,
                 unready,
                 revision,
+                seal_mark,
                 deleting,
                 started,
                 ..Member::default()
@@ -348,6 +354,7 @@ async fn ask(client: &Client, member: &mut Member) {
             return;
         }
     };
+    member.migrating = status.migration;
     member.seal_type = Some(status.kind).filter(|kind| !kind.is_empty());
     member.version = Some(status.version);
     member.cluster_id = Some(status.cluster_id).filter(|id| !id.is_empty());

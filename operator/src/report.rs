@@ -21,6 +21,12 @@ pub enum Reason {
     SealLatched,
     /// A person released a deliberate seal.
     SealReleased,
+    /// The seal is changed to another kind, or that is taken back.
+    SealMigrationBegun,
+    /// The data is under another kind of seal.
+    SealMigrated,
+    /// Every member has started with the new seal alone.
+    SealMigrationEnded,
     /// The first root token was revoked and proven dead.
     RootTokenRevoked,
     /// The custodians hold the unseal shares now.
@@ -76,6 +82,9 @@ impl Reason {
             Self::Unsealed => "Unsealed",
             Self::SealLatched => "SealLatched",
             Self::SealReleased => "SealReleased",
+            Self::SealMigrationBegun => "SealMigrationBegun",
+            Self::SealMigrated => "SealMigrated",
+            Self::SealMigrationEnded => "SealMigrationEnded",
             Self::RootTokenRevoked => "RootTokenRevoked",
             Self::SharesHandedOver => "SharesHandedOver",
             Self::AwaitingCustodians => "AwaitingCustodians",
@@ -106,6 +115,9 @@ impl Reason {
             Self::Initialized
             | Self::Unsealed
             | Self::SealReleased
+            | Self::SealMigrationBegun
+            | Self::SealMigrated
+            | Self::SealMigrationEnded
             | Self::RootTokenRevoked
             | Self::SharesHandedOver
             | Self::Configured

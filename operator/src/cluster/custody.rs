@@ -72,6 +72,7 @@ pub fn is_due(seal: &Seal, record: &KeyRecord) -> bool {
         && record.kind == KeyKind::Unseal
         && record.state == State::Initialized
         && record.root_token.is_none()
+        && record.seal.as_ref().is_none_or(|note| note.target.is_none())
 }
 
 /// One attempt to hand over, noted before a share is given to it.

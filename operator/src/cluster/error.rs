@@ -273,6 +273,9 @@ pub enum Error {
     /// The spec cannot work: what was applied of an earlier one stays as it is.
     #[error("{0}. What was applied before stays as it is")]
     Refused(super::validate::Invalid),
+    /// The seal is not changed to another kind.
+    #[error("{0}")]
+    SealMigration(String),
     /// `spec.serverConfig` holds what is not the user's to set.
     #[error(transparent)]
     ServerConfig(#[from] super::build::server_config::Refused),
@@ -349,6 +352,7 @@ impl Error {
             Self::Abandoned => "InitializationAbandoned",
             Self::MountDiffers { .. } => "MountDiffers",
             Self::Refused(_) => "InvalidSpec",
+            Self::SealMigration(_) => "SealMigrationRefused",
             Self::ServerConfig(_) => "ServerConfigRefused",
             Self::Downgrade(_) => "DowngradeRefused",
             Self::Encode(_) => "EncodeError",

@@ -19,7 +19,7 @@ use super::key_store::{self, Stored};
 use super::keys::{self, KeyKind, KeyRecord, SealRecord};
 use super::plan::Step;
 use super::validate::{Seal, Split, Storage, Validated};
-use super::{bootstrap, configure, hand_over};
+use super::{bootstrap, configure, hand_over, migration};
 use crate::context::Context;
 use crate::members::{Member, Probe};
 use crate::report::Reason;
@@ -109,6 +109,9 @@ pub(crate) async fn execute(scope: &Scope<'_>, step: &Step) -> Result<bool, Erro
             .map(|()| true),
         (Step::StartOver, Some(record)) => start_over(scope, record).await.map(|()| true),
         (Step::RecordSeals(seals), Some(record)) => record_seals(scope, record, seals).await.map(|()| false),
+        (Step::RecordSeal(note), Some(record)) => {
+            migration::act::record(scope, record, note).await.map(|()| true)
+        }
         (Step::Unseal { member }, Some(record)) => unseal(scope, record, &scope.members[*member])
             .await
             .map(|()| true),
@@ -294,11 +297,13 @@ async fn unseal(scope: &Scope<'_>, record: &KeyRecord, member: &Member) -> Resul
             .map_err(|e| Error::vault("reset the unsealing", &member.name, e))?;
     }
     for share in record.shares.iter().take(record.threshold) {
-        let status = client
-            .on_this_node()
-            .unseal(share)
-            .await
-            .map_err(|error| match error {
+        let node = client.on_this_node();
+        let given = if member.migrating {
+            node.unseal_migrating(share).await
+        } else {
+            node.unseal(share).await
+        };
+        let status = given.map_err(|error| match error {
                 vaultkeeper_vault::Error::BadRequest { .. } if !record.hand_over.is_empty() => {
                     hand_over::note_refusal(scope, member)
                 }

@@ -16,8 +16,10 @@ use vaultkeeper_crds::{annotations, names};
 use super::custody::{Attempt, Custody, Encrypted};
 use super::error::Error;
 use super::keys::{self, KeyRecord, SealRecord, State};
+use super::migration::SealNote;
 use super::validate::Validated;
 use crate::context::Context;
+use vaultkeeper_vault::ExposeSecret as _;
 
 fn api(ctx: &Context) -> Api<Secret> {
     Api::namespaced(ctx.client.clone(), &ctx.namespace)
@@ -216,6 +218,42 @@ pub async fn remove_root_token(ctx: &Context, cluster: &Validated) -> Result<(),
         json!({"op": "remove", "path": format!("/data/{}", keys::ROOT_TOKEN)}),
     ];
     patch(ctx, cluster, operations, "remove the revoked root token").await
+}
+
+/// Writes what is known of the seal, with the keys under the name that they have by it. Until a migration is over they
+/// keep the name of before as well: nobody has to know which of the two holds at that moment.
+pub async fn record_seal(
+    ctx: &Context,
+    cluster: &Validated,
+    record: &KeyRecord,
+    note: &SealNote,
+) -> Result<(), Error> {
+    let operations = seal_operations(record, note).map_err(Error::Encode)?;
+    patch(ctx, cluster, operations, "note what the seal is").await
+}
+
+fn seal_operations(record: &KeyRecord, note: &SealNote) -> Result<Vec<Value>, serde_json::Error> {
+    let mut operations = vec![
+        json!({"op": "test", "path": "/data/attempt", "value": encoded(&record.attempt)}),
+        json!({"op": "test", "path": "/data/state", "value": encoded(State::Initialized.as_str())}),
+    ];
+    let path = format!("/data/{}", keys::SEAL);
+    if let Some(before) = &record.seal_text {
+        operations.push(json!({"op": "test", "path": path, "value": encoded(before)}));
+    }
+    operations.push(json!({"op": "add", "path": path, "value": encoded(&serde_json::to_string(note)?)}));
+    let (kind, other) = (note.in_force.keys(), note.in_force.keys().other());
+    let named = |kind: keys::KeyKind, n: usize| format!("/data/{}{n}", kind.prefix());
+    if kind != record.kind {
+        operations.extend(record.shares.iter().zip(1..).map(|(share, n)| {
+            json!({"op": "add", "path": named(kind, n), "value": encoded(share.expose_secret())})
+        }));
+    }
+    if note.target.is_none() {
+        let old = if kind == record.kind { record.also_named } else { record.shares.len() };
+        operations.extend((1..=old).map(|n| json!({"op": "remove", "path": named(other, n)})));
+    }
+    Ok(operations)
 }
 
 /// Notes an attempt to hand the shares over, before a share is given to it.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use vaultkeeper_vault::{ExposeSecret, SecretString};
 
 use super::custody::{Attempt, Custody};
+use super::migration::SealNote;
 
 /// Key of the state.
 pub const STATE: &str = "state";
@@ -40,6 +41,8 @@ pub const CUSTODY: &str = "custody";
 pub const ENCRYPTED_PREFIX: &str = "encrypted-share-";
 /// Key of the attempts to hand the shares over, until one is known to have succeeded.
 pub const HAND_OVER: &str = "hand-over";
+/// Key of what is known of the seal: see [`SealNote`].
+pub const SEAL: &str = "seal";
 /// Annotation: which container of each member was last seen unsealed, and which members are latched.
 pub const SEAL_RECORD: &str = "vaultkeeper.dev/seal-record";
 
@@ -80,6 +83,14 @@ impl KeyKind {
         match self {
             Self::Unseal => SHARE_PREFIX,
             Self::Recovery => RECOVERY_PREFIX,
+        }
+    }
+
+    /// What the same keys are under the other kind of seal.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Unseal => Self::Recovery,
+            Self::Recovery => Self::Unseal,
         }
     }
 
@@ -130,6 +141,12 @@ pub struct KeyRecord {
     pub kind: KeyKind,
     /// The shares, in order.
     pub shares: Vec<SecretString>,
+    /// How many of them are stored under the name of the other kind as well, as they are during a seal migration.
+    pub also_named: usize,
+    /// What is known of the seal, where that is more than the kind of the keys.
+    pub seal: Option<SealNote>,
+    /// The same as it is written.
+    pub seal_text: Option<String>,
     /// How many of them unseal.
     pub threshold: usize,
     /// The root token of the initialisation, until it is revoked.
@@ -183,10 +200,17 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
             .map(SecretString::from)
             .collect()
     };
-    let (kind, shares) = match stored(KeyKind::Recovery) {
-        none if none.is_empty() => (KeyKind::Unseal, stored(KeyKind::Unseal)),
-        keys => (KeyKind::Recovery, keys),
+    let seal: Option<SealNote> = text(SEAL)
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|_| bad(SEAL))?;
+    let kind = match (&seal, stored(KeyKind::Recovery).is_empty()) {
+        (Some(note), _) => note.in_force.keys(),
+        (None, true) => KeyKind::Unseal,
+        (None, false) => KeyKind::Recovery,
     };
+    let shares = stored(kind);
+    let also_named = stored(kind.other()).len();
     let threshold = match text(THRESHOLD) {
         Some(number) => number.parse().map_err(|_| bad(THRESHOLD))?,
         None => 0,
@@ -227,6 +251,9 @@ pub fn read(secret: &Secret) -> Result<KeyRecord, Unreadable> {
         wiping_volume: text(WIPING_VOLUME).map(str::to_owned),
         kind,
         shares,
+        also_named,
+        seal,
+        seal_text: text(SEAL).map(str::to_owned),
         threshold,
         root_token: text(ROOT_TOKEN).map(SecretString::from),
         custody,
@@ -274,6 +301,9 @@ pub(crate) mod tests {
             wiping_volume: None,
             kind: KeyKind::Unseal,
             shares: vec![SecretString::from("s")],
+            also_named: 0,
+            seal: None,
+            seal_text: None,
             threshold: 1,
             root_token: None,
             custody: None,

@@ -3,7 +3,7 @@
 //! A server whose seal is away exits. All that tells why are its last words, which the kubelet keeps in the pod's
 //! status; the operator calls no address of the spec, let alone with a credential.
 
-use super::validate::Seal;
+use super::validate::AutoSeal;
 use crate::members::{Member, Probe, Stopped};
 
 /// How much of an error is shown.
@@ -49,7 +49,7 @@ pub(crate) struct Outage {
 }
 
 /// Explains a member that does not run. Nothing for one that answers.
-pub(crate) fn explain(seal: Option<&Seal>, member: &Member) -> Option<Outage> {
+pub(crate) fn explain(seal: Option<&AutoSeal>, member: &Member) -> Option<Outage> {
     if !matches!(member.probe, Probe::Pending | Probe::Unreachable(_)) {
         return None;
     }
@@ -72,8 +72,8 @@ fn of_placement(member: &Member) -> Option<Outage> {
     })
 }
 
-fn of_seal(seal: Option<&Seal>, stopped: &Stopped) -> Option<Outage> {
-    let by = seal?.auto()?;
+fn of_seal(seal: Option<&AutoSeal>, stopped: &Stopped) -> Option<Outage> {
+    let by = seal?;
     let words = stopped.last_words.as_deref()?;
     let error = SEAL_ERRORS
         .iter()
@@ -153,9 +153,9 @@ mod tests {
     use super::*;
     use crate::cluster::validate::{tests::cluster, validate};
 
-    fn transit() -> Seal {
+    fn transit() -> AutoSeal {
         let spec = "  seal: {transit: {address: 'https://kms.test:8200', keyName: k, tokenSecret: {name: n, key: t}}}";
-        validate(&cluster(spec)).unwrap().seal
+        validate(&cluster(spec)).unwrap().seal.auto().unwrap().clone()
     }
 
     fn exited(words: &str) -> Member {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::{KeyKind, KeyRecord, SealRecord, State};
+use super::migration::{self, SealNote};
 use super::seals;
 use super::validate::Storage;
 use crate::members::{Member, Probe};
@@ -23,6 +24,8 @@ pub struct Observed<'a> {
     pub confirmed: &'a BTreeSet<String>,
     /// Whether the spec asks for people to hold the shares.
     pub custodians: bool,
+    /// Whether the spec asks for unseal shares.
+    pub by_shares: bool,
     /// Reason given with the annotation that releases a latched seal.
     pub release: Option<&'a str>,
 }
@@ -50,6 +53,8 @@ pub enum Step {
     StartOver,
     /// Write down which containers are unsealed and which members are latched.
     RecordSeals(SealRecord),
+    /// Write down that Vault has migrated the data to another seal.
+    RecordSeal(SealNote),
     /// Send the shares to a member.
     Unseal {
         /// Index in the list of members.
@@ -66,7 +71,10 @@ pub enum Step {
 impl Step {
     /// Whether it keeps a cluster serving that was set up before, and needs nothing of its spec.
     pub(super) fn keeps_serving(&self) -> bool {
-        matches!(self, Self::RecordSeals(_) | Self::Unseal { .. })
+        matches!(
+            self,
+            Self::RecordSeals(_) | Self::RecordSeal(_) | Self::Unseal { .. }
+        )
     }
 }
 
@@ -109,6 +117,11 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
     let Some(first) = observed.members.first() else {
         return Plan::default();
     };
+    if observed.record.is_none_or(|record| record.state == State::Initializing)
+        && let Some(blocked) = other_seal(observed)
+    {
+        return blocked;
+    }
     let holds_data = |m: &&Member| m.probe.is_initialized();
     match observed.record {
         None => match observed.members.iter().find(holds_data) {
@@ -138,6 +151,26 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
             State::Initialized => plan_initialized(observed, record),
         },
     }
+}
+
+/// Empty members that were started for another kind of seal than the spec has by now: what `sys/init` is asked for would not
+/// fit, and there is nothing to migrate.
+fn other_seal(observed: &Observed<'_>) -> Option<Plan> {
+    let differs = |m: &&Member| {
+        let by_shares = m.seal_type.as_deref().map(|kind| kind == migration::SHAMIR);
+        m.probe == Probe::Uninitialized && by_shares.is_some_and(|is| is != observed.by_shares)
+    };
+    let stale: Vec<&str> = observed.members.iter().filter(differs).map(|m| m.name.as_str()).collect();
+    (!stale.is_empty()).then(|| {
+        Plan::blocked(
+            "SealDiffers",
+            format!(
+                "spec.seal was changed to another kind before anything was initialised, and {} still run for the one before: kubectl delete pod {}. They are empty",
+                stale.join(", "),
+                stale.join(" ")
+            ),
+        )
+    })
 }
 
 /// Data on another member than the first cannot come from an initialisation of ours: nothing is made or wiped.
@@ -228,18 +261,19 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
     if seals != record.seals {
         steps.push(Step::RecordSeals(seals.clone()));
     }
+    steps.extend(migration::next(record, observed.members));
     // Members that unseal themselves are left to it. Only a seal on purpose that was released does not end by itself:
     // recovery keys open it as shares would.
     // What people hold, people unseal with. While a hand-over is open, whether the stored shares are still the right ones
     // is found out at the active member, and tried on the others only where there is none.
     let is_active = observed.members.iter().any(|m| m.probe == Probe::Active);
-    let ours_to_unseal = (record.kind == KeyKind::Unseal || observed.release.is_some())
-        && record.custody.is_none()
+    let ours_to_unseal = record.custody.is_none()
         && (record.hand_over.is_empty() || !is_active || !observed.custodians);
     let held = seals::held(observed.members, &seals);
     if ours_to_unseal && !seals::holds_all(&held, observed.members.len()) {
         let sealed = observed.members.iter().enumerate().filter(|(_, m)| {
-            matches!(m.probe, Probe::Sealed { .. }) && m.container.is_some() && !held.contains(&m.name)
+            let is_ours = migration::opens(record, m) || (observed.release.is_some() && !m.migrating);
+            matches!(m.probe, Probe::Sealed { .. }) && m.container.is_some() && is_ours && !held.contains(&m.name)
         });
         steps.extend(sealed.map(|(index, _)| Step::Unseal { member: index }));
     }
@@ -251,7 +285,10 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
         });
         // Old shares do not open a member that joins later, and make it hang: all of them must be there.
         let all_serve = observed.members.iter().all(|m| m.probe.serves());
-        let is_due = observed.custodians && record.custody.is_none() && record.kind == KeyKind::Unseal;
+        let is_due = observed.custodians
+            && record.custody.is_none()
+            && record.kind == KeyKind::Unseal
+            && record.seal.as_ref().is_none_or(|note| note.target.is_none());
         if is_due && record.root_token.is_none() && (all_serve || !record.hand_over.is_empty()) {
             steps.push(Step::HandOver);
         }

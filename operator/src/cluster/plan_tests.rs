@@ -36,6 +36,7 @@ fn run_on(storage: &Storage, members: &[Member], record: Option<&KeyRecord>, vol
         first_volume: volume,
         confirmed: &BTreeSet::new(),
         custodians: false,
+        by_shares: true,
         release: None,
     })
 }

@@ -73,7 +73,7 @@ impl From<&Validated> for Wish {
             }
             Storage::Ephemeral => Keeps::Memory,
         };
-        if let Some(AutoSeal::Transit(transit)) = cluster.seal.auto()
+        if let Some(AutoSeal::Transit(transit)) = cluster.auto_seal()
             && is_plain(&transit.address)
         {
             plain.push("spec.seal.transit.address");

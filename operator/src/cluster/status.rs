@@ -14,12 +14,13 @@ use super::configure::Findings;
 use super::custody;
 use super::error::Error;
 use super::keys::{KeyKind, KeyRecord, State};
+use super::migration;
 use super::outage::{self, Outage};
 use super::plan::Blocked;
 use super::readiness;
 use super::rollout::{self, Verdict};
 use super::tls::judgement::{self, Judgement};
-use super::validate::{Invalid, Seal};
+use super::validate::{AutoSeal, Invalid, Seal};
 use crate::conditions::{self, Status};
 use crate::context::{Context, Rules};
 use crate::members::{Member, Probe};
@@ -52,6 +53,8 @@ pub(crate) struct Facts<'a> {
     pub raft: Option<&'a (RaftConfiguration, AutopilotState)>,
     /// The seal, when the spec is known to be valid.
     pub seal: Option<&'a Seal>,
+    /// The seal in the members' configuration that opens by itself, if there is one.
+    pub auto: Option<&'a AutoSeal>,
     /// How far the present pod template has come.
     pub rollout: Option<&'a Verdict>,
     /// Why the spec is refused.
@@ -78,6 +81,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         findings,
         raft,
         seal,
+        auto,
         rollout,
         refused,
         readiness,
@@ -181,7 +185,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         .filter(|m| !m.probe.serves())
         .map(Member::says)
         .collect();
-    let outages: Vec<Option<Outage>> = members.iter().map(|m| outage::explain(*seal, m)).collect();
+    let outages: Vec<Option<Outage>> = members.iter().map(|m| outage::explain(*auto, m)).collect();
     let others = with_reasons(&others.join(", "), &outages);
     let awaited = awaited_people(cluster, *record, members);
     let all_serve = serving == wanted && wanted > 0;
@@ -274,6 +278,13 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     if let Some(findings) = findings {
         drifted(&mut list, findings, generation, now);
     }
+    let told = migration::report::Told {
+        note: record.and_then(|r| r.seal.as_ref()),
+        error: *error,
+        rollout: *rollout,
+        members,
+    };
+    migration::report::tell(&mut list, told, generation, now);
     if let Some(verdict) = rollout {
         rollout::tell(&mut list, verdict, generation, now);
     }

@@ -222,6 +222,7 @@ fn a_seal_that_is_away_is_the_reason_why_a_cluster_is_not_available() {
         record: Some(&record),
         observed: true,
         seal: Some(&validated.seal),
+        auto: validated.seal.auto(),
         ..Facts::default()
     };
     let status = compute(&object, &facts, now());

@@ -50,6 +50,10 @@ pub struct Validated {
     pub storage: Storage,
     /// How the members are sealed.
     pub seal: Seal,
+    /// The seal that the data is still under, while it is brought to unseal shares. The members need it until then.
+    pub former: Option<Box<AutoSeal>>,
+    /// Mark of the pod template for the state of a seal migration.
+    pub seal_mark: Option<String>,
     /// Where the members' certificate comes from.
     pub tls: Tls,
     /// Vault's own objects, or why they are refused: nothing is made of unchecked ones.
@@ -72,6 +76,11 @@ pub struct Validated {
 }
 
 impl Validated {
+    /// The seal in the members' configuration, in force or disabled.
+    pub fn auto_seal(&self) -> Option<&AutoSeal> {
+        self.seal.auto().or(self.former.as_deref())
+    }
+
     /// Why the spec, or a part of it, is refused.
     pub fn refusal(&self) -> Option<&Invalid> {
         self.refused.as_ref().or(self.configuration.as_ref().err())
@@ -138,6 +147,8 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
             },
             custodians: Vec::new(),
         }),
+        former: None,
+        seal_mark: None,
         tls: tls::validate(&spec.tls).unwrap_or_else(|_| Tls::of_nobody()),
         configuration: Err(invalid.clone()),
         pod: PodSettings::default(),
@@ -210,6 +221,8 @@ pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         deletion_policy: spec.deletion_policy,
         storage,
         seal,
+        former: None,
+        seal_mark: None,
         tls,
         configuration: match checked {
             Ok(()) => Ok(spec.configuration.clone()),

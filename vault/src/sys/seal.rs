@@ -40,6 +40,9 @@ pub struct SealStatus {
     pub cluster_id: String,
     /// True with auto-unseal: shares are then recovery shares.
     pub recovery_seal: bool,
+    /// True while the node is configured for another seal than the one that its data is under: it is unsealed with the
+    /// keys of the old one then, by [`Client::unseal_migrating`].
+    pub migration: bool,
     /// `raft`, `consul`, …
     pub storage_type: String,
     /// True where the member was taken out of its cluster (Vault ≥ 1.19; never OpenBao).
@@ -78,6 +81,14 @@ impl Client {
     /// [`Client::health`]. Shares of another cluster make a joining member hang until its process is killed.
     pub async fn unseal(&self, share: &SecretString) -> Result<SealStatus> {
         let request = Request::put("sys/unseal", &json!({"key": share.expose_secret()}));
+        self.without_token().body(request.root_namespace()).await
+    }
+
+    /// Gives a node in seal migration one key of the seal that it comes from: `PUT sys/unseal {migrate}`, without a token.
+    /// With the last one it is open, and migrates the data when it becomes active.
+    pub async fn unseal_migrating(&self, key: &SecretString) -> Result<SealStatus> {
+        let body = json!({"key": key.expose_secret(), "migrate": true});
+        let request = Request::put("sys/unseal", &body);
         self.without_token().body(request.root_namespace()).await
     }
 

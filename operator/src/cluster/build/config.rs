@@ -43,7 +43,7 @@ listener "tcp" {{
         cluster_port = names::CLUSTER_PORT,
     );
     text += &storage::stanza(cluster);
-    if let Some(seal) = seal::stanza(&cluster.seal) {
+    if let Some(seal) = seal::stanza(cluster) {
         text.push('\n');
         text += &seal;
     }

@@ -83,7 +83,7 @@ pub(crate) fn path(name: &str) -> String {
 /// All that seal and storage need.
 pub(crate) fn of(cluster: &Validated) -> Vec<Credential> {
     let mut all = super::storage::credentials(&cluster.storage);
-    all.extend(super::seal::credentials(&cluster.seal, cluster.distribution));
+    all.extend(super::seal::credentials(cluster));
     all
 }
 

@@ -14,7 +14,7 @@ use vaultkeeper_crds::cluster::{
     StaticSeal, TransitSeal,
 };
 
-use crate::cluster::validate::{AutoSeal, Seal, Storage, Validated};
+use crate::cluster::validate::{AutoSeal, Storage, Validated};
 
 const HTTPS: u16 = 443;
 
@@ -52,7 +52,9 @@ pub(super) fn ports(cluster: &Validated) -> BTreeSet<Port> {
         profile: _,
         deletion_policy: _,
         storage,
-        seal,
+        seal: _,
+        former: _,
+        seal_mark: _,
         tls: _,
         configuration: _,
         pod: _,
@@ -63,7 +65,9 @@ pub(super) fn ports(cluster: &Validated) -> BTreeSet<Port> {
         refused: _,
         declared_ports,
     } = cluster;
-    let urls = of_storage(storage).into_iter().chain(of_seal(seal));
+    let urls = of_storage(storage)
+        .into_iter()
+        .chain(cluster.auto_seal().map(of_seal).unwrap_or_default());
     let mut ports: BTreeSet<Port> = urls.filter_map(port_of).map(Port::tcp).collect();
     ports.extend(declared_ports);
     ports
@@ -96,12 +100,8 @@ fn of_storage(storage: &Storage) -> Option<&str> {
     }
 }
 
-fn of_seal(seal: &Seal) -> Vec<&str> {
-    let by = match seal {
-        Seal::Shamir { .. } => return Vec::new(),
-        Seal::Auto { by, recovery: _ } => by,
-    };
-    match by.as_ref() {
+fn of_seal(by: &AutoSeal) -> Vec<&str> {
+    match by {
         AutoSeal::Transit(TransitSeal {
             address,
             mount_path: _,

@@ -112,7 +112,7 @@ fn anywhere(cluster: &Validated) -> Vec<NetworkPolicyPort> {
 }
 
 fn is_cloud(cluster: &Validated) -> bool {
-    match cluster.seal.auto() {
+    match cluster.auto_seal() {
         Some(
             AutoSeal::AwsKms(_) | AutoSeal::GcpCkms(_) | AutoSeal::AzureKeyVault(_) | AutoSeal::OciKms(_),
         ) => true,

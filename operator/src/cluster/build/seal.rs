@@ -6,7 +6,7 @@ use vaultkeeper_crds::cluster::{
 
 use super::credentials::{Credential, entry_of, path};
 use super::hcl;
-use crate::cluster::validate::{AutoSeal, Seal};
+use crate::cluster::validate::{AutoSeal, Validated};
 
 const TRANSIT_CA: &str = "transit-ca.crt";
 const TRANSIT_CERTIFICATE: &str = "transit-client.crt";
@@ -17,9 +17,18 @@ const OCI_KEY: &str = "oci-key.pem";
 const STATIC_CURRENT: &str = "static-current.key";
 const STATIC_PREVIOUS: &str = "static-previous.key";
 
-/// The stanza; Shamir has none.
-pub(crate) fn stanza(seal: &Seal) -> Option<String> {
-    Some(match seal.auto()? {
+/// The stanza; Shamir has none. One that the data is brought away from is disabled: the members read with it what they
+/// write anew.
+pub(crate) fn stanza(cluster: &Validated) -> Option<String> {
+    let text = enabled(cluster.auto_seal()?);
+    Some(match cluster.former {
+        None => text,
+        Some(_) => text.replacen("{\n", "{\n  disabled = \"true\"\n", 1),
+    })
+}
+
+fn enabled(seal: &AutoSeal) -> String {
+    match seal {
         AutoSeal::Transit(seal) => transit(seal),
         AutoSeal::AwsKms(seal) => awskms(seal),
         AutoSeal::GcpCkms(seal) => gcpckms(seal),
@@ -27,7 +36,7 @@ pub(crate) fn stanza(seal: &Seal) -> Option<String> {
         AutoSeal::OciKms(seal) => ocikms(seal),
         AutoSeal::Static(seal) => static_key(seal),
         AutoSeal::Pkcs11(seal) => pkcs11(seal),
-    })
+    }
 }
 
 fn transit(seal: &TransitSeal) -> String {
@@ -186,13 +195,13 @@ fn pkcs11(seal: &Pkcs11Seal) -> String {
 }
 
 /// What the seal needs from Secrets.
-pub(crate) fn credentials(seal: &Seal, distribution: Distribution) -> Vec<Credential> {
-    let either = |vault, bao| match distribution {
+pub(crate) fn credentials(cluster: &Validated) -> Vec<Credential> {
+    let either = |vault, bao| match cluster.distribution {
         Distribution::Vault => vault,
         Distribution::OpenBao => bao,
     };
     let mut needed = Vec::new();
-    match seal.auto() {
+    match cluster.auto_seal() {
         None => {}
         Some(AutoSeal::Transit(seal)) => {
             let token = either("VAULT_TOKEN", "BAO_TOKEN");
@@ -254,8 +263,8 @@ pub(crate) fn credentials(seal: &Seal, distribution: Distribution) -> Vec<Creden
 
 /// The transit seal reads the variables of the command line (`VAULT_ADDR`, `VAULT_CACERT`) for settings that the file
 /// does not hold: with them in the pod it would trust this cluster's CA instead of the image's.
-pub(crate) fn forbids_cli_variables(seal: &Seal) -> bool {
-    matches!(seal.auto(), Some(AutoSeal::Transit(_)))
+pub(crate) fn forbids_cli_variables(cluster: &Validated) -> bool {
+    matches!(cluster.auto_seal(), Some(AutoSeal::Transit(_)))
 }
 
 #[cfg(test)]

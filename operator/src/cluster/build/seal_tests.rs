@@ -4,13 +4,13 @@ use super::*;
 use crate::cluster::build::credentials;
 use crate::cluster::validate::{tests::cluster, validate};
 
-fn sealed(seal: &str, distribution: &str) -> (String, Vec<Credential>, Seal) {
+fn sealed(seal: &str, distribution: &str) -> (String, Vec<Credential>, Validated) {
     let extra = format!("  distribution: {distribution}\n  seal: {seal}");
     let validated = validate(&cluster(&extra)).unwrap();
     (
-        stanza(&validated.seal).unwrap_or_default(),
-        credentials(&validated.seal, validated.distribution),
-        validated.seal,
+        stanza(&validated).unwrap_or_default(),
+        credentials(&validated),
+        validated,
     )
 }
 

@@ -170,7 +170,7 @@ fn container(cluster: &Validated) -> Container {
         security_context: Some(restricted()),
         volume_mounts: Some(volume_mounts(cluster)),
         // What a server says as it exits because its seal is away is all that tells why it does not start.
-        termination_message_policy: cluster.seal.auto().map(|_| "FallbackToLogsOnError".to_owned()),
+        termination_message_policy: cluster.auto_seal().map(|_| "FallbackToLogsOnError".to_owned()),
         // sys/init blocks health for up to 9 s, the restore of a snapshot for 6 s and longer with much data. What
         // hangs for good is killed all the same, only later.
         liveness_probe: Some(probe(LIVENESS, 10, 10, 30)),
@@ -249,7 +249,7 @@ fn environment(cluster: &Validated) -> Vec<EnvVar> {
         value("VAULT_API_ADDR", format!("{own}:{}", names::API_PORT)),
         value("VAULT_CLUSTER_ADDR", format!("{own}:{}", names::CLUSTER_PORT)),
     ]);
-    if !seal::forbids_cli_variables(&cluster.seal) {
+    if !seal::forbids_cli_variables(cluster) {
         // For people who run the command line in the pod.
         variables.push(value(
             "VAULT_ADDR",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use vaultkeeper_crds::annotations::{CONFIG, RESTART};
+use vaultkeeper_crds::annotations::{CONFIG, RESTART, SEAL};
 
 use super::{server_config, server_text};
 use crate::cluster::validate::Validated;
@@ -17,6 +17,7 @@ use crate::hex::short_hash;
 pub(super) fn mark(set: &mut StatefulSet, cluster: &Validated) -> Result<(), server_config::Refused> {
     let mut marks = BTreeMap::from([(CONFIG.to_owned(), fingerprint(cluster)?)]);
     marks.extend(cluster.restart.clone().map(|value| (RESTART.to_owned(), value)));
+    marks.extend(cluster.seal_mark.clone().map(|value| (SEAL.to_owned(), value)));
     if let Some(spec) = &mut set.spec {
         let metadata = spec.template.metadata.get_or_insert_default();
         metadata.annotations.get_or_insert_default().extend(marks);

@@ -281,7 +281,7 @@ fn unknown() -> Wait {
 
 /// A member that does not serve, in its pod's own words.
 fn waits_for(world: &World<'_>, member: &Member) -> Wait {
-    let words = match outage::explain(Some(&world.cluster.seal), member) {
+    let words = match outage::explain(world.cluster.auto_seal(), member) {
         Some(outage) => format!("{}: {}", member.says(), outage.message),
         None => member.says(),
     };

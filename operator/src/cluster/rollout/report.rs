@@ -49,6 +49,11 @@ impl Verdict {
         }
     }
 
+    /// Whether every member runs the present template and serves.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reason == Reason::UpToDate
+    }
+
     /// Whether a member's pod is made from the present template. None: there is no pod, or the template is not known.
     pub(crate) fn is_current(&self, member: &Member) -> Option<bool> {
         let outdated = self.outdated.as_ref()?;

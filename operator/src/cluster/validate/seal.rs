@@ -1,5 +1,6 @@
 //! The seal of a cluster as one checked value. Pure.
 
+use serde::{Deserialize, Serialize};
 use vaultkeeper_crds::cluster::{
     AwsKmsSeal, AzureKeyVaultSeal, Distribution, GcpCkmsSeal, OciKmsSeal, Pkcs11Seal, StaticSeal,
     TransitSeal, VaultClusterSpec,
@@ -27,8 +28,9 @@ pub enum Seal {
     },
 }
 
-/// What unseals the members.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What unseals the members. Written down under the name that the spec has for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AutoSeal {
     /// Another Vault.
     Transit(TransitSeal),
@@ -83,6 +85,19 @@ impl Seal {
 }
 
 impl AutoSeal {
+    /// What Vault calls it, as in `sys/seal-status`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Transit(_) => "transit",
+            Self::AwsKms(_) => "awskms",
+            Self::GcpCkms(_) => "gcpckms",
+            Self::AzureKeyVault(_) => "azurekeyvault",
+            Self::OciKms(_) => "ocikms",
+            Self::Static(_) => "static",
+            Self::Pkcs11(_) => "pkcs11",
+        }
+    }
+
     /// The seal in the words of a message: its kind and where its key is.
     pub fn describe(&self) -> String {
         match self {
