@@ -111,6 +111,10 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.seal.static needs distribution OpenBao: Vault has no such seal"),
     validation = Rule::new("!has(self.seal.pkcs11) || self.distribution == 'OpenBao' || self.version.contains('.hsm')")
         .message("spec.seal.pkcs11 needs distribution OpenBao or an HSM build of Vault Enterprise (a version such as 1.21.1+ent.hsm): Vault's community edition has no such seal"),
+    validation = Rule::new("has(self.seal.shamir) == has(oldSelf.seal.shamir) || self.distribution == 'Vault'")
+        .message("spec.seal cannot be changed to another kind with distribution OpenBao, whose seal migration was never tried with this operator: create a new VaultCluster and restore a snapshot"),
+    validation = Rule::new("has(self.seal.shamir) == has(oldSelf.seal.shamir) || oldSelf.replicas >= 2")
+        .message("spec.seal cannot be changed to another kind with a single member, since nobody would serve if the new seal did not work: raise spec.replicas to 3 first"),
     validation = Rule::new("!self.standbyReads || self.distribution == 'OpenBao'")
         .message("spec.standbyReads needs distribution OpenBao: standbys of Vault forward reads to the active member"),
     validation = Rule::new("size(self.configuration.namespaces) == 0 || self.distribution == 'OpenBao' || self.version.contains('+ent')")

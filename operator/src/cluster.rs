@@ -62,8 +62,8 @@ use claim::Claim;
 use execute::Scope;
 use keys::{KeyRecord, SealRecord, State};
 use plan::{Observed, Plan};
-use status::Facts;
 use rollout::Verdict;
+use status::Facts;
 use validate::{AutoSeal, Storage, Validated};
 
 /// Parameters of every write.
@@ -222,7 +222,11 @@ async fn run(
     }
     let mut held = certificates::hold(ctx, validated).await?;
     let record = key_store::get(ctx, namespace, name).await;
-    let Noted { bound, is_new, applied } = match &record {
+    let Noted {
+        bound,
+        is_new,
+        applied,
+    } = match &record {
         Ok(record) => Box::pin(note_and_apply(ctx, cluster, validated, &held, record.as_ref())).await,
         // That is said below. Which seal the data is under is not known without it.
         Err(_) => Noted::nothing(validated),
@@ -400,7 +404,11 @@ async fn note_and_apply(
         Ok(migration::act::Noted { note, is_new }) => {
             let bound = migration::bind(cluster, note.as_ref());
             let applied = Box::pin(build_and_apply(ctx, &bound, held)).await;
-            Noted { bound, is_new, applied }
+            Noted {
+                bound,
+                is_new,
+                applied,
+            }
         }
         Err(error) => Noted {
             bound: migration::bind(cluster, record.and_then(|r| r.seal.as_ref())),

@@ -17,7 +17,8 @@ pub use keys::{Pkcs11Seal, StaticKey, StaticSeal};
 pub use transit::TransitSeal;
 
 /// How Vault is sealed: exactly one kind. With every kind but shamir the members unseal themselves, and the operator
-/// keeps recovery keys instead of unseal shares.
+/// keeps recovery keys instead of unseal shares. Of Vault, a change between shamir and a key management service is carried
+/// out as a seal migration: the members are restarted one by one, and the stored keys stay the same ones.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -25,10 +26,18 @@ pub use transit::TransitSeal;
         .message("spec.seal must name exactly one known kind: shamir, transit, awskms, gcpckms, azurekeyvault, ocikms, static or pkcs11"),
     validation = Rule::new("!(has(self.shamir) && has(self.recovery))")
         .message("spec.seal.recovery does not go with shamir, whose shares are the keys: set spec.seal.shamir.shares and threshold"),
-    validation = Rule::new("has(self.recovery) == has(oldSelf.recovery)")
+    validation = Rule::new("has(self.recovery) == has(oldSelf.recovery) || has(self.shamir) != has(oldSelf.shamir)")
         .message("spec.seal.recovery cannot be changed after creation: that takes a rekey of the recovery keys"),
-    validation = Rule::new("has(self.shamir) == has(oldSelf.shamir) && has(self.transit) == has(oldSelf.transit) && has(self.awskms) == has(oldSelf.awskms) && has(self.gcpckms) == has(oldSelf.gcpckms) && has(self.azurekeyvault) == has(oldSelf.azurekeyvault) && has(self.ocikms) == has(oldSelf.ocikms) && has(self.static) == has(oldSelf.static)")
-        .message("spec.seal cannot be changed to another kind yet: that takes a seal migration"),
+    validation = Rule::new("has(self.shamir) != has(oldSelf.shamir) || has(self.transit) == has(oldSelf.transit) && has(self.awskms) == has(oldSelf.awskms) && has(self.gcpckms) == has(oldSelf.gcpckms) && has(self.azurekeyvault) == has(oldSelf.azurekeyvault) && has(self.ocikms) == has(oldSelf.ocikms) && has(self.static) == has(oldSelf.static)")
+        .message("spec.seal cannot be changed from one kind to another at once: change it to shamir first, and when the condition SealMigrated says that this is done, to the other"),
+    validation = Rule::new("has(self.shamir) == has(oldSelf.shamir) || !has(self.pkcs11) && !has(oldSelf.pkcs11)")
+        .message("spec.seal cannot be changed between shamir and pkcs11: create a new VaultCluster and restore a snapshot"),
+    validation = Rule::new("has(self.shamir) == has(oldSelf.shamir) || (!has(self.shamir) || size(self.shamir.custodians) == 0) && (!has(oldSelf.shamir) || size(oldSelf.shamir.custodians) == 0)")
+        .message("spec.seal cannot be changed between custodians and a kind that unseals by itself: the operator has no keys of theirs to migrate with. From another kind it goes by way of shamir without custodians"),
+    validation = Rule::new("has(self.shamir) == has(oldSelf.shamir) || has(self.shamir) || (has(self.recovery) ? self.recovery.shares == oldSelf.shamir.shares && self.recovery.threshold == oldSelf.shamir.threshold : oldSelf.shamir.shares == 5 && oldSelf.shamir.threshold == 3)")
+        .message("spec.seal.recovery must have the numbers of the former spec.seal.shamir (5 and 3 where it is left out): the unseal shares become the recovery keys"),
+    validation = Rule::new("has(self.shamir) == has(oldSelf.shamir) || has(oldSelf.shamir) || (has(oldSelf.recovery) ? self.shamir.shares == oldSelf.recovery.shares && self.shamir.threshold == oldSelf.recovery.threshold : self.shamir.shares == 5 && self.shamir.threshold == 3)")
+        .message("spec.seal.shamir must have the numbers of the former spec.seal.recovery (5 and 3 where it was left out): the recovery keys become the unseal shares"),
 )]
 pub struct Seal {
     /// Key shares after Shamir. The operator keeps them in a Secret in its own namespace and unseals with them, unless

@@ -304,15 +304,15 @@ async fn unseal(scope: &Scope<'_>, record: &KeyRecord, member: &Member) -> Resul
             node.unseal(share).await
         };
         let status = given.map_err(|error| match error {
-                vaultkeeper_vault::Error::BadRequest { .. } if !record.hand_over.is_empty() => {
-                    hand_over::note_refusal(scope, member)
-                }
-                vaultkeeper_vault::Error::BadRequest { .. } => Error::WrongShares {
-                    member: member.name.clone(),
-                    secret: names::key_secret(&scope.cluster.namespace, &scope.cluster.name),
-                },
-                error => Error::vault("unseal", &member.name, error),
-            })?;
+            vaultkeeper_vault::Error::BadRequest { .. } if !record.hand_over.is_empty() => {
+                hand_over::note_refusal(scope, member)
+            }
+            vaultkeeper_vault::Error::BadRequest { .. } => Error::WrongShares {
+                member: member.name.clone(),
+                secret: names::key_secret(&scope.cluster.namespace, &scope.cluster.name),
+            },
+            error => Error::vault("unseal", &member.name, error),
+        })?;
         if !status.sealed {
             break;
         }

@@ -250,7 +250,11 @@ fn seal_operations(record: &KeyRecord, note: &SealNote) -> Result<Vec<Value>, se
         }));
     }
     if note.target.is_none() {
-        let old = if kind == record.kind { record.also_named } else { record.shares.len() };
+        let old = if kind == record.kind {
+            record.also_named
+        } else {
+            record.shares.len()
+        };
         operations.extend((1..=old).map(|n| json!({"op": "remove", "path": named(other, n)})));
     }
     Ok(operations)

@@ -47,11 +47,14 @@ pub(crate) fn known(record: &KeyRecord, declared: &Seal) -> Option<SealNote> {
         auto: auto.cloned(),
         migrations: 0,
     };
-    record.seal.clone().or_else(|| match (record.kind, declared.auto()) {
-        (KeyKind::Unseal, _) => Some(first(Side::Shamir, None)),
-        (KeyKind::Recovery, Some(by)) => Some(first(Side::Auto, Some(by))),
-        (KeyKind::Recovery, None) => None,
-    })
+    record
+        .seal
+        .clone()
+        .or_else(|| match (record.kind, declared.auto()) {
+            (KeyKind::Unseal, _) => Some(first(Side::Shamir, None)),
+            (KeyKind::Recovery, Some(by)) => Some(first(Side::Auto, Some(by))),
+            (KeyKind::Recovery, None) => None,
+        })
 }
 
 /// Marks the pod template, so that every state of a migration is one of its own. None: as it was before the first.
@@ -70,7 +73,10 @@ pub(crate) fn bind(cluster: &Validated, note: Option<&SealNote>) -> Validated {
     let mut bound = cluster.clone();
     if let Some(note) = note {
         let wanted = Side::of(&cluster.seal);
-        let former = note.auto.clone().filter(|_| note.in_force == Side::Auto && wanted == Side::Shamir);
+        let former = note
+            .auto
+            .clone()
+            .filter(|_| note.in_force == Side::Auto && wanted == Side::Shamir);
         bound.former = former.map(Box::new);
         bound.seal_mark = mark(note, wanted);
     }
@@ -176,7 +182,11 @@ pub(crate) fn carried_out(note: &SealNote, members: &[Member]) -> Option<SealNot
     };
     let kind = active.seal_type.as_deref().filter(|_| !active.migrating)?;
     let in_force = match note.in_force {
-        Side::Shamir => note.auto.as_ref().filter(|by| by.kind() == kind).map(|_| Side::Auto),
+        Side::Shamir => note
+            .auto
+            .as_ref()
+            .filter(|by| by.kind() == kind)
+            .map(|_| Side::Auto),
         Side::Auto => {
             (kind == SHAMIR && active.seal_mark == mark(note, Side::Shamir)).then_some(Side::Shamir)
         }

@@ -90,6 +90,9 @@ pub(super) fn fingerprint(pass: &Pass, generation: i64, seen: Seen) -> u64 {
             wiping_volume,
             kind: _,
             shares: _,
+            also_named: _,
+            seal: _,
+            seal_text,
             threshold: _,
             root_token,
             custody,
@@ -103,6 +106,7 @@ pub(super) fn fingerprint(pass: &Pass, generation: i64, seen: Seen) -> u64 {
             attempt,
             wiping_volume,
             (root_token.is_some(), custody.is_some(), hand_over.is_empty()),
+            seal_text,
             &seals.latched,
             &seals.unsealed,
         )

@@ -117,7 +117,9 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
     let Some(first) = observed.members.first() else {
         return Plan::default();
     };
-    if observed.record.is_none_or(|record| record.state == State::Initializing)
+    if observed
+        .record
+        .is_none_or(|record| record.state == State::Initializing)
         && let Some(blocked) = other_seal(observed)
     {
         return blocked;
@@ -160,7 +162,12 @@ fn other_seal(observed: &Observed<'_>) -> Option<Plan> {
         let by_shares = m.seal_type.as_deref().map(|kind| kind == migration::SHAMIR);
         m.probe == Probe::Uninitialized && by_shares.is_some_and(|is| is != observed.by_shares)
     };
-    let stale: Vec<&str> = observed.members.iter().filter(differs).map(|m| m.name.as_str()).collect();
+    let stale: Vec<&str> = observed
+        .members
+        .iter()
+        .filter(differs)
+        .map(|m| m.name.as_str())
+        .collect();
     (!stale.is_empty()).then(|| {
         Plan::blocked(
             "SealDiffers",
@@ -267,13 +274,16 @@ fn plan_initialized(observed: &Observed<'_>, record: &KeyRecord) -> Plan {
     // What people hold, people unseal with. While a hand-over is open, whether the stored shares are still the right ones
     // is found out at the active member, and tried on the others only where there is none.
     let is_active = observed.members.iter().any(|m| m.probe == Probe::Active);
-    let ours_to_unseal = record.custody.is_none()
-        && (record.hand_over.is_empty() || !is_active || !observed.custodians);
+    let ours_to_unseal =
+        record.custody.is_none() && (record.hand_over.is_empty() || !is_active || !observed.custodians);
     let held = seals::held(observed.members, &seals);
     if ours_to_unseal && !seals::holds_all(&held, observed.members.len()) {
         let sealed = observed.members.iter().enumerate().filter(|(_, m)| {
             let is_ours = migration::opens(record, m) || (observed.release.is_some() && !m.migrating);
-            matches!(m.probe, Probe::Sealed { .. }) && m.container.is_some() && is_ours && !held.contains(&m.name)
+            matches!(m.probe, Probe::Sealed { .. })
+                && m.container.is_some()
+                && is_ours
+                && !held.contains(&m.name)
         });
         steps.extend(sealed.map(|(index, _)| Step::Unseal { member: index }));
     }

@@ -173,6 +173,7 @@ fn a_new_process_is_unsealed_and_an_old_one_is_latched() {
         first_volume: None,
         confirmed: &confirmed,
         custodians: false,
+        by_shares: true,
         release: None,
     })
     .steps;
@@ -253,6 +254,7 @@ fn a_release_unseals_what_was_latched() {
         first_volume: None,
         confirmed: &BTreeSet::new(),
         custodians: false,
+        by_shares: true,
         release: Some("drill over"),
     };
     let steps = plan(&observed).steps;
@@ -284,6 +286,7 @@ fn members_that_unseal_themselves_get_no_keys_unless_a_seal_is_released() {
         first_volume: None,
         confirmed: &confirmed,
         custodians: false,
+        by_shares: true,
         release: None,
     });
     assert!(
@@ -302,6 +305,7 @@ fn members_that_unseal_themselves_get_no_keys_unless_a_seal_is_released() {
         first_volume: None,
         confirmed: &BTreeSet::new(),
         custodians: false,
+        by_shares: true,
         release: Some("drill over"),
     });
     assert!(unseals(&released), "{:?}", released.steps);
@@ -390,6 +394,7 @@ fn with_custodians(members: &[Member], record: &KeyRecord) -> Vec<Step> {
         first_volume: None,
         confirmed: &BTreeSet::new(),
         custodians: true,
+        by_shares: true,
         release: None,
     };
     let mut plan = plan(&observed);

@@ -48,14 +48,18 @@ fn judge(told: Told<'_>) -> Option<(Status, &'static str, String)> {
     }
     let note = note?;
     let keys = note.in_force.keys().words();
-    let step = rollout.map(|verdict| format!("; {}", verdict.message)).unwrap_or_default();
+    let step = rollout
+        .map(|verdict| format!("; {}", verdict.message))
+        .unwrap_or_default();
     let in_force = describe(note, note.in_force);
     match note.target {
         None if note.migrations == 0 => None,
         None => Some((
             Status::True,
             "Migrated",
-            format!("the data is under {in_force}, every member has started with it alone, and the stored keys are {keys}"),
+            format!(
+                "the data is under {in_force}, every member has started with it alone, and the stored keys are {keys}"
+            ),
         )),
         Some(target) if target == note.in_force => Some((
             Status::False,
@@ -65,7 +69,10 @@ fn judge(told: Told<'_>) -> Option<(Status, &'static str, String)> {
             ),
         )),
         Some(target) => {
-            let ready = members.iter().filter(|m| m.probe.serves() && runs_for(m, target)).count();
+            let ready = members
+                .iter()
+                .filter(|m| m.probe.serves() && runs_for(m, target))
+                .count();
             Some((
                 Status::False,
                 "MigratingSeal",

@@ -51,7 +51,9 @@ fn sealed() -> Probe {
 
 #[test]
 fn a_change_to_another_kind_is_noted_before_anything_is_applied() {
-    let began = begin(&spec(TRANSIT), &keys(None, KeyKind::Unseal)).unwrap().unwrap();
+    let began = begin(&spec(TRANSIT), &keys(None, KeyKind::Unseal))
+        .unwrap()
+        .unwrap();
     assert_eq!(began, note(Side::Shamir, Some(Side::Auto), 0));
     let again = keys(Some(began), KeyKind::Unseal);
     assert_eq!(begin(&spec(TRANSIT), &again), Ok(None), "once");
@@ -62,12 +64,20 @@ fn a_change_to_another_kind_is_noted_before_anything_is_applied() {
         Some(note(Side::Auto, Some(Side::Shamir), 0)),
         "the seal that the data is under is kept, though the spec has forgotten it"
     );
-    assert_eq!(begin(&spec(SHARES), &keys(None, KeyKind::Unseal)), Ok(None), "no change");
+    assert_eq!(
+        begin(&spec(SHARES), &keys(None, KeyKind::Unseal)),
+        Ok(None),
+        "no change"
+    );
     let empty = KeyRecord {
         state: State::Initializing,
         ..keys(None, KeyKind::Unseal)
     };
-    assert_eq!(begin(&spec(TRANSIT), &empty), Ok(None), "there is nothing to migrate");
+    assert_eq!(
+        begin(&spec(TRANSIT), &empty),
+        Ok(None),
+        "there is nothing to migrate"
+    );
 }
 
 #[test]
@@ -90,12 +100,32 @@ fn what_cannot_be_migrated_safely_is_refused_with_the_remedy() {
     let alone = format!("  replicas: 1\n  profile: Development\n{TRANSIT}");
     let other_numbers = TRANSIT.replace("shares: 3", "shares: 5");
     for (what, cluster, record, wanted) in [
-        ("a single member", spec(&alone), shares(), "raise spec.replicas to 3"),
-        ("OpenBao", spec(&format!("  distribution: OpenBao\n{TRANSIT}")), shares(), "with OpenBao"),
+        (
+            "a single member",
+            spec(&alone),
+            shares(),
+            "raise spec.replicas to 3",
+        ),
+        (
+            "OpenBao",
+            spec(&format!("  distribution: OpenBao\n{TRANSIT}")),
+            shares(),
+            "with OpenBao",
+        ),
         ("custodians", spec(TRANSIT), held, "custodians hold the keys"),
         ("a deliberate seal", spec(TRANSIT), latched, "sealed on purpose"),
-        ("a bootstrap that is not finished", spec(TRANSIT), unfinished, "before the cluster is set up"),
-        ("other numbers", spec(&other_numbers), shares(), "spec.seal.recovery.shares to 3 and threshold to 2"),
+        (
+            "a bootstrap that is not finished",
+            spec(TRANSIT),
+            unfinished,
+            "before the cluster is set up",
+        ),
+        (
+            "other numbers",
+            spec(&other_numbers),
+            shares(),
+            "spec.seal.recovery.shares to 3 and threshold to 2",
+        ),
         (
             "one key management service to another",
             spec(AWS),
@@ -112,7 +142,10 @@ fn what_cannot_be_migrated_safely_is_refused_with_the_remedy() {
         let said = begin(&cluster, &record).expect_err(what);
         assert!(said.contains(wanted), "{what}: {wanted:?} should be in: {said}");
     }
-    assert!(begin(&spec(TRANSIT), &shares()).is_ok(), "their neighbour is taken");
+    assert!(
+        begin(&spec(TRANSIT), &shares()).is_ok(),
+        "their neighbour is taken"
+    );
 }
 
 #[test]
@@ -143,22 +176,38 @@ fn the_configuration_follows_from_what_the_data_is_under_and_what_is_wanted() {
         "taken back: the template of before"
     );
     let done = note(Side::Auto, Some(Side::Auto), 1);
-    assert_eq!(bound(TRANSIT, &done), (false, mark("1-auto")), "all restart once more");
+    assert_eq!(
+        bound(TRANSIT, &done),
+        (false, mark("1-auto")),
+        "all restart once more"
+    );
     let back = note(Side::Auto, Some(Side::Shamir), 1);
     assert_eq!(
         bound(SHARES, &back),
         (true, mark("1-auto-to-shamir")),
         "a seal that the data is under stays in the configuration, disabled"
     );
-    assert_eq!(bound(SHARES, &note(Side::Shamir, Some(Side::Shamir), 2)), (false, mark("2-shamir")));
+    assert_eq!(
+        bound(SHARES, &note(Side::Shamir, Some(Side::Shamir), 2)),
+        (false, mark("2-shamir"))
+    );
     assert_eq!(bind(&spec(SHARES), None), spec(SHARES));
 }
 
 #[test]
 fn only_the_active_member_says_that_the_data_was_migrated() {
     let began = note(Side::Shamir, Some(Side::Auto), 0);
-    let with = |active: Member| carried_out(&began, &[member(0, Probe::Standby, "transit", false, None), active]);
-    assert_eq!(with(member(1, Probe::Active, "shamir", false, None)), None, "of before");
+    let with = |active: Member| {
+        carried_out(
+            &began,
+            &[member(0, Probe::Standby, "transit", false, None), active],
+        )
+    };
+    assert_eq!(
+        with(member(1, Probe::Active, "shamir", false, None)),
+        None,
+        "of before"
+    );
     assert_eq!(
         with(member(1, Probe::Active, "transit", true, None)),
         None,
@@ -184,9 +233,7 @@ fn only_the_active_member_says_that_the_data_was_migrated() {
 #[test]
 fn on_the_way_back_a_process_of_before_proves_nothing() {
     let back = note(Side::Auto, Some(Side::Shamir), 1);
-    let says = |kind, migrating, mark| {
-        carried_out(&back, &[member(1, Probe::Active, kind, migrating, mark)])
-    };
+    let says = |kind, migrating, mark| carried_out(&back, &[member(1, Probe::Active, kind, migrating, mark)]);
     assert_eq!(says("transit", false, Some("1-auto")), None);
     assert_eq!(says("shamir", true, Some("1-auto-to-shamir")), None, "not yet");
     assert_eq!(
@@ -230,13 +277,23 @@ fn it_is_over_when_every_member_has_started_with_the_new_seal_alone() {
     let done = keys(Some(note(Side::Auto, Some(Side::Auto), 1)), KeyKind::Recovery);
     let well = |n, probe| member(n, probe, "transit", false, Some("1-auto"));
     let all = [well(0, Probe::Standby), well(1, Probe::Active)];
-    assert_eq!(settled(&spec(TRANSIT), &done, &all), Some(note(Side::Auto, None, 1)));
-    let one_left = [well(0, Probe::Standby), member(1, Probe::Active, "transit", true, None)];
+    assert_eq!(
+        settled(&spec(TRANSIT), &done, &all),
+        Some(note(Side::Auto, None, 1))
+    );
+    let one_left = [
+        well(0, Probe::Standby),
+        member(1, Probe::Active, "transit", true, None),
+    ];
     assert_eq!(settled(&spec(TRANSIT), &done, &one_left), None);
     let one_away = [well(0, Probe::Pending), well(1, Probe::Active)];
     assert_eq!(settled(&spec(TRANSIT), &done, &one_away), None);
     assert_eq!(
-        settled(&spec(TRANSIT), &keys(Some(note(Side::Shamir, Some(Side::Auto), 0)), KeyKind::Unseal), &all),
+        settled(
+            &spec(TRANSIT),
+            &keys(Some(note(Side::Shamir, Some(Side::Auto), 0)), KeyKind::Unseal),
+            &all
+        ),
         None,
         "nobody said yet that the data was migrated"
     );
@@ -253,5 +310,8 @@ fn a_seal_that_opens_by_itself_is_remembered_and_shares_need_no_note() {
         "written once"
     );
     let shamir = member(0, Probe::Active, "shamir", false, None);
-    assert_eq!(settled(&spec(SHARES), &keys(None, KeyKind::Unseal), &[shamir]), None);
+    assert_eq!(
+        settled(&spec(SHARES), &keys(None, KeyKind::Unseal), &[shamir]),
+        None
+    );
 }

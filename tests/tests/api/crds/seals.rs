@@ -476,7 +476,7 @@ async fn changed(with: Value, cases: Vec<(Value, Expect)>) {
 
 #[tokio::test]
 async fn a_change_that_would_lose_the_data_is_refused_with_the_reason() {
-    let other_kind = Refused("spec.seal cannot be changed to another kind yet: that takes a seal migration");
+    let other_kind = Refused("spec.seal cannot be changed from one kind to another at once");
     changed(
         transit(json!({})),
         vec![
@@ -597,6 +597,106 @@ async fn a_change_that_would_lose_the_data_is_refused_with_the_reason() {
         ],
     )
     .await;
+}
+
+/// Another kind instead of shamir, or shamir instead of another.
+fn instead_of(old: &str, mut new: Value) -> Value {
+    new["spec"]["seal"][old] = Value::Null;
+    new
+}
+
+fn numbers(mut spec: Value, field: &str, shares: i32, threshold: i32) -> Value {
+    merge(
+        &mut spec["spec"]["seal"],
+        &json!({field: {"shares": shares, "threshold": threshold}}),
+    );
+    spec
+}
+
+#[tokio::test]
+async fn another_kind_of_seal_is_taken_where_the_operator_can_migrate_to_it() {
+    let to_transit = || instead_of("shamir", transit(json!({})));
+    let shares = |shares, threshold| numbers(seal(json!({})), "shamir", shares, threshold);
+    let to_shares = |n, threshold| instead_of("transit", shares(n, threshold));
+    let not_theirs = Refused("spec.seal.recovery must have the numbers of the former spec.seal.shamir");
+    let hsm = {
+        let mut hsm = instead_of("shamir", hsm(json!({})));
+        hsm["spec"]["version"] = json!("1.21.1+ent.hsm");
+        hsm["spec"]["image"] = json!("vault:hsm");
+        hsm
+    };
+    changed(
+        shares(5, 3),
+        vec![
+            (to_transit(), Taken),
+            (instead_of("shamir", aws(json!({}))), Taken),
+            (numbers(to_transit(), "recovery", 5, 3), Taken),
+            (numbers(to_transit(), "recovery", 5, 4), not_theirs),
+            (
+                hsm,
+                Refused("spec.seal cannot be changed between shamir and pkcs11"),
+            ),
+        ],
+    )
+    .await;
+    changed(
+        shares(3, 2),
+        vec![
+            (to_transit(), not_theirs),
+            (numbers(to_transit(), "recovery", 3, 3), not_theirs),
+            (numbers(to_transit(), "recovery", 3, 2), Taken),
+        ],
+    )
+    .await;
+    let not_theirs = Refused("spec.seal.shamir must have the numbers of the former spec.seal.recovery");
+    changed(
+        transit(json!({})),
+        vec![
+            (to_shares(5, 3), Taken),
+            (to_shares(3, 2), not_theirs),
+            (to_shares(5, 4), not_theirs),
+        ],
+    )
+    .await;
+    let mut without = to_shares(3, 2);
+    without["spec"]["seal"]["recovery"] = Value::Null;
+    let mut others = to_shares(5, 3);
+    others["spec"]["seal"]["recovery"] = Value::Null;
+    changed(
+        numbers(transit(json!({})), "recovery", 3, 2),
+        vec![(others, not_theirs), (without, Taken)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn another_kind_of_seal_is_refused_where_it_could_not_be_carried_out() {
+    let to_transit = || instead_of("shamir", numbers(transit(json!({})), "recovery", 2, 2));
+    let held = Refused("spec.seal cannot be changed between custodians and a kind that unseals by itself");
+    changed(people(json!({})), vec![(to_transit(), held)]).await;
+    changed(people(json!({"custodians": []})), vec![(to_transit(), Taken)]).await;
+    let mut to_people = instead_of("transit", people(json!({})));
+    to_people["spec"]["seal"]["recovery"] = Value::Null;
+    changed(
+        numbers(transit(json!({})), "recovery", 2, 2),
+        vec![(to_people, held)],
+    )
+    .await;
+    changed(
+        bao(people(json!({"custodians": []}))),
+        vec![(
+            to_transit(),
+            Refused("spec.seal cannot be changed to another kind with distribution OpenBao"),
+        )],
+    )
+    .await;
+    let mut alone = people(json!({"custodians": []}));
+    merge(
+        &mut alone,
+        &json!({"spec": {"replicas": 1, "profile": "Development"}}),
+    );
+    let single = Refused("spec.seal cannot be changed to another kind with a single member");
+    changed(alone, vec![(to_transit(), single)]).await;
 }
 
 pub(super) fn custodian(name: &str) -> Value {
