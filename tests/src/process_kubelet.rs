@@ -94,6 +94,14 @@ impl Drop for ProcessKubelet {
     }
 }
 
+/// The ConfigMap that the server's volume is made of.
+fn config_name(pod: &Pod) -> anyhow::Result<String> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut maps = volumes.filter_map(|volume| volume.config_map.as_ref());
+    let map = maps.next().context("a pod without a ConfigMap")?;
+    Ok(map.name.clone())
+}
+
 impl ProcessKubelet {
     /// Starts watching a namespace.
     pub fn start(client: Client, namespace: &str, run: &RunDir) -> Self {
@@ -281,7 +289,7 @@ impl Node {
             .clone();
         let data = self.data(pod).await?;
         let configs: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let config = configs.get(&format!("{cluster}-config")).await?;
+        let config = configs.get(&config_name(pod)?).await?;
         let config = config
             .data
             .and_then(|mut d| d.remove("vault.hcl"))

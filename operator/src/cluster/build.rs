@@ -190,10 +190,20 @@ fn server_text(cluster: &Validated) -> Result<String, server_config::Refused> {
     server_config::merge(&config::render(cluster), &cluster.server_config)
 }
 
+/// Name of the ConfigMap with the server's configuration. Each state of a seal migration has one of its own: a member that
+/// was not restarted for it keeps the seal that it knows, also when its process dies meanwhile.
+fn config_name(cluster: &Validated) -> String {
+    let name = format!("{}-config", cluster.name);
+    match &cluster.seal_mark {
+        None => name,
+        Some(mark) => format!("{name}-{mark}"),
+    }
+}
+
 fn config_map(cluster: &Validated) -> Result<ConfigMap, server_config::Refused> {
     let text = server_text(cluster)?;
     Ok(ConfigMap {
-        metadata: metadata(cluster, format!("{}-config", cluster.name)),
+        metadata: metadata(cluster, config_name(cluster)),
         data: Some(BTreeMap::from([(config::FILE.to_owned(), text)])),
         ..ConfigMap::default()
     })

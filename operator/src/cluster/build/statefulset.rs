@@ -137,7 +137,7 @@ fn volumes(cluster: &Validated) -> Vec<Volume> {
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource {
-                name: format!("{}-config", cluster.name),
+                name: super::config_name(cluster),
                 ..Default::default()
             }),
             ..Volume::default()

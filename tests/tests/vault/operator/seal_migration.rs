@@ -249,17 +249,34 @@ async fn a_seal_that_cannot_be_reached_stops_at_the_first_standby_and_the_change
         "Degraded"
     );
 
-    to_shares(&stage).await;
-    let cluster = stage.until("all members to be as before", is_well).await.unwrap();
-    assert_eq!(condition(&cluster, MIGRATED), None, "nothing is left of it");
     let (written, seen) = (writer.end().await, watch.end().await);
     assert!(seen.fewest_serve >= 2, "two members always serve: {seen:?}");
     assert_eq!(
         seen.times_without_leader, 0,
         "the leader was left alone: {seen:?}"
     );
-    assert_eq!(seals(&stage).await, all_are("shamir"));
     assert_written(&stage, &written).await;
+
+    // A member that was not restarted for it dies and comes back with the seal that it knows.
+    let rows = cluster.status.unwrap().members;
+    let other = rows.iter().find(|m| m.state == "Standby").unwrap().name.clone();
+    let before = container(&stage, &other).await;
+    stage.kubelet.kill(&other).await.unwrap();
+    wait::until_async("it to serve again", DEADLINE, async || {
+        let now = container(&stage, &other).await;
+        ensure!(now.is_some() && now != before, "the container is {now:?}");
+        let member = stage.member(other.trim_start_matches("main-").parse()?).await?;
+        let status = member.seal_status().await?;
+        ensure!(!status.sealed && status.kind == "shamir", "{status:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+
+    to_shares(&stage).await;
+    let cluster = stage.until("all members to be as before", is_well).await.unwrap();
+    assert_eq!(condition(&cluster, MIGRATED), None, "nothing is left of it");
+    assert_eq!(seals(&stage).await, all_are("shamir"));
     let restarted = points
         .seen()
         .iter()
