@@ -386,6 +386,56 @@ mod tests {
     }
 
     #[test]
+    fn keys_have_both_names_from_the_migration_until_it_is_proven() {
+        use crate::cluster::keys::KeyKind;
+        use crate::cluster::migration::Side;
+        use vaultkeeper_vault::SecretString;
+
+        let shares = ["a", "b"].map(SecretString::from);
+        let stored = |kind, also_named| KeyRecord {
+            kind,
+            shares: shares.to_vec(),
+            threshold: 2,
+            also_named,
+            seal_text: Some("before".to_owned()),
+            ..record(State::Initialized, "mine")
+        };
+        let changed = |record: &KeyRecord, in_force, target| {
+            let note = SealNote {
+                in_force,
+                target,
+                auto: None,
+                migrations: 1,
+            };
+            let operations = seal_operations(record, &note).unwrap();
+            let tests = operations.iter().filter(|o| o["op"] == "test").count();
+            assert_eq!(tests, 3, "it tests what it relies on: {operations:?}");
+            let text = |o: &Value| {
+                let path = o["path"].as_str().unwrap_or_default().replace("/data/", "");
+                format!("{} {path}", o["op"].as_str().unwrap_or_default())
+            };
+            operations[3..].iter().map(text).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            changed(&stored(KeyKind::Unseal, 0), Side::Shamir, Some(Side::Auto)),
+            "add seal",
+            "they are shares still"
+        );
+        assert_eq!(
+            changed(&stored(KeyKind::Unseal, 0), Side::Auto, Some(Side::Auto)),
+            "add seal, add recovery-key-1, add recovery-key-2"
+        );
+        assert_eq!(
+            changed(&stored(KeyKind::Recovery, 2), Side::Auto, None),
+            "add seal, remove share-1, remove share-2"
+        );
+        assert_eq!(
+            changed(&stored(KeyKind::Recovery, 0), Side::Auto, None),
+            "add seal"
+        );
+    }
+
+    #[test]
     fn shares_are_given_up_only_when_their_attempt_was_given_up() {
         let judged = |state, attempt| judge(Some(&record(state, attempt)), "mine");
         assert_eq!(judged(State::Initializing, "mine"), Outdated::TryAgain);

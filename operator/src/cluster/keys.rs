@@ -7,7 +7,8 @@
 //!   is initialised has lost us its reply: nobody can open that store.
 //! - `wiping`: the store of a lost reply is being thrown away.
 //! - `initialized`: the shares are here. There is never a second init. Where people hold the shares, `custody` says who
-//!   does, and the shares are here only as they were encrypted to them.
+//!   does, and the shares are here only as they were encrypted to them. While the seal is changed to another kind, `seal`
+//!   says what the keys are, and they have the names of both kinds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -367,6 +368,30 @@ pub(crate) mod tests {
             (record.kind, record.shares.len(), record.threshold),
             (KeyKind::Recovery, 2, 2)
         );
+    }
+
+    #[test]
+    fn keys_with_both_names_are_what_the_note_of_the_seal_says() {
+        let note = |in_force: &str| format!(r#"{{"inForce":"{in_force}","target":"auto","migrations":1}}"#);
+        let stored = |seal: &str| {
+            let mut pairs = vec![
+                ("state", "initialized"),
+                ("attempt", "a"),
+                ("identity", "u"),
+                ("threshold", "2"),
+            ];
+            pairs.extend([("share-1", "x"), ("share-2", "y"), ("seal", seal)]);
+            pairs.extend([("recovery-key-1", "x"), ("recovery-key-2", "y")]);
+            read(&secret(&pairs))
+        };
+        for (word, kind) in [("shamir", KeyKind::Unseal), ("auto", KeyKind::Recovery)] {
+            let record = stored(&note(word)).unwrap();
+            assert_eq!(
+                (record.kind, record.shares.len(), record.also_named),
+                (kind, 2, 2)
+            );
+        }
+        assert!(stored("{").is_err(), "a damaged note is not guessed at");
     }
 
     #[test]

@@ -453,3 +453,27 @@ fn members_whose_shares_people_hold_are_left_to_them() {
     let all = [member(0, "c0", sealed()), member(1, "c1", sealed())];
     assert_eq!(with_custodians(&all, &held), []);
 }
+
+#[test]
+fn members_that_were_started_for_another_kind_of_seal_are_not_initialised() {
+    let mut members = [
+        member(0, "c", Probe::Uninitialized),
+        member(1, "c", Probe::Uninitialized),
+    ];
+    for member in &mut members {
+        member.seal_type = Some("shamir".to_owned());
+    }
+    assert_eq!(run(&members, None, None).steps, [Step::Mark], "they fit the spec");
+    members[0].seal_type = Some("transit".to_owned());
+    for record in [None, Some(&record(State::Initializing))] {
+        let blocked = run(&members, record, None)
+            .blocked
+            .expect("nothing is asked of them");
+        assert_eq!(blocked.reason, "SealDiffers");
+        assert!(
+            blocked.message.contains("kubectl delete pod main-0. They"),
+            "{}",
+            blocked.message
+        );
+    }
+}

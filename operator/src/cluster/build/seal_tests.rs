@@ -204,3 +204,20 @@ fn only_the_transit_seal_forbids_the_variables_of_the_command_line() {
         &sealed("{awskms: {region: r, kmsKeyId: k}}", "Vault").2
     ));
 }
+
+#[test]
+fn a_seal_that_the_data_is_brought_away_from_is_disabled_and_keeps_its_credentials() {
+    let seal =
+        "{transit: {address: 'https://kms:8200', keyName: auto, tokenSecret: {name: unseal, key: token}}}";
+    let (usual, needed, transit) = sealed(seal, "Vault");
+    let mut shares = sealed("{shamir: {shares: 5, threshold: 3}}", "Vault").2;
+    shares.former = transit.seal.auto().cloned().map(Box::new);
+    let text = stanza(&shares).unwrap();
+    let (first, rest) = usual.split_once('\n').unwrap();
+    assert_eq!(text, format!("{first}\n  disabled = \"true\"\n{rest}"));
+    assert_eq!(credentials(&shares), needed);
+    assert!(
+        forbids_cli_variables(&shares),
+        "it reads them like an enabled one"
+    );
+}
