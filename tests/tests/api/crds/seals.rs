@@ -618,7 +618,7 @@ async fn another_kind_of_seal_is_taken_where_the_operator_can_migrate_to_it() {
     let to_transit = || instead_of("shamir", transit(json!({})));
     let shares = |shares, threshold| numbers(seal(json!({})), "shamir", shares, threshold);
     let to_shares = |n, threshold| instead_of("transit", shares(n, threshold));
-    let not_theirs = Refused("spec.seal.recovery must have the numbers of the former spec.seal.shamir");
+    let not_theirs = || Refused("spec.seal.recovery must have the numbers of the former spec.seal.shamir");
     let hsm = {
         let mut hsm = instead_of("shamir", hsm(json!({})));
         hsm["spec"]["version"] = json!("1.21.1+ent.hsm");
@@ -631,7 +631,7 @@ async fn another_kind_of_seal_is_taken_where_the_operator_can_migrate_to_it() {
             (to_transit(), Taken),
             (instead_of("shamir", aws(json!({}))), Taken),
             (numbers(to_transit(), "recovery", 5, 3), Taken),
-            (numbers(to_transit(), "recovery", 5, 4), not_theirs),
+            (numbers(to_transit(), "recovery", 5, 4), not_theirs()),
             (
                 hsm,
                 Refused("spec.seal cannot be changed between shamir and pkcs11"),
@@ -642,19 +642,19 @@ async fn another_kind_of_seal_is_taken_where_the_operator_can_migrate_to_it() {
     changed(
         shares(3, 2),
         vec![
-            (to_transit(), not_theirs),
-            (numbers(to_transit(), "recovery", 3, 3), not_theirs),
+            (to_transit(), not_theirs()),
+            (numbers(to_transit(), "recovery", 3, 3), not_theirs()),
             (numbers(to_transit(), "recovery", 3, 2), Taken),
         ],
     )
     .await;
-    let not_theirs = Refused("spec.seal.shamir must have the numbers of the former spec.seal.recovery");
+    let not_theirs = || Refused("spec.seal.shamir must have the numbers of the former spec.seal.recovery");
     changed(
         transit(json!({})),
         vec![
             (to_shares(5, 3), Taken),
-            (to_shares(3, 2), not_theirs),
-            (to_shares(5, 4), not_theirs),
+            (to_shares(3, 2), not_theirs()),
+            (to_shares(5, 4), not_theirs()),
         ],
     )
     .await;
@@ -664,7 +664,7 @@ async fn another_kind_of_seal_is_taken_where_the_operator_can_migrate_to_it() {
     others["spec"]["seal"]["recovery"] = Value::Null;
     changed(
         numbers(transit(json!({})), "recovery", 3, 2),
-        vec![(others, not_theirs), (without, Taken)],
+        vec![(others, not_theirs()), (without, Taken)],
     )
     .await;
 }
@@ -672,14 +672,14 @@ async fn another_kind_of_seal_is_taken_where_the_operator_can_migrate_to_it() {
 #[tokio::test]
 async fn another_kind_of_seal_is_refused_where_it_could_not_be_carried_out() {
     let to_transit = || instead_of("shamir", numbers(transit(json!({})), "recovery", 2, 2));
-    let held = Refused("spec.seal cannot be changed between custodians and a kind that unseals by itself");
-    changed(people(json!({})), vec![(to_transit(), held)]).await;
+    let held = || Refused("spec.seal cannot be changed between custodians and a kind that unseals by itself");
+    changed(people(json!({})), vec![(to_transit(), held())]).await;
     changed(people(json!({"custodians": []})), vec![(to_transit(), Taken)]).await;
     let mut to_people = instead_of("transit", people(json!({})));
     to_people["spec"]["seal"]["recovery"] = Value::Null;
     changed(
         numbers(transit(json!({})), "recovery", 2, 2),
-        vec![(to_people, held)],
+        vec![(to_people, held())],
     )
     .await;
     changed(
