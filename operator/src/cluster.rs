@@ -232,7 +232,7 @@ async fn run(
         Err(_) => Noted::nothing(validated),
     };
     let validated = &bound;
-    pass.former = validated.former.clone();
+    pass.former.clone_from(&validated.former);
     if applied.is_err() {
         // A spec that waits to be corrected must not let the certificate expire.
         certificates::renew_alone(ctx, cluster, validated, &mut held).await;
