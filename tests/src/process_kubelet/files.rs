@@ -11,9 +11,10 @@ use kube::{Api, ResourceExt};
 use super::Node;
 use super::secret_volume::SecretVolume;
 
-/// Set from addresses of this machine.
-const OWN: [&str; 4] = [
+/// Set from addresses and folders of this machine.
+const OWN: [&str; 5] = [
     "POD_NAME",
+    "TMPDIR",
     "VAULT_RAFT_NODE_ID",
     "VAULT_API_ADDR",
     "VAULT_CLUSTER_ADDR",

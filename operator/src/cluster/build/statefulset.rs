@@ -244,6 +244,9 @@ fn environment(cluster: &Validated) -> Vec<EnvVar> {
     let mut variables = vec![field("POD_NAME", "metadata.name")];
     if matches!(cluster.storage, Storage::Raft(_)) {
         variables.push(field("VAULT_RAFT_NODE_ID", "metadata.name"));
+        // The root is read-only, and to restore a snapshot the server writes it to a temporary file first. Not into an
+        // emptyDir: with one `kubectl drain` refuses the node.
+        variables.push(value("TMPDIR", config::DATA.to_owned()));
     }
     variables.extend([
         value("VAULT_API_ADDR", format!("{own}:{}", names::API_PORT)),
@@ -400,6 +403,21 @@ mod tests {
     }
 
     #[test]
+    fn temporary_files_lie_on_the_data_volume_and_no_volume_keeps_a_node_from_being_drained() {
+        let pod = built().spec.unwrap().template.spec.unwrap();
+        let server = &pod.containers[0];
+        let folder = server.env.iter().flatten().find(|v| v.name == "TMPDIR");
+        let folder = folder.and_then(|v| v.value.clone()).expect("TMPDIR");
+        let mut mounts = server.volume_mounts.iter().flatten();
+        assert!(
+            mounts.any(|m| m.mount_path == folder && m.name == DATA_VOLUME && m.read_only.is_none()),
+            "{folder} should be where the server may write: {:?}",
+            server.volume_mounts
+        );
+        assert!(pod.volumes.unwrap().iter().all(|v| v.empty_dir.is_none()));
+    }
+
+    #[test]
     fn a_cluster_without_raft_has_no_volumes_of_its_own() {
         let mut object = cluster("  replicas: 1\n  profile: Development");
         object.spec.storage = serde_yaml::from_str("{ephemeral: {}}").unwrap();
@@ -420,7 +438,7 @@ mod tests {
                 .env
                 .iter()
                 .flatten()
-                .any(|v| v.name == "VAULT_RAFT_NODE_ID")
+                .any(|v| ["VAULT_RAFT_NODE_ID", "TMPDIR"].contains(&v.name.as_str()))
         );
     }
 
