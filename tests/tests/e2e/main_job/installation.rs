@@ -254,7 +254,7 @@ impl Installation {
     }
 
     /// Makes a root token from the stored shares: proof that they are the right ones.
-    fn make_root_token(&self, leader: u32) -> anyhow::Result<Token> {
+    pub(crate) fn make_root_token(&self, leader: u32) -> anyhow::Result<Token> {
         self.cluster.run_inside(|kube| async move {
             let vault = member(&kube, leader).await?;
             let secrets: Api<Secret> = Api::namespaced(kube, SYSTEM);
