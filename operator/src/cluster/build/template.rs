@@ -123,7 +123,7 @@ mod tests {
     }
 
     /// Of the template of the usual cluster.
-    const PINNED: &str = "f42998980695594f";
+    const PINNED: &str = "0a0c6d5c5ad90579";
 
     #[test]
     fn an_upgrade_of_the_operator_restarts_no_member_without_anybody_noticing() {
