@@ -27,7 +27,6 @@ fn uids(installed: &Installation) -> anyhow::Result<BTreeSet<String>> {
 /// The members share the testbed's one node. Beside an empty one that can take none this breaks the spread of a
 /// hardened cluster, as it does when the spread is made stricter after the members were placed.
 #[test]
-#[ignore = "long: three members, one after the other"]
 fn a_restart_by_kubectl_waits_for_a_member_that_finds_no_node_and_then_takes_all_one_by_one_while_apps_go_on()
 {
     let Some(installed) = installation() else { return };
