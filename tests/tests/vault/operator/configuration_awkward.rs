@@ -68,7 +68,6 @@ const READING: [&str; 3] = [
 ];
 
 #[tokio::test]
-#[ignore = "its second half has not run yet"]
 async fn what_vault_writes_otherwise_than_a_person_is_neither_told_as_drift_nor_written_again() {
     let stage = Stage::new().await.unwrap();
     let ca = Ca::new("clients").unwrap();
