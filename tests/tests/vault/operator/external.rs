@@ -273,6 +273,18 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
         (theirs.server.url(), "kubernetes")
     );
 
+    // Another CA comes to be trusted beside the first: that reaches clients while the role itself is at rest.
+    let both = format!(
+        "{}{}",
+        theirs.server.ca_pem(),
+        Ca::new("next-ca").unwrap().cert_pem()
+    );
+    let next = json!({"stringData": {"ca.crt": both}});
+    secrets
+        .patch("their-ca", &PatchParams::default(), &Patch::Merge(&next))
+        .await
+        .unwrap();
+
     // A pod logs in with a token for this Vault alone, and never with one that the API server takes.
     stage.create_account(&stage.namespace, "app").await.unwrap();
     let login = async |audiences: &[&str]| {
@@ -287,6 +299,15 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
     assert!(refused.is_denied(), "{refused}");
 
     assert_nothing_runs_here(&stage).await;
+
+    wait::until_async("the next CA to reach the clients", DEADLINE, async || {
+        let map = maps.get(&names::ca_config_map(&stage.namespace, "main")).await?;
+        let ca = map.data.unwrap_or_default().remove("ca.crt").unwrap_or_default();
+        ensure!(ca.matches("BEGIN CERTIFICATE").count() == 2, "{ca}");
+        Ok(())
+    })
+    .await
+    .unwrap();
 
     // Its owner seals it: that is told, and not undone.
     theirs.root.seal().await.unwrap();

@@ -212,9 +212,13 @@ async fn a_server_that_never_comes_to_an_end_is_told_and_holds_nobody_up() {
     let by_name = format!("https://localhost:{port}");
     let ca = json!({"bundle": servers[0].1.ca.cert_pem()});
     create(&stage, external("by-name", &by_name, &ca)).await;
+    // The API server itself, as a target of somebody who may create VaultClusters.
+    let api_server = stage.environment().host.clone();
+    let ca = json!({"bundle": stage.environment().ca_cert});
+    create(&stage, external("api-server", &api_server, &ca)).await;
     stage.create_cluster(1).await.unwrap();
     let mut urls: Vec<&str> = servers.iter().map(|(_, server, _)| server.url.as_str()).collect();
-    urls.push(&by_name);
+    urls.extend([by_name.as_str(), &api_server]);
     let operator = stage.start_operator_with(&Points::record(), allow_all(&urls));
 
     stage.until_available().await.unwrap();
@@ -232,6 +236,21 @@ async fn a_server_that_never_comes_to_an_end_is_told_and_holds_nobody_up() {
         .unwrap();
     let said = condition(&named, "Available").unwrap().message;
     assert!(said.contains("leads to no address"), "{said}");
+    wait::until_async("the API server to be told from a Vault", DEADLINE, async || {
+        let cluster = stage.clusters().get("api-server").await?;
+        let said = condition(&cluster, "Available").context("no condition")?;
+        ensure!(
+            said.message.contains("does not answer as a Vault does"),
+            "{said:?}"
+        );
+        ensure!(
+            !said.message.contains("forbidden"),
+            "its words are repeated: {said:?}"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
 }
