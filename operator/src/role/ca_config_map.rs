@@ -143,19 +143,6 @@ async fn address_and_ca(
     Ok(ca.map(|ca| (names::address(namespace, name), ca)))
 }
 
-/// Address of the Vault elsewhere that this role was written to, as its namespace was told. None: it was one that the
-/// operator ran, or nothing was told.
-pub async fn told_elsewhere(ctx: &Context, identity: &Identity) -> Result<Option<String>, Error> {
-    let ClusterName { namespace, name } = &identity.cluster;
-    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &identity.namespace);
-    let found = api.get_opt(&names::ca_config_map(namespace, name)).await;
-    let found = found.map_err(|e| Error::kubernetes("read the ConfigMap with the CA", e))?;
-    let address = found
-        .and_then(|map| map.data)
-        .and_then(|mut data| data.remove(ADDRESS_KEY));
-    Ok(address.filter(|address| *address != names::address(namespace, name)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::secret::tests::identity;

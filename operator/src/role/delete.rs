@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::controller::Action;
+use vaultkeeper_crds::role::ExternalLoginStatus;
 use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_vault::Client;
 
@@ -13,7 +14,7 @@ use super::error::Error;
 use super::owner::{self, Whose};
 use super::status::{self, Outcome, Progress};
 use super::{
-    ClusterName, Identity, ca_config_map, cluster_of, credentials, execute, external_login, finalizer,
+    ClusterName, Identity, cluster_of, credentials, execute, external_login, finalizer,
     forget_a_spoilt_session, session, was_written_to,
 };
 use crate::cluster::external::Address;
@@ -96,7 +97,8 @@ async fn report_a_kept_cluster(role: &VaultRole, identity: &Identity, ctx: &Cont
         "policy, AppRole role and Kubernetes auth role `{}`",
         identity.vault_name()
     );
-    let note = if let Some(address) = ca_config_map::told_elsewhere(ctx, identity).await? {
+    let elsewhere = role.status.as_ref().and_then(|status| status.external.as_ref());
+    let note = if let Some(ExternalLoginStatus { address, .. }) = elsewhere {
         format!(
             "VaultCluster {namespace}/{name} is gone, but its Vault runs elsewhere. Left behind in {address}: {left}; \
              remove them by hand"
