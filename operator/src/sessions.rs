@@ -353,7 +353,8 @@ async fn log_in_elsewhere(
             reason: refused.reason(),
         }),
     })?;
-    Ok(Session::new(&client, &auth))
+    // It may say in any later answer what it was shown.
+    Ok(Session::new(&client.never_repeating(&jwt), &auth))
 }
 
 /// Logs in outside the cache, to prove that it works before the root token goes.

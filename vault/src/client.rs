@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +26,8 @@ use crate::transport::{Answer, Fault, Http, Transport};
 pub struct Client {
     inner: Arc<Inner>,
     token: Option<Token>,
+    /// Another secret that the server knows.
+    unsaid: Option<SecretString>,
     on_this_node: bool,
     timeout: Duration,
 }
@@ -94,8 +97,18 @@ impl Client {
                 max_answer,
             }),
             token: None,
+            unsaid: None,
             on_this_node: false,
             timeout,
+        }
+    }
+
+    /// The same server, whose words are repeated in errors without this secret, which it was shown before. The token of
+    /// the client is left out of them in any case.
+    pub fn never_repeating(&self, secret: &SecretString) -> Self {
+        Self {
+            unsaid: Some(secret.clone()),
+            ..self.clone()
         }
     }
 
@@ -304,7 +317,9 @@ impl Client {
     }
 
     pub(crate) fn failure(&self, request: &Request, answer: &Answer) -> Error {
-        let secrets: Vec<&str> = self.token.iter().map(Token::expose).collect();
+        let token = self.token.iter().map(Token::expose);
+        let unsaid = self.unsaid.iter().map(ExposeSecret::expose_secret);
+        let secrets: Vec<&str> = token.chain(unsaid).collect();
         let failure = Failure {
             status: answer.status,
             location: answer.location.as_deref(),

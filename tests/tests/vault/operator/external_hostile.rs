@@ -286,6 +286,11 @@ async fn a_login_that_a_server_grants_for_ever_leads_to_it_alone() {
     .await
     .unwrap();
 
+    let evil = until(&stage, "evil", "Configured", "VaultRefused").await.unwrap();
+    assert_repeats_no_token(&stage, &first, &evil).await;
+    let said = condition(&evil, "Configured").unwrap().message;
+    assert!(!said.contains(GENEROUS_TOKEN), "{said}");
+
     // The spec leads elsewhere: to an address that may be called, and then to one that may not.
     change(&stage, "evil", json!({"external": {"address": second.url}})).await;
     wait::until_async("a login at the second address", DEADLINE, async || {

@@ -27,7 +27,7 @@ pub(crate) enum Trick {
     Echo,
     /// Refuses everything, and repeats the last ServiceAccount token that it was shown.
     EchoLater,
-    /// Takes a login for longer than any clock can count, and knows nothing else.
+    /// Takes a login for longer than any clock can count, and answers all else by what it was shown.
     Generous,
     /// Begins every answer and never ends it.
     Endless,
@@ -218,7 +218,11 @@ async fn act(
                 "lease_duration": i64::MAX, "renewable": true, "token_type": "service"});
             ("200 OK", String::new(), json!({ "auth": auth }))
         }
-        Trick::Generous => ("404 Not Found", String::new(), json!({"errors": []})),
+        Trick::Generous => {
+            let seen = tokens(&lock(&shared.record).requests).pop();
+            let said = json!({"errors": [format!("{seen:?} {GENEROUS_TOKEN}")]});
+            ("400 Bad Request", String::new(), said)
+        }
     };
     let said = said.to_string();
     let answer = format!(
