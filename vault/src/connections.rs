@@ -270,6 +270,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_secret_that_a_server_was_shown_is_left_out_of_what_it_says() {
+        let said = r#"{"errors":["no, s3cret-jwt is not welcome"]}"#;
+        let (client, _) = server("400 Bad Request", said).await;
+        let plain = client.read("a").await.unwrap_err().to_string();
+        assert!(plain.contains("s3cret-jwt"), "it is said: {plain}");
+        let secret = secrecy::SecretString::from("s3cret-jwt");
+        let error = client.never_repeating(&secret).read("a").await.unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("is not welcome"), "the rest is kept: {said}");
+        assert!(
+            !format!("{error:?} {said}").contains("s3cret"),
+            "it is repeated: {said}"
+        );
+    }
+
+    #[tokio::test]
     async fn after_the_answer_of_a_sealed_member_the_next_call_connects_anew() {
         let (client, connections) =
             server("503 Service Unavailable", r#"{"errors":["Vault is sealed"]}"#).await;
