@@ -1,5 +1,6 @@
 //! The operator in this process, against a real API server and real Vault servers.
 
+mod at_rest;
 mod audit_receiver;
 mod auto_unseal;
 mod bootstrap;
