@@ -807,6 +807,8 @@ pub(super) fn run_all() {
     a_seal_with_a_key_of_ones_own_that_cannot_work_is_refused_in_words();
     a_storage_that_cannot_work_is_refused_in_words();
     a_change_that_would_lose_the_data_is_refused_with_the_reason();
+    another_kind_of_seal_is_taken_where_the_operator_can_migrate_to_it();
+    another_kind_of_seal_is_refused_where_it_could_not_be_carried_out();
     custodians_that_could_not_unseal_are_refused_and_their_neighbours_taken();
     custodians_can_be_added_and_corrected_but_not_taken_away();
 }
