@@ -7,6 +7,7 @@ mod background;
 mod steps;
 mod table;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -94,10 +95,13 @@ impl Tier {
 ///
 /// After a failure nothing further runs. A tier that cannot run here is left out, or fails if `CI` is set.
 pub fn run(tiers: &[Tier]) -> anyhow::Result<()> {
+    // Asked at once: when Cargo has linked this program anew, it goes under the name of a deleted file.
+    let testbed = std::env::current_exe().context("cannot find this program")?;
     let mut builds = Builds {
-        servers: start_servers(tiers)?,
+        servers: start_servers(&testbed, tiers)?,
         images: None,
         e2e_follows: tiers.contains(&Tier::E2e) && Tier::E2e.obstacle().is_none(),
+        testbed,
     };
     let mut rows: Vec<Row> = Vec::new();
     let mut failure = None;
@@ -145,6 +149,8 @@ struct Builds {
     images: Option<Build>,
     /// Whether a tier that needs the images will run.
     e2e_follows: bool,
+    /// This program, which builds them.
+    testbed: PathBuf,
 }
 
 impl Builds {
@@ -163,7 +169,7 @@ impl Builds {
         // Its tests wait for servers most of their time.
         if tier == Tier::Vault && self.e2e_follows {
             say("building the images for the next tier beside this one");
-            self.images = Some(Build::of_images()?);
+            self.images = Some(Build::of_images(&self.testbed)?);
         }
         if tier == Tier::E2e
             && let Some(build) = &mut self.images
@@ -234,7 +240,7 @@ fn run_command(tier: Tier, mut command: Command, builds: &mut Builds) -> anyhow:
     Ok(())
 }
 
-fn start_servers(tiers: &[Tier]) -> anyhow::Result<Option<Build>> {
+fn start_servers(testbed: &Path, tiers: &[Tier]) -> anyhow::Result<Option<Build>> {
     let mut missing = Vec::new();
     for server in Server::ALL {
         let wanted = tiers
@@ -247,7 +253,7 @@ fn start_servers(tiers: &[Tier]) -> anyhow::Result<Option<Build>> {
     if missing.is_empty() {
         Ok(None)
     } else {
-        Build::of_servers(&missing).map(Some)
+        Build::of_servers(testbed, &missing).map(Some)
     }
 }
 

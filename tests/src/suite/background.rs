@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -29,24 +30,27 @@ pub(super) struct Build {
 
 impl Build {
     /// Starts the build of these servers.
-    pub(super) fn of_servers(servers: &[Server]) -> anyhow::Result<Self> {
+    pub(super) fn of_servers(testbed: &Path, servers: &[Server]) -> anyhow::Result<Self> {
         say("building the missing servers beside the first steps");
         let names = servers.iter().map(|server| server.name().to_owned());
-        Self::start("servers", std::iter::once("build".to_owned()).chain(names))
+        Self::start(
+            testbed,
+            "servers",
+            std::iter::once("build".to_owned()).chain(names),
+        )
     }
 
     /// Starts the build of the images that the testbed's pods run.
-    pub(super) fn of_images() -> anyhow::Result<Self> {
-        Self::start("images", std::iter::once("images".to_owned()))
+    pub(super) fn of_images(testbed: &Path) -> anyhow::Result<Self> {
+        Self::start(testbed, "images", std::iter::once("images".to_owned()))
     }
 
     /// Lets this program build something.
-    fn start(what: &'static str, args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let testbed = std::env::current_exe().context("cannot find this program")?;
+    fn start(testbed: &Path, what: &'static str, args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let program = testbed
             .to_str()
             .context("the path of this program is not UTF-8")?;
-        let run = OwnedRun::create("build", &testbed)?;
+        let run = OwnedRun::create("build", testbed)?;
         // The steps beside it go first: some of them wait for an answer.
         let mut spec = ProcessSpec::new(what, "nice", &run)
             .args(["-n", "19", program])

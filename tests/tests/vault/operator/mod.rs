@@ -24,6 +24,7 @@ mod hostile;
 mod kms;
 mod kubelet_stand_in;
 mod login;
+mod membership;
 mod names;
 mod ownership;
 mod pods;

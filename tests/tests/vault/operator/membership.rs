@@ -1,0 +1,147 @@
+//! Members are added, and one whose volume is gone comes back.
+
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use vaultkeeper_crds::VaultCluster;
+use vaultkeeper_crds::names::member;
+use vaultkeeper_operator::cluster::build::volume_claim;
+use vaultkeeper_tests::points::Points;
+use vaultkeeper_tests::wait;
+use vaultkeeper_vault::ExposeSecret as _;
+
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root};
+
+const NOTE: &str = "secret/data/note";
+
+async fn write_note(stage: &Stage) {
+    let root = stage.root(0).await.unwrap();
+    let body = json!({"data": {"word": "kept"}});
+    root.write(NOTE, &body).await.unwrap();
+    root.revoke_self().await.unwrap();
+}
+
+/// Asks one member; a standby passes the question on.
+async fn assert_note_at(stage: &Stage, ordinal: u32) {
+    let root = stage.root(ordinal).await.unwrap();
+    let found = root.read(NOTE).await.unwrap();
+    root.revoke_self().await.unwrap();
+    assert!(
+        found.data.json().contains("kept"),
+        "main-{ordinal} gives what was written before"
+    );
+}
+
+fn three_vote(cluster: &VaultCluster) -> bool {
+    cluster
+        .status
+        .as_ref()
+        .is_some_and(|s| s.voters == Some(3) && s.failure_tolerance == Some(1))
+}
+
+async fn initializations(stage: &Stage) -> usize {
+    let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let found = events.list(&ListParams::default()).await.unwrap();
+    found
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("Initialized"))
+        .count()
+}
+
+async fn exposed_shares(stage: &Stage) -> Vec<String> {
+    let shares = stage.shares().await.unwrap();
+    shares
+        .iter()
+        .map(|share| share.expose_secret().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_single_member_grows_to_three_voters_and_keeps_its_data() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    write_note(&stage).await;
+    let shares = exposed_shares(&stage).await;
+
+    let more = json!({"spec": {"replicas": 3}});
+    stage
+        .clusters()
+        .patch("main", &PatchParams::default(), &Patch::Merge(&more))
+        .await
+        .unwrap();
+    stage
+        .until("three voters and a failure tolerance of 1", three_vote)
+        .await
+        .unwrap();
+
+    stage.until_available().await.unwrap();
+    assert_note_at(&stage, 2).await;
+    assert!(
+        exposed_shares(&stage).await == shares,
+        "the members that joined are opened by the shares that were there"
+    );
+    assert_keys_and_no_root(&stage).await.unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+/// The first member is the one that is initialised where nothing is: never when it comes back empty.
+#[tokio::test]
+async fn a_first_member_that_lost_its_volume_is_not_initialised_again_but_joins_and_votes() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(3).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    let before = stage
+        .until("three voters and a failure tolerance of 1", three_vote)
+        .await
+        .unwrap();
+    write_note(&stage).await;
+    let shares = exposed_shares(&stage).await;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let lost = claims.get(&volume_claim("main", 0)).await.unwrap().uid();
+
+    // The claim goes when its pod has gone: that is what its finalizer is for.
+    claims
+        .delete(&volume_claim("main", 0), &DeleteParams::default())
+        .await
+        .unwrap();
+    pods.delete(&member("main", 0), &DeleteParams::default())
+        .await
+        .unwrap();
+    wait::until_async("main-0 to be a voter with a new volume", DEADLINE, async || {
+        let claim = claims.get(&volume_claim("main", 0)).await?;
+        ensure!(claim.uid() != lost, "the claim is the old one");
+        let node = stage.member(0).await?;
+        let node = node.on_this_node();
+        let status = node.seal_status().await?;
+        ensure!(status.initialized && !status.sealed, "main-0 says {status:?}");
+        let leader = node.leader().await?;
+        ensure!(
+            !leader.is_self && !leader.leader_address.is_empty(),
+            "main-0 follows nobody: {leader:?}"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
+
+    let after = stage
+        .until("three voters and a failure tolerance of 1", three_vote)
+        .await
+        .unwrap();
+    stage.until_available().await.unwrap();
+    let cluster_id = |cluster: &VaultCluster| cluster.status.as_ref().and_then(|s| s.cluster_id.clone());
+    assert_eq!(cluster_id(&after), cluster_id(&before), "it is the same Vault");
+    assert_note_at(&stage, 0).await;
+    assert_eq!(initializations(&stage).await, 1, "events of an initialisation");
+    assert!(exposed_shares(&stage).await == shares, "no share was replaced");
+    assert_keys_and_no_root(&stage).await.unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
