@@ -22,8 +22,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt as _};
 use vaultkeeper_crds::role::ExternalLoginStatus;
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_vault::Client;
@@ -230,6 +231,19 @@ fn was_written_to(role: &VaultRole, login: Option<&ExternalLoginStatus>) -> bool
     status.vault_name.is_some() && status.external.as_ref().map(place_of) == login.map(place_of)
 }
 
+/// The same of the VaultRole as the API server has it now.
+async fn was_written_lately(role: &VaultRole, ctx: &Context, progress: &Progress) -> Result<bool, Error> {
+    let namespace = role.namespace().unwrap_or_default();
+    let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &namespace);
+    // A list of one needs no further right.
+    let this = ListParams::default().fields(&format!("metadata.name={}", role.name_any()));
+    let now = api.list(&this).await;
+    let now = now.map_err(|e| Error::kubernetes("read the VaultRole", e))?;
+    Ok(now
+        .iter()
+        .any(|now| now.uid() == role.uid() && was_written_to(now, progress.external.as_ref())))
+}
+
 /// What a VaultCluster that names another Vault, or another auth method in it, leaves where nobody looks any more.
 fn left_behind(
     before: &ExternalLoginStatus,
@@ -321,6 +335,8 @@ async fn provide_in_vault(
     let object = role.object_ref(&());
     if let Some(place) = elsewhere {
         let there = owner::look(vault, kubernetes_path, &desired.name).await?;
+        // The watch may be behind the status of the last pass, which says that the name is this role's.
+        let written_before = written_before || was_written_lately(role, ctx, progress).await?;
         if owner::whose(&there, &place.owner, written_before) == Whose::Anothers {
             return Err(Error::NameTaken {
                 kind: "policy, AppRole role or Kubernetes auth role",

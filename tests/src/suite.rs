@@ -1,13 +1,11 @@
 //! `testbed test`: the checks and the tiers of tests, one after the other, with the time that each took.
 //!
-//! Missing servers are built beside the first steps, which do not need them, and the images of the pods beside
-//! the tier that waits most.
+//! Missing servers are built beside the first steps, which do not need them.
 
 mod background;
 mod steps;
 mod table;
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +15,7 @@ use crate::node;
 use crate::progress::say;
 use crate::servers::{self, Server};
 use crate::wait;
-use background::Build;
+use background::ServerBuild;
 use table::{Outcome, Row};
 
 /// One part of the suite.
@@ -95,14 +93,7 @@ impl Tier {
 ///
 /// After a failure nothing further runs. A tier that cannot run here is left out, or fails if `CI` is set.
 pub fn run(tiers: &[Tier]) -> anyhow::Result<()> {
-    // Asked at once: when Cargo has linked this program anew, it goes under the name of a deleted file.
-    let testbed = std::env::current_exe().context("cannot find this program")?;
-    let mut builds = Builds {
-        servers: start_servers(&testbed, tiers)?,
-        images: None,
-        e2e_follows: tiers.contains(&Tier::E2e) && Tier::E2e.obstacle().is_none(),
-        testbed,
-    };
+    let mut build = start_build(tiers)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut failure = None;
     for &tier in tiers {
@@ -116,7 +107,7 @@ pub fn run(tiers: &[Tier]) -> anyhow::Result<()> {
                 ));
                 Outcome::Failed
             }
-            Verdict::Run => match run_tier(tier, &mut builds) {
+            Verdict::Run => match run_tier(tier, &mut build) {
                 Ok(()) => Outcome::Passed,
                 Err(error) => {
                     failure = Some(error);
@@ -130,54 +121,15 @@ pub fn run(tiers: &[Tier]) -> anyhow::Result<()> {
             took: start.elapsed(),
         });
     }
-    for build in builds.under_way() {
-        if let Some(took) = build.took() {
-            rows.push(Row {
-                name: build.what(),
-                outcome: Outcome::Beside,
-                took,
-            });
-        }
+    if let Some(built) = build.and_then(|build| build.took()) {
+        rows.push(Row {
+            name: "servers (beside)",
+            outcome: Outcome::Passed,
+            took: built,
+        });
     }
     say(&format!("\n{}", table::render(&rows)));
     failure.map_or(Ok(()), Err)
-}
-
-/// What is built beside the tiers.
-struct Builds {
-    servers: Option<Build>,
-    images: Option<Build>,
-    /// Whether a tier that needs the images will run.
-    e2e_follows: bool,
-    /// This program, which builds them.
-    testbed: PathBuf,
-}
-
-impl Builds {
-    fn under_way(&mut self) -> impl Iterator<Item = &mut Build> {
-        self.servers.iter_mut().chain(self.images.iter_mut())
-    }
-
-    /// Waits for what the tier needs, and starts what a later one needs and nothing hinders.
-    fn prepare(&mut self, tier: Tier) -> anyhow::Result<()> {
-        if tier.servers().is_empty() {
-            return Ok(());
-        }
-        if let Some(build) = &mut self.servers {
-            build.finish().context("the servers are not there")?;
-        }
-        // Its tests wait for servers most of their time.
-        if tier == Tier::Vault && self.e2e_follows {
-            say("building the images for the next tier beside this one");
-            self.images = Some(Build::of_images(&self.testbed)?);
-        }
-        if tier == Tier::E2e
-            && let Some(build) = &mut self.images
-        {
-            build.finish().context("the images are not there")?;
-        }
-        Ok(())
-    }
 }
 
 /// What becomes of a tier when its turn has come.
@@ -200,14 +152,18 @@ fn verdict(one_failed: bool, obstacle: Option<String>, ci: bool) -> Verdict {
     }
 }
 
-fn run_tier(tier: Tier, builds: &mut Builds) -> anyhow::Result<()> {
-    builds.prepare(tier)?;
-    // Says what is missing before a test would.
-    for server in tier.servers() {
-        servers::path(*server)?;
+fn run_tier(tier: Tier, build: &mut Option<ServerBuild>) -> anyhow::Result<()> {
+    if !tier.servers().is_empty() {
+        if let Some(build) = build.as_mut() {
+            build.finish().context("the servers are not there")?;
+        }
+        // Says what is missing before a test would.
+        for server in tier.servers() {
+            servers::path(*server)?;
+        }
     }
     for command in steps::of(tier)? {
-        run_command(tier, command, builds)?;
+        run_command(tier, command, build)?;
     }
     if tier == Tier::Lint {
         steps::check_dependencies()?;
@@ -215,8 +171,8 @@ fn run_tier(tier: Tier, builds: &mut Builds) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end; meanwhile relays what the builds beside it say.
-fn run_command(tier: Tier, mut command: Command, builds: &mut Builds) -> anyhow::Result<()> {
+/// Runs a command to its end; meanwhile relays what the build of servers says.
+fn run_command(tier: Tier, mut command: Command, build: &mut Option<ServerBuild>) -> anyhow::Result<()> {
     let line: Vec<_> = command
         .get_args()
         .map(|arg| arg.to_string_lossy().into_owned())
@@ -227,7 +183,9 @@ fn run_command(tier: Tier, mut command: Command, builds: &mut Builds) -> anyhow:
         if let Some(status) = child.try_wait().context("cannot wait for cargo")? {
             break status;
         }
-        builds.under_way().for_each(Build::relay);
+        if let Some(build) = build.as_mut() {
+            build.relay();
+        }
         wait::pause();
     };
     if !status.success() {
@@ -240,7 +198,7 @@ fn run_command(tier: Tier, mut command: Command, builds: &mut Builds) -> anyhow:
     Ok(())
 }
 
-fn start_servers(testbed: &Path, tiers: &[Tier]) -> anyhow::Result<Option<Build>> {
+fn start_build(tiers: &[Tier]) -> anyhow::Result<Option<ServerBuild>> {
     let mut missing = Vec::new();
     for server in Server::ALL {
         let wanted = tiers
@@ -253,7 +211,7 @@ fn start_servers(testbed: &Path, tiers: &[Tier]) -> anyhow::Result<Option<Build>
     if missing.is_empty() {
         Ok(None)
     } else {
-        Build::of_servers(testbed, &missing).map(Some)
+        ServerBuild::start(&missing).map(Some)
     }
 }
 

@@ -10,8 +10,6 @@ use super::seconds;
 pub(super) enum Outcome {
     Passed,
     Failed,
-    /// Not a tier: built while tiers ran.
-    Beside,
     /// And why.
     NotRun(String),
 }
@@ -31,7 +29,6 @@ pub(super) fn render(rows: &[Row]) -> String {
         let (time, outcome) = match outcome {
             Outcome::Passed => (seconds(*took), "passed".to_owned()),
             Outcome::Failed => (seconds(*took), "FAILED".to_owned()),
-            Outcome::Beside => (seconds(*took), "built beside the tiers".to_owned()),
             Outcome::NotRun(why) => ("-".to_owned(), format!("not run: {why}")),
         };
         let _ = writeln!(text, "{name:<18}{time:>9}  {outcome}");
@@ -56,11 +53,6 @@ mod tests {
                 outcome: Outcome::NotRun("needs root".to_owned()),
                 took: Duration::ZERO,
             },
-            Row {
-                name: "images",
-                outcome: Outcome::Beside,
-                took: Duration::from_secs(2),
-            },
         ];
         let text = render(&rows);
         let lines: Vec<_> = text
@@ -72,8 +64,7 @@ mod tests {
             [
                 "tier seconds outcome",
                 "unit 1.5 passed",
-                "e2e - not run: needs root",
-                "images 2.0 built beside the tiers"
+                "e2e - not run: needs root"
             ]
         );
     }

@@ -13,7 +13,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret as _;
 
-use super::stage::{DEADLINE, Stage, assert_keys_and_no_root};
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition};
 
 const NOTE: &str = "secret/data/note";
 
@@ -141,6 +141,54 @@ async fn a_first_member_that_lost_its_volume_is_not_initialised_again_but_joins_
     assert_note_at(&stage, 0).await;
     assert_eq!(initializations(&stage).await, 1, "events of an initialisation");
     assert!(exposed_shares(&stage).await == shares, "no share was replaced");
+    assert_keys_and_no_root(&stage).await.unwrap();
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+/// As after a power cut. One member alone has no quorum: all must start, whether or not the one before is ready.
+#[tokio::test]
+async fn a_cluster_whose_members_all_went_at_once_serves_again_with_its_data() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(3).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage
+        .until("three voters and a failure tolerance of 1", three_vote)
+        .await
+        .unwrap();
+    write_note(&stage).await;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let old: Vec<_> = pods.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(old.len(), 3, "the pods of three members");
+
+    for pod in &old {
+        let at_once = DeleteParams::default().grace_period(0);
+        pods.delete(&pod.name_any(), &at_once).await.unwrap();
+    }
+    wait::until_async("three new members that serve", DEADLINE, async || {
+        for (ordinal, old) in (0..).zip(&old) {
+            let new = pods.get(&member("main", ordinal)).await?;
+            ensure!(new.uid() != old.uid(), "main-{ordinal} is the old pod");
+            let node = stage.member(ordinal).await?;
+            let status = node.on_this_node().seal_status().await?;
+            ensure!(!status.sealed, "main-{ordinal} says {status:?}");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+
+    stage
+        .until("three voters and a failure tolerance of 1", three_vote)
+        .await
+        .unwrap();
+    stage.until_available().await.unwrap();
+    assert_note_at(&stage, 1).await;
+    let cluster = stage.clusters().get("main").await.unwrap();
+    assert!(
+        condition(&cluster, "SealLatched").is_none(),
+        "a power cut is nobody's seal"
+    );
     assert_keys_and_no_root(&stage).await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
