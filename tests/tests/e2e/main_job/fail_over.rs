@@ -101,11 +101,16 @@ fn assert_name_leads_to_address(installed: &Installation, service: &str) {
         "nslookup",
         &host,
     ];
-    let answer = installed.kubectl(&lookup).unwrap();
-    assert!(
-        answer.contains(&address),
-        "{host} should be {address}, got:\n{answer}"
-    );
+    // The application may be about to start yet.
+    wait::until("the application to find the name", DEADLINE, || {
+        let answer = installed.kubectl(&lookup)?;
+        ensure!(
+            answer.contains(&address),
+            "{host} should be {address}, got:\n{answer}"
+        );
+        Ok(())
+    })
+    .unwrap();
 }
 
 fn pod(installed: &Installation, name: &str) -> anyhow::Result<Pod> {
