@@ -335,9 +335,9 @@ async fn provide_in_vault(
     let object = role.object_ref(&());
     if let Some(place) = elsewhere {
         let there = owner::look(vault, kubernetes_path, &desired.name).await?;
+        let is_anothers = |before| owner::whose(&there, &place.owner, before) == Whose::Anothers;
         // The watch may be behind the status of the last pass, which says that the name is this role's.
-        let written_before = written_before || was_written_lately(role, ctx, progress).await?;
-        if owner::whose(&there, &place.owner, written_before) == Whose::Anothers {
+        if is_anothers(written_before) && is_anothers(was_written_lately(role, ctx, progress).await?) {
             return Err(Error::NameTaken {
                 kind: "policy, AppRole role or Kubernetes auth role",
                 name: desired.name,

@@ -327,7 +327,6 @@ async fn log_in_elsewhere(
     target: &Target,
     vault: &ExternalVault,
 ) -> Result<Session, SessionError> {
-    use vaultkeeper_vault::Error as Vault;
     let Opened {
         client,
         address,
@@ -338,10 +337,7 @@ async fn log_in_elsewhere(
     let ExternalLogin { path, role } = &vault.kubernetes_auth;
     let auth = client.kubernetes(path).login(role, &jwt).await;
     let auth = auth.map_err(|error| match error {
-        // What did not come from the server.
-        Vault::Unreachable { .. } | Vault::TimedOut { .. } | Vault::Interrupted { .. } => {
-            SessionError::Login(error)
-        }
+        silent if !silent.is_answer() => SessionError::Login(silent),
         // It has seen the token, and could repeat it: its words go nowhere.
         refused => SessionError::External(external::Error::LoginRefused {
             address,

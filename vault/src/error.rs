@@ -283,6 +283,14 @@ impl Error {
         }
     }
 
+    /// Whether the server answered, so that the error may repeat words of it.
+    pub fn is_answer(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Interrupted { .. }
+        )
+    }
+
     /// Whether the server may have done what was asked although the call failed. After a `sys/init` that ended
     /// like this the keys may exist and be lost.
     pub fn may_have_taken_effect(&self) -> bool {

@@ -17,7 +17,6 @@ mod secrets;
 mod work;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use tokio::time::Instant;
 use vaultkeeper_crds::cluster::Distribution;
 use vaultkeeper_crds::cluster::configuration::Configuration;
 use vaultkeeper_vault::Client;
@@ -28,13 +27,12 @@ use super::execute::Scope;
 use super::validate::Invalid;
 use super::{custody, hand_over};
 use crate::context::Context;
-use crate::controllers::hash;
 use crate::report::Reason;
 use crate::sessions::Target;
 use ledger::Ledger;
 use work::{Done, Work};
 
-pub(crate) use findings::{Findings, Known};
+pub(crate) use findings::{Findings, Looks};
 pub(crate) use own::{grant_rekey, needed_paths, policy as operator_policy};
 pub(crate) use policies::declared as declared_policies;
 #[cfg(test)]
@@ -61,57 +59,44 @@ async fn own_login(scope: &Scope<'_>, client: &Client, member: &str, identity: &
     own::login(client, &scope.ctx.auth_environment, &role, member).await
 }
 
-/// Where it is remembered that the configuration was looked at, and what tells one configuration from another.
-fn mark_of(scope: &Scope<'_>) -> (String, u64) {
-    let print = hash(&(format!("{:?}", scope.cluster.configuration), store_of(scope)));
-    (format!("{}/configure", scope.cluster.uid), print)
+/// What is remembered of the looks at the configuration.
+fn looks_of<'a>(scope: &Scope<'a>) -> Looks<'a> {
+    let cluster = scope.cluster;
+    Looks::recall(
+        &scope.ctx.recent,
+        &cluster.uid,
+        &cluster.configuration,
+        store_of(scope),
+    )
 }
 
 /// Whether the next upkeep looks at the configuration.
 pub(crate) fn is_due(scope: &Scope<'_>) -> bool {
-    let (key, print) = mark_of(scope);
-    let known = scope.ctx.recent.kept::<Known>(&key);
-    let is_fresh = |known: &Known| known.is_fresh(print, Instant::now());
-    scope.cluster.configuration.is_ok() && !known.as_deref().is_some_and(is_fresh)
+    scope.cluster.configuration.is_ok() && !looks_of(scope).are_fresh()
 }
 
 /// Keeps the declared configuration with the operator's own login, at most once a minute and after each change. What is
 /// wrong with declared objects is no error here: it stands in the findings.
 pub(crate) async fn upkeep(scope: &Scope<'_>) -> Result<(), Error> {
-    let (key, print) = mark_of(scope);
-    let recent = &scope.ctx.recent;
-    let known = recent.kept::<Known>(&key);
-    let before = || match (&known, scope.applied) {
-        (Some(known), _) => known.findings.clone(),
-        (None, Some(status)) => Findings::read(status),
-        (None, None) => Findings::default(),
-    };
+    let looks = looks_of(scope);
+    let before = looks.findings(scope.applied);
     let configuration = match &scope.cluster.configuration {
         Ok(configuration) => configuration,
         Err(invalid) => {
-            let _ = scope.findings.set(refused(before(), invalid));
+            let _ = scope.findings.set(refused(before, invalid));
             return Ok(());
         }
     };
-    if let Some(known) = known
-        .as_ref()
-        .filter(|known| known.is_fresh(print, Instant::now()))
-    {
-        let _ = scope.findings.set(known.findings.clone());
+    if looks.are_fresh() {
+        let _ = scope.findings.set(before);
         return Ok(());
     }
     let target = Target::from(scope.cluster);
     let session = scope.ctx.sessions.active(scope.ctx, &target).await;
     let client = session.map_err(Box::new)?;
-    let (findings, result) = Box::pin(keep(scope, configuration, &client, before())).await;
+    let (findings, result) = Box::pin(keep(scope, configuration, &client, before)).await;
     scope.forget_a_spoilt_session(&result).await;
-    let now = Instant::now();
-    let mut next = Known::new(print, findings.clone(), known.as_deref(), &target.uid, now);
-    if result.is_err() {
-        // Of the session: the next pass looks again.
-        next.next = now;
-    }
-    recent.keep(key, next);
+    looks.keep(findings.clone(), &result);
     let _ = scope.findings.set(findings);
     result
 }

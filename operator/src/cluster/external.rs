@@ -13,19 +13,17 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::controller::Action;
-use tokio::time::Instant;
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::ExternalVault;
 use vaultkeeper_vault::Error as VaultError;
 use vaultkeeper_vault::sys::health::Health;
 
-use super::configure::{self, Declaration, Findings, Known};
+use super::configure::{self, Declaration, Findings, Looks};
 use super::error::Error as ClusterError;
 use super::validate::Invalid;
 use super::{applied_configuration, claim, finalize, pace};
 use crate::conditions;
 use crate::context::Context;
-use crate::controllers::hash;
 use crate::hex::short_hash;
 use crate::metrics::ClusterNumbers;
 use crate::report::Reason;
@@ -152,17 +150,15 @@ async fn run(
         .active(ctx, &target)
         .await
         .map_err(|e| ClusterError::from(Box::new(e)))?;
-    let key = format!("{}/configure", external.uid);
     // With the address: another Vault holds nothing of it.
-    let fingerprint = hash(&(format!("{:?}", external.configuration), address.as_str()));
-    let known = ctx.recent.kept::<Known>(&key);
-    let before = match (&known, applied_configuration(cluster)) {
-        (Some(known), _) => known.findings.clone(),
-        (None, Some(status)) => Findings::read(status),
-        (None, None) => Findings::default(),
-    };
-    let is_fresh = |known: &Known| known.is_fresh(fingerprint, Instant::now());
-    if known.as_deref().is_some_and(is_fresh) {
+    let looks = Looks::recall(
+        &ctx.recent,
+        &external.uid,
+        &external.configuration,
+        address.as_str(),
+    );
+    let before = looks.findings(applied_configuration(cluster));
+    if looks.are_fresh() {
         pass.findings = Some(before);
         return Ok(());
     }
@@ -181,13 +177,7 @@ async fn run(
     {
         ctx.sessions.forget(&target.uid).await;
     }
-    let now = Instant::now();
-    let mut next = Known::new(fingerprint, findings.clone(), known.as_deref(), &target.uid, now);
-    if looked.is_err() {
-        // Of the session: the next pass looks again.
-        next.next = now;
-    }
-    ctx.recent.keep(key, next);
+    looks.keep(findings.clone(), &looked);
     pass.findings = Some(findings);
     looked
 }
@@ -195,9 +185,7 @@ async fn run(
 /// Why there is no health. Of a server that did answer no word is repeated: it may have seen a token before.
 fn unhealthy(address: &str, error: VaultError) -> ClusterError {
     match error {
-        VaultError::Unreachable { .. } | VaultError::TimedOut { .. } | VaultError::Interrupted { .. } => {
-            ClusterError::vault("read the health", address, error)
-        }
+        silent if !silent.is_answer() => ClusterError::vault("read the health", address, silent),
         answered => {
             let address = address.to_owned();
             let reason = answered.reason();

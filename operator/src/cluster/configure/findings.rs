@@ -1,5 +1,7 @@
 //! What a look at the configuration found, for the status and for events.
 
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +13,8 @@ use super::mode::Mode;
 use super::object::Difference;
 use crate::backoff;
 use crate::cluster::error::Error;
+use crate::context::Recent;
+use crate::controllers::hash;
 use crate::report::Reason;
 
 /// How many differences a status or an event names.
@@ -70,26 +74,20 @@ pub(crate) fn problem(errors: &[Error]) -> Option<(&'static str, String)> {
 
 /// The last look, kept until the next one.
 #[derive(Debug)]
-pub(crate) struct Known {
+struct Known {
     /// Identifies what was looked at: the spec and the initialisation of Vault.
-    pub print: u64,
+    print: u64,
     /// What was found.
     pub findings: Findings,
     /// Looks in a row with a problem.
-    pub failures: u32,
+    failures: u32,
     /// When to look again.
-    pub next: Instant,
+    next: Instant,
 }
 
 impl Known {
     /// After a look. A problem is looked at again after 1 s, 2 s, 4 s … 60 s, everything else after a minute.
-    pub(crate) fn new(
-        print: u64,
-        findings: Findings,
-        before: Option<&Self>,
-        uid: &str,
-        now: Instant,
-    ) -> Self {
+    fn new(print: u64, findings: Findings, before: Option<&Self>, uid: &str, now: Instant) -> Self {
         let earlier = before
             .filter(|known| known.print == print)
             .map_or(0, |known| known.failures);
@@ -106,8 +104,57 @@ impl Known {
     }
 
     /// Whether it still stands for what is declared.
-    pub(crate) fn is_fresh(&self, print: u64, now: Instant) -> bool {
+    fn is_fresh(&self, print: u64, now: Instant) -> bool {
         self.print == print && now < self.next
+    }
+}
+
+/// What is remembered of the looks at what one VaultCluster declares.
+pub(crate) struct Looks<'a> {
+    recent: &'a Recent,
+    uid: &'a str,
+    key: String,
+    print: u64,
+    last: Option<Arc<Known>>,
+}
+
+impl<'a> Looks<'a> {
+    /// `store` tells one Vault from another that holds nothing of it yet.
+    pub(crate) fn recall(recent: &'a Recent, uid: &'a str, configuration: &impl Debug, store: &str) -> Self {
+        let key = format!("{uid}/configure");
+        Self {
+            last: recent.kept::<Known>(&key),
+            print: hash(&(format!("{configuration:?}"), store)),
+            recent,
+            uid,
+            key,
+        }
+    }
+
+    /// What was found last, by this operator or, as the status says, by one before it.
+    pub(crate) fn findings(&self, applied: Option<&ConfigurationStatus>) -> Findings {
+        match (&self.last, applied) {
+            (Some(known), _) => known.findings.clone(),
+            (None, Some(status)) => Findings::read(status),
+            (None, None) => Findings::default(),
+        }
+    }
+
+    /// Whether the last look still stands for what is declared.
+    pub(crate) fn are_fresh(&self) -> bool {
+        let is_fresh = |known: &Known| known.is_fresh(self.print, Instant::now());
+        self.last.as_deref().is_some_and(is_fresh)
+    }
+
+    /// Remembers another look.
+    pub(crate) fn keep(self, findings: Findings, looked: &Result<(), Error>) {
+        let now = Instant::now();
+        let mut next = Known::new(self.print, findings, self.last.as_deref(), self.uid, now);
+        if looked.is_err() {
+            // Of the session: the next pass looks again.
+            next.next = now;
+        }
+        self.recent.keep(self.key, next);
     }
 }
 

@@ -73,18 +73,22 @@ fn a_leader_that_stands_still_for_forty_seconds_loses_its_leadership_and_no_life
     drop(frozen);
     installed.until_available().unwrap();
     installed.until_voters(3).unwrap();
-    assert!(
-        process.is_running(),
-        "{leader} should be the same process as before"
-    );
-    assert_eq!(
-        installed.restarts(&leader).unwrap(),
-        restarts,
-        "no container of {leader} was started again"
-    );
+    assert_lives_on(&installed, &leader, &process, &restarts);
     client.until_more(10).unwrap();
     let written = client.end().unwrap();
     step(&written.to_string());
+}
+
+fn assert_lives_on(installed: &Installation, member: &str, process: &ProcessId, restarts: &[(String, u64)]) {
+    assert!(
+        process.is_running(),
+        "{member} should be the same process as before"
+    );
+    assert_eq!(
+        installed.restarts(member).unwrap(),
+        restarts,
+        "no container of {member} was started again"
+    );
 }
 
 /// Secrets of half a megabyte of noise each, which no compression makes smaller.
@@ -148,15 +152,7 @@ fn a_leader_that_restores_a_snapshot_of_forty_megabytes_is_not_killed() {
     );
     installed.until_available().unwrap();
     installed.until_voters(3).unwrap();
-    assert!(
-        process.is_running(),
-        "{leader} should be the same process as before"
-    );
-    assert_eq!(
-        installed.restarts(&leader).unwrap(),
-        restarts,
-        "no container of {leader} was started again"
-    );
+    assert_lives_on(&installed, &leader, &process, &restarts);
     step(&format!(
         "the data of the snapshot was served {took:.1?} after the request"
     ));

@@ -315,14 +315,7 @@ async fn a_ca_is_replaced_while_clients_of_the_old_and_of_the_new_one_are_served
     assert_eq!(containers(&stage).await, before, "no member was restarted");
 
     // A member that starts now finds its peers by the new one.
-    stage.kubelet.kill("main-1").await.unwrap();
-    stage
-        .until("the killed member to be seen", |c| {
-            reason(c, "Available") != "AllMembersServe"
-        })
-        .await
-        .unwrap();
-    stage.until_available().await.unwrap();
+    stage.kill_and_wait("main-1").await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
 }

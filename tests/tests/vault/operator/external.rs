@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use vaultkeeper_crds::cluster::VaultClusterStatus;
@@ -23,6 +23,8 @@ use vaultkeeper_vault::auth::kubernetes;
 use vaultkeeper_vault::sys::mounts::MountRequest;
 use vaultkeeper_vault::{Client, SecretString};
 
+use super::ownership::delete_and_wait;
+use super::roles::delete_role;
 use super::stage::{DEADLINE, Stage, condition, reason};
 use crate::client_support::{split, unseal};
 
@@ -178,21 +180,6 @@ pub(super) async fn until_role(stage: &Stage, wanted: &str) {
     .unwrap();
 }
 
-async fn delete_role(stage: &Stage) {
-    roles(stage)
-        .delete("app", &DeleteParams::default())
-        .await
-        .unwrap();
-    wait::until_async("the role to be gone", DEADLINE, async || {
-        match roles(stage).get_opt("app").await? {
-            None => Ok(()),
-            Some(role) => bail!("it is there: {:?}", role.status),
-        }
-    })
-    .await
-    .unwrap();
-}
-
 #[tokio::test]
 async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keeps_its_keys_to_itself() {
     let (stage, theirs) = tokio::join!(Stage::new(), Theirs::start());
@@ -323,20 +310,10 @@ async fn a_vault_elsewhere_that_was_set_up_after_the_guide_serves_roles_and_keep
     until(&stage, "main", "Configured", "InPlace").await.unwrap();
 
     // The role takes what is its own with it, the cluster nothing at all.
-    delete_role(&stage).await;
+    delete_role(&stage).await.unwrap();
     let policies = theirs.root.list_policies().await.unwrap();
     assert!(!policies.contains(&name), "the policy is there: {policies:?}");
-    stage
-        .clusters()
-        .delete("main", &DeleteParams::default())
-        .await
-        .unwrap();
-    wait::until_async("the VaultCluster to be gone", DEADLINE, async || {
-        ensure!(stage.clusters().get_opt("main").await?.is_none(), "it is there");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    delete_and_wait(&stage).await;
     assert!(
         theirs.root.mounts().await.unwrap().contains_key("secret/"),
         "what was configured stays"
@@ -399,7 +376,7 @@ async fn what_others_made_in_a_vault_elsewhere_is_neither_changed_nor_removed() 
     create_role(&stage, "main").await;
     until_role(&stage, "NameTaken").await;
     untouched("while a VaultRole wants the name").await;
-    delete_role(&stage).await;
+    delete_role(&stage).await.unwrap();
     untouched("after that VaultRole is gone").await;
 
     // Given up by its owner, it is the VaultRole's, and put right also where only the policy was taken away.
@@ -423,7 +400,7 @@ async fn what_others_made_in_a_vault_elsewhere_is_neither_changed_nor_removed() 
     theirs.root.write_policy(&name, &another).await.unwrap();
     touch(&stage, "owner").await;
     until_role(&stage, "NameTaken").await;
-    delete_role(&stage).await;
+    delete_role(&stage).await.unwrap();
     assert_eq!(theirs.root.read_policy(&name).await.unwrap(), another);
     assert!(
         theirs.root.read(&app_role).await.is_ok(),

@@ -13,7 +13,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret as _;
 
-use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition};
+use super::stage::{DEADLINE, Operator, Stage, assert_keys_and_no_root, condition};
 
 const NOTE: &str = "secret/data/note";
 
@@ -40,6 +40,22 @@ fn three_vote(cluster: &VaultCluster) -> bool {
         .status
         .as_ref()
         .is_some_and(|s| s.voters == Some(3) && s.failure_tolerance == Some(1))
+}
+
+async fn until_three_vote(stage: &Stage) -> VaultCluster {
+    stage
+        .until("three voters and a failure tolerance of 1", three_vote)
+        .await
+        .unwrap()
+}
+
+async fn three_with_a_note() -> (Stage, Operator, VaultCluster) {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(3).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    let cluster = until_three_vote(&stage).await;
+    write_note(&stage).await;
+    (stage, operator, cluster)
 }
 
 async fn initializations(stage: &Stage) -> usize {
@@ -74,10 +90,7 @@ async fn a_single_member_grows_to_three_voters_and_keeps_its_data() {
         .patch("main", &PatchParams::default(), &Patch::Merge(&more))
         .await
         .unwrap();
-    stage
-        .until("three voters and a failure tolerance of 1", three_vote)
-        .await
-        .unwrap();
+    until_three_vote(&stage).await;
 
     stage.until_available().await.unwrap();
     assert_note_at(&stage, 2).await;
@@ -93,14 +106,7 @@ async fn a_single_member_grows_to_three_voters_and_keeps_its_data() {
 /// The first member is the one that is initialised where nothing is: never when it comes back empty.
 #[tokio::test]
 async fn a_first_member_that_lost_its_volume_is_not_initialised_again_but_joins_and_votes() {
-    let stage = Stage::new().await.unwrap();
-    stage.create_cluster(3).await.unwrap();
-    let operator = stage.start_operator(&Points::record());
-    let before = stage
-        .until("three voters and a failure tolerance of 1", three_vote)
-        .await
-        .unwrap();
-    write_note(&stage).await;
+    let (stage, operator, before) = three_with_a_note().await;
     let shares = exposed_shares(&stage).await;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
@@ -131,10 +137,7 @@ async fn a_first_member_that_lost_its_volume_is_not_initialised_again_but_joins_
     .await
     .unwrap();
 
-    let after = stage
-        .until("three voters and a failure tolerance of 1", three_vote)
-        .await
-        .unwrap();
+    let after = until_three_vote(&stage).await;
     stage.until_available().await.unwrap();
     let cluster_id = |cluster: &VaultCluster| cluster.status.as_ref().and_then(|s| s.cluster_id.clone());
     assert_eq!(cluster_id(&after), cluster_id(&before), "it is the same Vault");
@@ -149,14 +152,7 @@ async fn a_first_member_that_lost_its_volume_is_not_initialised_again_but_joins_
 /// As after a power cut. One member alone has no quorum: all must start, whether or not the one before is ready.
 #[tokio::test]
 async fn a_cluster_whose_members_all_went_at_once_serves_again_with_its_data() {
-    let stage = Stage::new().await.unwrap();
-    stage.create_cluster(3).await.unwrap();
-    let operator = stage.start_operator(&Points::record());
-    stage
-        .until("three voters and a failure tolerance of 1", three_vote)
-        .await
-        .unwrap();
-    write_note(&stage).await;
+    let (stage, operator, _) = three_with_a_note().await;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let old: Vec<_> = pods.list(&ListParams::default()).await.unwrap().items;
     assert_eq!(old.len(), 3, "the pods of three members");
@@ -178,10 +174,7 @@ async fn a_cluster_whose_members_all_went_at_once_serves_again_with_its_data() {
     .await
     .unwrap();
 
-    stage
-        .until("three voters and a failure tolerance of 1", three_vote)
-        .await
-        .unwrap();
+    until_three_vote(&stage).await;
     stage.until_available().await.unwrap();
     assert_note_at(&stage, 1).await;
     let cluster = stage.clusters().get("main").await.unwrap();

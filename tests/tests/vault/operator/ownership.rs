@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, bail, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use vaultkeeper_crds::names;
+use vaultkeeper_crds::{annotations, names};
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
@@ -22,7 +22,7 @@ async fn set_deletion_policy(stage: &Stage, policy: &str) {
         .unwrap();
 }
 
-async fn delete_and_wait(stage: &Stage) {
+pub(super) async fn delete_and_wait(stage: &Stage) {
     stage
         .clusters()
         .delete("main", &DeleteParams::default())
@@ -36,6 +36,13 @@ async fn delete_and_wait(stage: &Stage) {
     })
     .await
     .unwrap();
+}
+
+async fn active_pods(stage: &Stage) -> anyhow::Result<Vec<Option<String>>> {
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let active = format!("{}={}", annotations::STATE, annotations::ACTIVE);
+    let found = pods.list(&ListParams::default().labels(&active)).await?;
+    Ok(found.iter().map(ResourceExt::uid).collect())
 }
 
 fn claims(stage: &Stage) -> Api<PersistentVolumeClaim> {
@@ -137,6 +144,8 @@ async fn a_cluster_that_is_deleted_comes_back_with_its_data_unless_that_was_to_g
     let operator = stage.start_operator(&Points::record());
     let first = stage.until_available().await.unwrap();
     let identity = first.status.unwrap().cluster_id;
+    let of_the_first = active_pods(&stage).await.unwrap();
+    assert_eq!(of_the_first.len(), 1, "one member is active: {of_the_first:?}");
     let bindings: Api<ClusterRoleBinding> = Api::all(stage.client.clone());
     let binding = vaultkeeper_operator::cluster::build::reviewer_binding_name(&stage.namespace, "main");
     assert!(
@@ -154,6 +163,14 @@ async fn a_cluster_that_is_deleted_comes_back_with_its_data_unless_that_was_to_g
     assert_eq!(kept.items.len(), 1, "Retain keeps the volume");
 
     stage.create_cluster(1).await.unwrap();
+    // What the first one left serves until the garbage collector takes it.
+    wait::until_async("the second cluster's own pod to serve", DEADLINE, async || {
+        let active = active_pods(&stage).await?;
+        ensure!(active.len() == 1 && active != of_the_first, "active: {active:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
     let again = stage.until_available().await.unwrap();
     assert_eq!(
         again.status.unwrap().cluster_id,

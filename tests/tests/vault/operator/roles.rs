@@ -66,7 +66,7 @@ async fn until_ready(stage: &Stage) -> anyhow::Result<VaultRole> {
     .await
 }
 
-async fn delete_role(stage: &Stage) -> anyhow::Result<()> {
+pub(super) async fn delete_role(stage: &Stage) -> anyhow::Result<()> {
     roles(stage).delete("app", &DeleteParams::default()).await?;
     wait::until_async("the role to be gone", DEADLINE, async || {
         match roles(stage).get_opt("app").await? {

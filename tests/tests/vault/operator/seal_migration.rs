@@ -227,14 +227,7 @@ async fn three_members_go_from_shares_to_another_vaults_seal_and_back_and_no_wri
 
     // Nothing of the other Vault is needed any more.
     drop(kms);
-    stage.kubelet.kill("main-1").await.unwrap();
-    stage
-        .until("its death to be seen", |c| {
-            reason(c, "Available") != "AllMembersServe"
-        })
-        .await
-        .unwrap();
-    stage.until_available().await.unwrap();
+    stage.kill_and_wait("main-1").await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
 }

@@ -428,6 +428,17 @@ impl Stage {
         .await
     }
 
+    /// Kills a member, and waits until its death was seen and it serves again.
+    pub(crate) async fn kill_and_wait(&self, pod: &str) -> anyhow::Result<()> {
+        self.kubelet.kill(pod).await?;
+        self.until("the killed member to be seen", |c| {
+            reason(c, "Available") != "AllMembersServe"
+        })
+        .await?;
+        self.until_available().await?;
+        Ok(())
+    }
+
     /// The key Secret.
     pub(crate) async fn keys(&self) -> anyhow::Result<Option<Secret>> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.operator_namespace);
