@@ -1,6 +1,7 @@
 //! Brings policy and roles in Vault to the desired state, and removes them. I/O with Vault only.
 
 use vaultkeeper_crds::names::APPROLE_AUTH_PATH;
+use vaultkeeper_vault::auth::{approle, kubernetes};
 use vaultkeeper_vault::{Client, Error as VaultError};
 
 use super::desired::{Desired, same_app_role, same_kubernetes};
@@ -12,6 +13,23 @@ pub(super) fn found<T>(step: &'static str, result: Result<T, VaultError>) -> Res
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(Error::vault(step, error)),
+    }
+}
+
+/// What is to be done about one part.
+#[derive(Debug, PartialEq, Eq)]
+enum Step<'a, T> {
+    Leave,
+    Write(&'a T),
+    Delete,
+}
+
+fn step<'a, T>(wanted: Option<&'a T>, there: Option<&T>, same: impl Fn(&T, &T) -> bool) -> Step<'a, T> {
+    match (wanted, there) {
+        (Some(wanted), Some(there)) if same(there, wanted) => Step::Leave,
+        (Some(wanted), _) => Step::Write(wanted),
+        (None, Some(_)) => Step::Delete,
+        (None, None) => Step::Leave,
     }
 }
 
@@ -32,56 +50,57 @@ pub async fn apply(
 
     // The policy first: a login before it was there would get a token that may do nothing.
     let there = found("read the policy", vault.read_policy(name).await)?;
-    if let Some(wanted) = policy
-        && there.as_deref().map(str::trim) != Some(wanted.trim())
-    {
-        vault
-            .write_policy(name, wanted)
-            .await
-            .map_err(|e| Error::vault("write the policy", e))?;
+    let same_text = |a: &String, b: &String| a.trim() == b.trim();
+    let of_policy = step(policy.as_ref(), there.as_ref(), same_text);
+    if let Step::Write(wanted) = of_policy {
+        let written = vault.write_policy(name, wanted).await;
+        written.map_err(|e| Error::vault("write the policy", e))?;
         changed.push("policy");
     }
-
     let method = vault.approle(APPROLE_AUTH_PATH);
-    let role = found("read the AppRole role", method.read_role(name).await)?;
-    match (app_role, role) {
-        (Some(wanted), role) if !role.as_ref().is_some_and(|role| same_app_role(role, wanted)) => {
-            method
-                .write_role(name, wanted)
-                .await
-                .map_err(|e| Error::vault("write the AppRole role", e))?;
-            changed.push("AppRole role");
-        }
-        (None, Some(_)) => {
-            gone("delete the AppRole role", method.delete_role(name).await)?;
-            changed.push("AppRole role");
-        }
-        (Some(_), _) | (None, None) => {}
-    }
-
+    changed.extend(apply_app_role(&method, name, app_role.as_ref()).await?);
     let method = vault.kubernetes(kubernetes_path);
-    let role = found("read the Kubernetes auth role", method.read_role(name).await)?;
-    match (kubernetes, role) {
-        (Some(wanted), role) if !role.as_ref().is_some_and(|role| same_kubernetes(role, wanted)) => {
-            method
-                .write_role(name, wanted)
-                .await
-                .map_err(|e| Error::vault("write the Kubernetes auth role", e))?;
-            changed.push("Kubernetes auth role");
-        }
-        (None, Some(_)) => {
-            gone("delete the Kubernetes auth role", method.delete_role(name).await)?;
-            changed.push("Kubernetes auth role");
-        }
-        (Some(_), _) | (None, None) => {}
-    }
-
+    changed.extend(apply_kubernetes(&method, name, kubernetes.as_ref()).await?);
     // The policy last where it goes: no role names it any more.
-    if policy.is_none() && there.is_some() {
+    if of_policy == Step::Delete {
         gone("delete the policy", vault.delete_policy(name).await)?;
         changed.push("policy");
     }
     Ok(changed)
+}
+
+async fn apply_app_role(
+    method: &approle::AppRole,
+    name: &str,
+    wanted: Option<&approle::Role>,
+) -> Result<Option<&'static str>, Error> {
+    let there = found("read the AppRole role", method.read_role(name).await)?;
+    match step(wanted, there.as_ref(), same_app_role) {
+        Step::Leave => return Ok(None),
+        Step::Write(wanted) => method
+            .write_role(name, wanted)
+            .await
+            .map_err(|e| Error::vault("write the AppRole role", e))?,
+        Step::Delete => gone("delete the AppRole role", method.delete_role(name).await)?,
+    }
+    Ok(Some("AppRole role"))
+}
+
+async fn apply_kubernetes(
+    method: &kubernetes::Kubernetes,
+    name: &str,
+    wanted: Option<&kubernetes::Role>,
+) -> Result<Option<&'static str>, Error> {
+    let there = found("read the Kubernetes auth role", method.read_role(name).await)?;
+    match step(wanted, there.as_ref(), same_kubernetes) {
+        Step::Leave => return Ok(None),
+        Step::Write(wanted) => method
+            .write_role(name, wanted)
+            .await
+            .map_err(|e| Error::vault("write the Kubernetes auth role", e))?,
+        Step::Delete => gone("delete the Kubernetes auth role", method.delete_role(name).await)?,
+    }
+    Ok(Some("Kubernetes auth role"))
 }
 
 /// Removes everything under `name`: first the ways in, then the rights. What is not there counts as removed.
@@ -99,4 +118,23 @@ pub async fn remove(vault: &Client, kubernetes_path: &str, name: &str) -> Result
 
 fn gone(step: &'static str, result: Result<(), VaultError>) -> Result<(), Error> {
     found(step, result).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_written_and_only_what_is_there_is_deleted() {
+        let of = |wanted: Option<&'static u8>, there: Option<u8>| step(wanted, there.as_ref(), |a, b| a == b);
+        assert_eq!(of(Some(&1), Some(1)), Step::Leave, "a role at rest");
+        assert_eq!(
+            of(None, None),
+            Step::Leave,
+            "nothing is wanted and nothing is there"
+        );
+        assert_eq!(of(Some(&1), Some(2)), Step::Write(&1), "somebody changed it");
+        assert_eq!(of(Some(&1), None), Step::Write(&1), "somebody took it away");
+        assert_eq!(of(None, Some(1)), Step::Delete, "it is not wanted any more");
+    }
 }

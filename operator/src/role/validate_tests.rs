@@ -1,5 +1,7 @@
 //! Tests of what a VaultRole is allowed.
 
+use vaultkeeper_crds::role::{AppRole, KubernetesLogin, PolicyRule, TokenSettings};
+
 use super::*;
 
 fn grant(yaml: serde_json::Value) -> AccessGrant {

@@ -1,0 +1,51 @@
+//! What was observed of a VaultRole.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What was observed of a VaultRole.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultRoleStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Conditions: Accepted (the spec can work and the cluster allows it) and Ready (policy, roles and Secret are in place).
+    #[serde(default)]
+    #[schemars(schema_with = "crate::cluster::conditions_schema")]
+    pub conditions: Vec<Condition>,
+
+    /// Name of the policy and of the roles in Vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_name: Option<String>,
+
+    /// Secret with the AppRole credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+
+    /// ConfigMap of this namespace with the cluster's address and CA bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_name: Option<String>,
+
+    /// How to log in at its Vault, when that runs elsewhere (spec.external of the VaultCluster). Injected pods do so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalLoginStatus>,
+}
+
+/// How to log in at a Vault that runs elsewhere.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalLoginStatus {
+    /// Its address.
+    pub address: String,
+    /// Path of the Kubernetes auth method, without a slash at its ends.
+    pub auth_path: String,
+    /// Audience that a pod's ServiceAccount token must have to log in there. Injected pods get one. The API server takes
+    /// no such token, so that whoever runs that Vault cannot act as the pod.
+    pub audience: String,
+    /// Namespace in that Vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
