@@ -86,6 +86,71 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     get(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
+/// Conditions in the making: all speak of one generation, at one moment.
+pub struct Draft {
+    list: Vec<Condition>,
+    generation: Option<i64>,
+    now: Timestamp,
+}
+
+impl Draft {
+    /// Begins with the conditions that are there.
+    pub fn new(list: Vec<Condition>, generation: Option<i64>, now: Timestamp) -> Self {
+        Self {
+            list,
+            generation,
+            now,
+        }
+    }
+
+    /// Sets the condition `type_`, as [`set`] does.
+    pub fn set(&mut self, type_: &str, status: impl Into<Status>, reason: &str, message: &str) {
+        let (generation, now) = (self.generation, self.now);
+        set(
+            &mut self.list,
+            type_,
+            status.into(),
+            reason,
+            message,
+            generation,
+            now,
+        );
+    }
+
+    /// Sets the condition `type_` to true where there is something to say, and removes it otherwise.
+    pub fn set_while(&mut self, type_: &str, reason: &str, message: Option<&str>) {
+        match message {
+            Some(message) => self.set(type_, true, reason, message),
+            None => self.remove(type_),
+        }
+    }
+
+    /// Removes the condition `type_`, if it is there.
+    pub fn remove(&mut self, type_: &str) {
+        remove(&mut self.list, type_);
+    }
+
+    /// Whether the condition `type_` is there and true.
+    pub fn is_true(&self, type_: &str) -> bool {
+        is_true(&self.list, type_)
+    }
+
+    /// Whether the condition `type_` speaks of another generation, or is not there.
+    pub fn is_outdated(&self, type_: &str) -> bool {
+        get(&self.list, type_).is_none_or(|known| known.observed_generation != self.generation)
+    }
+
+    /// Whether there is a condition `type_`.
+    pub fn has(&self, type_: &str) -> bool {
+        get(&self.list, type_).is_some()
+    }
+
+    /// All of them.
+    pub fn finish(self) -> Vec<Condition> {
+        self.list
+    }
+}
+
 fn shorten(message: &str) -> String {
     if message.len() <= MAX_MESSAGE {
         return message.to_owned();

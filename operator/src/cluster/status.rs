@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::Patch;
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use vaultkeeper_crds::cluster::{MemberStatus, ReadinessRuleStatus};
+use vaultkeeper_crds::cluster::ReadinessRuleStatus;
 use vaultkeeper_crds::{VaultCluster, VaultClusterStatus, annotations, names};
 use vaultkeeper_vault::sys::raft::{AutopilotState, RaftConfiguration};
 
@@ -13,7 +13,7 @@ use super::certificates;
 use super::configure::Findings;
 use super::custody;
 use super::error::Error;
-use super::keys::{KeyKind, KeyRecord, State};
+use super::keys::KeyRecord;
 use super::migration;
 use super::outage::{self, Outage};
 use super::plan::Blocked;
@@ -21,11 +21,12 @@ use super::readiness;
 use super::rollout::{self, Verdict};
 use super::tls::judgement::{self, Judgement};
 use super::validate::{AutoSeal, Invalid, Seal};
-use crate::conditions::{self, Status};
+use crate::conditions::{self, Draft};
 use crate::context::{Context, Rules};
-use crate::members::{Member, Probe};
+use crate::members::Member;
 
 mod rows;
+mod serving;
 
 /// The operator does nothing to this cluster.
 pub(super) const PAUSED: &str = "Paused";
@@ -88,195 +89,59 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         certificates,
         delivered,
     } = facts;
-    let wanted = members.len();
-    let serving = members.iter().filter(|m| m.probe.serves()).count();
-    let active = members.iter().find(|m| m.probe == Probe::Active);
-    let initialized = record.is_some_and(|r| r.state == State::Initialized);
-    let set_up = record.is_some_and(|r| r.state == State::Initialized && r.root_token.is_none());
-    let kind = record.map_or(KeyKind::Unseal, |r| r.kind);
     let problem = findings.and_then(|f| f.problem.clone());
     let failed = error.map(|e| (e.reason(), e.chain())).or(problem);
-    let stuck = blocked.map(|b| (b.reason, b.message.clone()));
 
-    let mut list = old.conditions.clone();
-    conditions::remove(&mut list, PAUSED);
+    let mut draft = Draft::new(old.conditions.clone(), generation, now);
+    draft.remove(PAUSED);
     if let Some(report) = certificates {
-        certificate_conditions(&mut list, report, generation, now);
+        certificate_conditions(&mut draft, report);
     }
-    let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
-        conditions::set(
-            &mut list,
-            type_,
-            Status::from(holds),
-            reason,
-            message,
-            generation,
-            now,
-        );
-    };
     match refused {
-        None => set(conditions::ACCEPTED, true, "Valid", "the spec can work"),
-        Some(invalid) => set(conditions::ACCEPTED, false, "InvalidSpec", &invalid.to_string()),
+        None => draft.set(conditions::ACCEPTED, true, "Valid", "the spec can work"),
+        Some(invalid) => draft.set(conditions::ACCEPTED, false, "InvalidSpec", &invalid.to_string()),
     }
     // What fails in a pass is said here; whether the cluster serves is judged by what its members answer.
     match &failed {
-        Some((reason, message)) => set("Configured", false, reason, message),
-        None if *configured => {
-            set(
-                "Configured",
-                true,
-                "InPlace",
-                "the declared configuration is in place and no root token is left",
-            );
-        }
-        None => set("Configured", false, "Waiting", "waiting for an active member"),
+        Some((reason, message)) => draft.set("Configured", false, reason, message),
+        None if *configured => draft.set(
+            "Configured",
+            true,
+            "InPlace",
+            "the declared configuration is in place and no root token is left",
+        ),
+        None => draft.set("Configured", false, "Waiting", "waiting for an active member"),
     }
     if !observed {
-        let mut status = old;
-        if let Some(report) = certificates {
-            status.tls = Some(report.tls.clone());
-        }
-        let failed_words = failed.clone();
-        if conditions::get(&list, "Available").is_none() {
-            let (reason, message) = failed.unwrap_or(("Waiting", "not looked at yet".to_owned()));
-            conditions::set(
-                &mut list,
-                "Available",
-                Status::False,
-                reason,
-                &message,
-                generation,
-                now,
-            );
-        }
-        if !members.is_empty() {
-            rows::without_keys(
-                &mut status,
-                &mut list,
-                members,
-                failed_words.as_ref(),
-                generation,
-                now,
-            );
-        }
-        status.conditions = list;
-        return status;
+        return rows::unobserved(old, draft, members, failed, *certificates);
     }
-    if initialized {
-        let message = match record.and_then(|r| r.custody.as_ref()) {
-            Some(custody) => format!(
-                "initialised, and the {} are with {}",
-                kind.words(),
-                custody.quorum()
-            ),
-            None => format!("initialised, and the {} are stored", kind.words()),
-        };
-        set("Initialized", true, "KeysStored", &message);
-    } else {
-        let waits = (
-            "Waiting",
-            "waiting for every member to answer that it is empty".to_owned(),
-        );
-        let (reason, message) = stuck.clone().or(failed.clone()).unwrap_or(waits);
-        set("Initialized", false, reason, &message);
-    }
-    let others: Vec<String> = members
-        .iter()
-        .filter(|m| !m.probe.serves())
-        .map(Member::says)
-        .collect();
     let outages: Vec<Option<Outage>> = members.iter().map(|m| outage::explain(*auto, m)).collect();
-    let others = with_reasons(&others.join(", "), &outages);
     let awaited = awaited_people(cluster, *record, members);
-    let all_serve = serving == wanted && wanted > 0;
-    if all_serve {
-        set("Unsealed", true, "AllMembers", "every member serves");
-    } else {
-        set("Unsealed", false, "SomeMembers", &others);
-    }
-    // At first it is not available before the configuration was tried, so that who waits finds its engines.
-    let tried = *configured || failed.is_some() || conditions::is_true(&old.conditions, "Available");
-    match active.filter(|_| set_up && tried && stuck.is_none()) {
-        Some(leader) if all_serve => {
-            let message = format!("{} is active, {serving} of {wanted} members serve", leader.name);
-            set("Available", true, "AllMembersServe", &message);
-        }
-        Some(leader) => {
-            let message = format!(
-                "{} is active, {serving} of {wanted} members serve: {others}",
-                leader.name
-            );
-            set("Available", true, "Degraded", &message);
-        }
-        None => {
-            let (reason, message) = stuck
-                .or(failed)
-                .or_else(|| awaited.clone().map(|words| (AWAITING, words)))
-                .or_else(|| {
-                    outages
-                        .iter()
-                        .flatten()
-                        .next()
-                        .map(|o| (o.reason, others.clone()))
-                })
-                .unwrap_or_else(|| waiting(initialized, active.is_some(), &others));
-            set("Available", false, reason, &message);
-        }
-    }
-
-    let latched: Vec<&str> = record
-        .map(|r| r.seals.latched.iter().map(String::as_str).collect())
-        .unwrap_or_default();
-    if latched.is_empty() {
-        conditions::remove(&mut list, "SealLatched");
-    } else {
-        let message = format!(
-            "{} sealed on purpose and not unsealed by the operator{}. To release: kubectl annotate vc {} -n {} {}=\"<reason>\"",
-            latched.join(", "),
-            match seal.and_then(Seal::auto) {
-                Some(by) => format!(
-                    ". A restart of the process ends this: {} unseals a new one. To keep it sealed, take that key away from it",
-                    by.describe()
-                ),
-                None => String::new(),
-            },
-            cluster.name_any(),
-            cluster.namespace().unwrap_or_default(),
-            annotations::RELEASE_SEAL,
-        );
-        conditions::set(
-            &mut list,
-            "SealLatched",
-            Status::True,
-            "SealedOnPurpose",
-            &message,
-            generation,
-            now,
-        );
-    }
-
-    let rows = readiness.map_or(old.readiness_rules, <[_]>::to_vec);
+    let serving = serving::Seen {
+        members,
+        record: *record,
+        stuck: blocked.map(|b| (b.reason, b.message.clone())),
+        // At first it is not available before the configuration was tried, so that who waits finds its engines.
+        tried: *configured || failed.is_some() || conditions::is_true(&old.conditions, "Available"),
+        failed,
+        awaited: awaited.as_deref(),
+        outages: &outages,
+    };
+    serving::tell(&mut draft, &serving);
+    let latched = record.and_then(|r| latched(cluster, r, *seal));
+    draft.set_while("SealLatched", "SealedOnPurpose", latched.as_deref());
+    let rules = readiness.map_or(old.readiness_rules, <[_]>::to_vec);
     if readiness.is_some() {
-        let (status, reason, message) = readiness::condition(&rows);
-        let type_ = conditions::PRODUCTION_READY;
-        conditions::set(&mut list, type_, status, reason, &message, generation, now);
+        let (status, reason, message) = readiness::condition(&rules);
+        draft.set(conditions::PRODUCTION_READY, status, reason, &message);
     }
-
     let differs = seal
         .zip(*record)
         .and_then(|(seal, record)| custody::differs(seal, record));
-    for (type_, reason, message) in [
-        (AWAITING, "MembersSealed", awaited),
-        ("CustodiansDiffer", "HeldByOthers", differs),
-    ] {
-        match message {
-            Some(words) => conditions::set(&mut list, type_, Status::True, reason, &words, generation, now),
-            None => conditions::remove(&mut list, type_),
-        }
-    }
-
+    draft.set_while(AWAITING, "MembersSealed", awaited.as_deref());
+    draft.set_while("CustodiansDiffer", "HeldByOthers", differs.as_deref());
     if let Some(findings) = findings {
-        drifted(&mut list, findings, generation, now);
+        drifted(&mut draft, findings);
     }
     let told = migration::report::Told {
         note: record.and_then(|r| r.seal.as_ref()),
@@ -284,14 +149,13 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         rollout: *rollout,
         members,
     };
-    migration::report::tell(&mut list, told, generation, now);
+    migration::report::tell(&mut draft, told);
     if let Some(verdict) = rollout {
-        rollout::tell(&mut list, verdict, generation, now);
+        rollout::tell(&mut draft, verdict);
     }
-    let voter = |name: &str| raft.map(|(configuration, _)| configuration.has_vote(name));
     VaultClusterStatus {
         observed_generation: generation,
-        conditions: list,
+        conditions: draft.finish(),
         address: Some(names::address(
             &cluster.namespace().unwrap_or_default(),
             &cluster.name_any(),
@@ -302,42 +166,43 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
             .iter()
             .find_map(|m| m.cluster_id.clone())
             .or(old.cluster_id),
-        leader: active.map(|m| m.name.clone()),
-        members_ready: Some(format!("{serving}/{wanted}")),
+        leader: rows::leader(members),
+        members_ready: Some(rows::ready(members)),
         voters: raft.and_then(|(c, _)| i32::try_from(c.voters()).ok()),
         configuration: findings.map(Findings::write).or(old.configuration),
-        readiness: (!rows.is_empty()).then(|| readiness::score(&rows)),
-        unmet_rules: readiness::unmet(&rows),
-        readiness_rules: rows,
+        readiness: (!rules.is_empty()).then(|| readiness::score(&rules)),
+        unmet_rules: readiness::unmet(&rules),
+        readiness_rules: rules,
         tls: certificates.map(|report| report.tls.clone()).or(old.tls),
         failure_tolerance: raft.and_then(|(_, a)| i32::try_from(a.failure_tolerance).ok()),
         custody: custody::status(*seal, *record, members, &cluster.name_any(), *delivered),
-        members: members
-            .iter()
-            .zip(&outages)
-            .map(|(m, outage)| MemberStatus {
-                name: m.name.clone(),
-                state: m.probe.word().to_owned(),
-                voter: voter(&m.name),
-                version: m.version.clone(),
-                up_to_date: rollout.and_then(|verdict| verdict.is_current(m)),
-                certificate: m.certificate.as_ref().map(|shown| shown.serial.clone()),
-                message: outage
-                    .as_ref()
-                    .map(|o| o.message.clone())
-                    .or_else(|| rows::unready(m)),
-            })
-            .collect(),
+        members: rows::all(members, &outages, raft.map(|(c, _)| c), *rollout),
     }
 }
 
+/// Which members are held sealed, and how that ends.
+fn latched(cluster: &VaultCluster, record: &KeyRecord, seal: Option<&Seal>) -> Option<String> {
+    let members: Vec<&str> = record.seals.latched.iter().map(String::as_str).collect();
+    (!members.is_empty()).then(|| {
+        format!(
+            "{} sealed on purpose and not unsealed by the operator{}. To release: kubectl annotate vc {} -n {} {}=\"<reason>\"",
+            members.join(", "),
+            match seal.and_then(Seal::auto) {
+                Some(by) => format!(
+                    ". A restart of the process ends this: {} unseals a new one. To keep it sealed, take that key away from it",
+                    by.describe()
+                ),
+                None => String::new(),
+            },
+            cluster.name_any(),
+            cluster.namespace().unwrap_or_default(),
+            annotations::RELEASE_SEAL,
+        )
+    })
+}
+
 /// What members show, and while two CAs are trusted, how far that is.
-fn certificate_conditions(
-    list: &mut Vec<Condition>,
-    report: &certificates::Report,
-    generation: Option<i64>,
-    now: Timestamp,
-) {
+fn certificate_conditions(draft: &mut Draft, report: &certificates::Report) {
     let certificates::Report {
         current,
         rollover,
@@ -349,12 +214,12 @@ fn certificate_conditions(
             reason,
             message,
         } = judged;
-        conditions::set(list, type_, *status, reason, message, generation, now);
+        draft.set(type_, *status, reason, message);
     };
     set(judgement::CURRENT, current);
     match rollover {
         Some(rollover) => set(judgement::ROLLOVER, rollover),
-        None => conditions::remove(list, judgement::ROLLOVER),
+        None => draft.remove(judgement::ROLLOVER),
     }
 }
 
@@ -371,55 +236,16 @@ fn awaited_people(cluster: &VaultCluster, record: Option<&KeyRecord>, members: &
     (!waiting.is_empty()).then(|| custody::instructions(custody, &waiting, place))
 }
 
-/// The members that do not serve, and each reason once.
-fn with_reasons(others: &str, outages: &[Option<Outage>]) -> String {
-    let mut text = others.to_owned();
-    let mut said: Vec<&str> = Vec::new();
-    for outage in outages.iter().flatten() {
-        if !said.contains(&outage.message.as_str()) {
-            said.push(&outage.message);
-            text = format!("{text}; {}", outage.message);
-        }
-    }
-    text
-}
-
 /// The condition is there only while something differs that was left.
-pub(super) fn drifted(
-    list: &mut Vec<Condition>,
-    findings: &Findings,
-    generation: Option<i64>,
-    now: Timestamp,
-) {
-    match findings.left.as_slice() {
-        [] => conditions::remove(list, "Drifted"),
-        left => {
-            let message = format!(
-                "changed in Vault by somebody else: {}. Put it right there, or set spec.configuration.drift to Enforce",
-                left.join("; ")
-            );
-            conditions::set(
-                list,
-                "Drifted",
-                Status::True,
-                "DiffersFromSpec",
-                &message,
-                generation,
-                now,
-            );
-        }
-    }
-}
-
-fn waiting(initialized: bool, active: bool, others: &str) -> (&'static str, String) {
-    match (initialized, active) {
-        (false, _) => (
-            "Initializing",
-            format!("waiting for every member to be up and empty: {others}"),
-        ),
-        (true, false) => ("NoActiveMember", format!("no member is active: {others}")),
-        (true, true) => ("Configuring", "the configuration is being written".to_owned()),
-    }
+pub(super) fn drifted(draft: &mut Draft, findings: &Findings) {
+    let left = &findings.left;
+    let message = (!left.is_empty()).then(|| {
+        format!(
+            "changed in Vault by somebody else: {}. Put it right there, or set spec.configuration.drift to Enforce",
+            left.join("; ")
+        )
+    });
+    draft.set_while("Drifted", "DiffersFromSpec", message.as_deref());
 }
 
 /// The status of a cluster that is left alone: what was known of it stays.
@@ -447,15 +273,9 @@ pub(crate) fn paused(cluster: &VaultCluster, rules: &Rules, now: Timestamp) -> V
         ),
         None => message,
     };
-    conditions::set(
-        &mut status.conditions,
-        PAUSED,
-        Status::True,
-        reason,
-        &message,
-        cluster.metadata.generation,
-        now,
-    );
+    let mut draft = Draft::new(status.conditions, cluster.metadata.generation, now);
+    draft.set(PAUSED, true, reason, &message);
+    status.conditions = draft.finish();
     status
 }
 
@@ -467,28 +287,14 @@ pub(crate) fn refused(
     now: Timestamp,
 ) -> VaultClusterStatus {
     let mut status = cluster.status.clone().unwrap_or_default();
-    conditions::remove(&mut status.conditions, PAUSED);
-    status.observed_generation = cluster.metadata.generation;
-    conditions::set(
-        &mut status.conditions,
-        conditions::ACCEPTED,
-        Status::False,
-        reason,
-        message,
-        cluster.metadata.generation,
-        now,
-    );
-    if conditions::get(&status.conditions, "Available").is_none() {
-        conditions::set(
-            &mut status.conditions,
-            "Available",
-            Status::False,
-            reason,
-            message,
-            cluster.metadata.generation,
-            now,
-        );
+    let mut draft = Draft::new(status.conditions, cluster.metadata.generation, now);
+    draft.remove(PAUSED);
+    draft.set(conditions::ACCEPTED, false, reason, message);
+    if !draft.has("Available") {
+        draft.set("Available", false, reason, message);
     }
+    status.conditions = draft.finish();
+    status.observed_generation = cluster.metadata.generation;
     status
 }
 

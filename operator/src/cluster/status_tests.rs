@@ -1,8 +1,9 @@
 //! Tests of what the status says.
 
-use super::super::keys;
+use super::super::keys::{self, State};
 use super::super::validate::tests::cluster;
 use super::*;
+use crate::members::Probe;
 
 fn member(ordinal: u32, probe: Probe) -> Member {
     Member {

@@ -10,7 +10,7 @@ use super::{Address, External};
 use crate::cluster::configure::Findings;
 use crate::cluster::error::Error;
 use crate::cluster::status::{PAUSED, drifted};
-use crate::conditions::{self, Status};
+use crate::conditions::{self, Draft, Status};
 
 /// Everything that the status speaks of.
 pub(super) struct Facts<'a> {
@@ -39,20 +39,16 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     let generation = cluster.metadata.generation;
     let address = Address::parse(&external.vault.address).map(|a| a.to_string());
     let address = address.unwrap_or_else(|_| external.vault.address.clone());
-    let mut list = old.conditions;
-    conditions::remove(&mut list, PAUSED);
-    let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
-        let status = Status::from(holds);
-        conditions::set(&mut list, type_, status, reason, message, generation, now);
-    };
+    let mut draft = Draft::new(old.conditions, generation, now);
+    draft.remove(PAUSED);
     let problem = findings.and_then(|f| f.problem.clone());
     let failed = error.map(|e| (e.reason(), e.chain())).or(problem);
     let refused = failed
         .clone()
         .filter(|(reason, _)| *reason == "AddressNotAllowed");
     match &refused {
-        Some((reason, message)) => set(conditions::ACCEPTED, false, reason, message),
-        None => set(conditions::ACCEPTED, true, "Valid", "the spec can work"),
+        Some((reason, message)) => draft.set(conditions::ACCEPTED, false, reason, message),
+        None => draft.set(conditions::ACCEPTED, true, "Valid", "the spec can work"),
     }
     let serves = health.is_some_and(|health| SERVING.contains(&state(Some(health))));
     let (reason, message) = match (health, &failed) {
@@ -60,35 +56,31 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         (None, Some((reason, message))) => (*reason, message.clone()),
         (None, None) => ("Waiting", "not looked at yet".to_owned()),
     };
-    set("Available", serves, reason, &message);
+    draft.set("Available", serves, reason, &message);
     match &failed {
-        Some((reason, message)) => set("Configured", false, reason, message),
-        None if serves => set(
+        Some((reason, message)) => draft.set("Configured", false, reason, message),
+        None if serves => draft.set(
             "Configured",
             true,
             "InPlace",
             "the operator is logged in, and the declared configuration is in place",
         ),
-        None => set("Configured", false, "Waiting", "waiting for that Vault to serve"),
+        None => draft.set("Configured", false, "Waiting", "waiting for that Vault to serve"),
     }
     let message =
         "the ten rules for production are judged of a Vault that the operator runs: ask who runs this one";
-    let (type_, unknown) = (conditions::PRODUCTION_READY, Status::Unknown);
-    conditions::set(
-        &mut list,
-        type_,
-        unknown,
+    draft.set(
+        conditions::PRODUCTION_READY,
+        Status::Unknown,
         "RunsElsewhere",
         message,
-        generation,
-        now,
     );
     if let Some(findings) = findings {
-        drifted(&mut list, findings, generation, now);
+        drifted(&mut draft, findings);
     }
     VaultClusterStatus {
         observed_generation: generation,
-        conditions: list,
+        conditions: draft.finish(),
         login_audience: Some(names::external_audience(&external.uid, &address)),
         ca_hash: ca_hash.map(str::to_owned).or(old.ca_hash),
         cluster_id: health.and_then(|h| id(&h.cluster_id)).or(old.cluster_id),

@@ -1,13 +1,10 @@
 //! What the status says of a seal migration. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::jiff::Timestamp;
-
 use super::act::describe;
 use super::{SealNote, Side};
 use crate::cluster::error::Error;
 use crate::cluster::rollout::Verdict;
-use crate::conditions::{self, Status};
+use crate::conditions::{Draft, Status};
 use crate::members::Member;
 
 /// Type of the condition: the data is under the seal of the spec. It is there once a migration was asked for.
@@ -27,12 +24,10 @@ pub(crate) struct Told<'a> {
 }
 
 /// Sets or removes the condition.
-pub(crate) fn tell(list: &mut Vec<Condition>, told: Told<'_>, generation: Option<i64>, now: Timestamp) {
+pub(crate) fn tell(draft: &mut Draft, told: Told<'_>) {
     match judge(told) {
-        Some((status, reason, message)) => {
-            conditions::set(list, SEAL_MIGRATED, status, reason, &message, generation, now);
-        }
-        None => conditions::remove(list, SEAL_MIGRATED),
+        Some((status, reason, message)) => draft.set(SEAL_MIGRATED, status, reason, &message),
+        None => draft.remove(SEAL_MIGRATED),
     }
 }
 

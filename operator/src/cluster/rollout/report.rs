@@ -1,10 +1,7 @@
 //! What the status says of a roll-out. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::jiff::Timestamp;
-
 use super::{Reason, Verdict};
-use crate::conditions::{self, Status};
+use crate::conditions::Draft;
 use crate::members::Member;
 
 /// Type of the condition: every member runs the present pod template.
@@ -62,13 +59,12 @@ impl Verdict {
 }
 
 /// Sets the condition.
-pub(crate) fn tell(list: &mut Vec<Condition>, verdict: &Verdict, generation: Option<i64>, now: Timestamp) {
+pub(crate) fn tell(draft: &mut Draft, verdict: &Verdict) {
     // A roll-out ends when the last member serves. What happens to members after that is none of its business, nor what
     // fails later while the same spec is applied again.
-    let known = conditions::get(list, ROLLED_OUT);
-    let is_new = known.is_none_or(|known| known.observed_generation != generation);
+    let is_new = draft.is_outdated(ROLLED_OUT);
     let is_unapplied = matches!(verdict.reason, Reason::NotApplied | Reason::DowngradeRefused);
-    let is_over = conditions::is_true(list, ROLLED_OUT)
+    let is_over = draft.is_true(ROLLED_OUT)
         && verdict.outdated.as_ref().is_some_and(Vec::is_empty)
         && !(is_new && is_unapplied);
     let (holds, reason, message) = if is_over {
@@ -81,20 +77,16 @@ pub(crate) fn tell(list: &mut Vec<Condition>, verdict: &Verdict, generation: Opt
             verdict.message.as_str(),
         )
     };
-    conditions::set(
-        list,
-        ROLLED_OUT,
-        Status::from(holds),
-        reason.as_str(),
-        message,
-        generation,
-        now,
-    );
+    draft.set(ROLLED_OUT, holds, reason.as_str(), message);
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
+    use crate::conditions;
 
     fn verdict(reason: Reason, outdated: &[&str]) -> Verdict {
         Verdict {
@@ -110,7 +102,9 @@ mod tests {
     }
 
     fn after_edit(list: &mut Vec<Condition>, verdict: &Verdict, generation: i64) -> (String, String) {
-        tell(list, verdict, Some(generation), Timestamp::UNIX_EPOCH);
+        let mut draft = Draft::new(std::mem::take(list), Some(generation), Timestamp::UNIX_EPOCH);
+        tell(&mut draft, verdict);
+        *list = draft.finish();
         let condition = conditions::get(list, ROLLED_OUT).unwrap();
         (condition.status.clone(), condition.reason.clone())
     }
