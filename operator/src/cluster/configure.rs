@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 mod auth;
+mod autopilot;
 pub(crate) mod check;
 mod devices;
 mod findings;
@@ -220,6 +221,7 @@ async fn own_needs(scope: &Scope<'_>, configuration: &Configuration, client: &Cl
         let note = "the default audit device was not there and is enabled again";
         scope.event(Reason::ConfigurationDrift, "audit", note).await;
     }
+    autopilot::keep(scope.cluster, client, member).await?;
     own::auth_methods(client, member).await?;
     match scope.record {
         Some(record) => own_login(scope, client, member, &record.identity).await,

@@ -7,6 +7,7 @@ use kube::Api;
 use vaultkeeper_tests::points::{Point, Points};
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret as _;
+use vaultkeeper_vault::sys::raft::AutopilotConfiguration;
 
 use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, reason};
 
@@ -68,7 +69,38 @@ async fn three_members_become_voters_of_one_raft_cluster() {
     requests_are_audited_on_standard_output(&stage).await;
     events_tell_what_was_done(&stage).await;
     operator.stop().await;
+    autopilot_is_set_and_put_right(&stage).await;
     stage.end().await.unwrap();
+}
+
+/// Members that are gone for good are taken out, but never one of those that the cluster is to have.
+async fn autopilot_is_set_and_put_right(stage: &Stage) {
+    let root = stage.root(0).await.unwrap();
+    let set = root.autopilot_configuration().await.unwrap();
+    assert!(set.cleanup_dead_servers, "{set:?}");
+    assert_eq!(set.min_quorum, 3, "with three members nobody is ever taken out");
+    assert_eq!(set.dead_server_last_contact_threshold.as_secs(), 24 * 3600);
+
+    let by_hand = AutopilotConfiguration {
+        cleanup_dead_servers: false,
+        max_trailing_logs: 2000,
+        ..set.clone()
+    };
+    root.set_autopilot_configuration(&by_hand).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    wait::until_async("autopilot to be put right", DEADLINE, async || {
+        let now = root.autopilot_configuration().await?;
+        ensure!(now.cleanup_dead_servers, "it is as it was left");
+        ensure!(
+            now.max_trailing_logs == 2000,
+            "what is not the operator's was changed"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
+    operator.stop().await;
+    root.revoke_self().await.unwrap();
 }
 
 async fn requests_are_audited_on_standard_output(stage: &Stage) {
