@@ -31,6 +31,9 @@ pub const STATE: &str = "vaultkeeper.dev/state";
 pub const ACTIVE: &str = "active";
 /// Value of [`STATE`] on members that wait to become active.
 pub const STANDBY: &str = "standby";
+/// On the volume claim of a member that was taken out of Raft: `<identity of the Vault>/<UID of the claim>`. It is deleted
+/// before a member of that name comes again.
+pub const REMOVED_FROM: &str = "vaultkeeper.dev/removed-from";
 /// Finalizer of both kinds.
 pub const FINALIZER: &str = "vaultkeeper.dev/cleanup";
 /// Name under which the operator applies and owns fields.

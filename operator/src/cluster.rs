@@ -26,6 +26,7 @@ pub mod plan;
 mod raft;
 pub mod readiness;
 mod refusal;
+mod resize;
 mod rollout;
 mod run;
 pub mod seals;
@@ -137,6 +138,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         },
         refused: validated.refusal(),
         rollout: pass.rollout.as_ref(),
+        resizing: pass.resizing.as_ref(),
         readiness: rated.as_deref(),
         certificates: pass.certificates.as_ref(),
         delivered: pass.delivered,
@@ -171,6 +173,8 @@ struct Pass {
     raft: Option<(RaftConfiguration, AutopilotState)>,
     /// How far the present pod template has come.
     rollout: Option<rollout::Verdict>,
+    /// How far it is with another number of members.
+    resizing: Option<resize::Verdict>,
     /// What is known of the certificates.
     certificates: Option<certificates::Report>,
     /// Whether the Secret for the custodians is in place.

@@ -47,6 +47,12 @@ pub enum Reason {
     MemberRestarted,
     /// The active member was made to give up its leadership.
     SteppedDown,
+    /// A member was taken out of Raft.
+    MemberRemoved,
+    /// The StatefulSet has one member fewer.
+    ScaledDown,
+    /// The volume claim of a member that was taken out was deleted.
+    VolumeCleared,
     /// A restarted member does not come back.
     RolloutStuck,
     /// A new CA is trusted beside the old one.
@@ -95,6 +101,9 @@ impl Reason {
             Self::CertificateIssued => "CertificateIssued",
             Self::MemberRestarted => "MemberRestarted",
             Self::SteppedDown => "SteppedDown",
+            Self::MemberRemoved => "MemberRemoved",
+            Self::ScaledDown => "ScaledDown",
+            Self::VolumeCleared => "VolumeCleared",
             Self::RolloutStuck => "RolloutStuck",
             Self::CaReplacementBegun => "CaReplacementBegun",
             Self::CaPromoted => "CaPromoted",
@@ -125,6 +134,9 @@ impl Reason {
             | Self::CertificateIssued
             | Self::MemberRestarted
             | Self::SteppedDown
+            | Self::MemberRemoved
+            | Self::ScaledDown
+            | Self::VolumeCleared
             | Self::CaReplacementBegun
             | Self::CaPromoted
             | Self::CaRetired

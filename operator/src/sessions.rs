@@ -129,6 +129,9 @@ pub enum Place {
 
 impl From<&VaultCluster> for Target {
     fn from(cluster: &VaultCluster) -> Self {
+        // One that goes may lead until it is gone.
+        let rows = cluster.status.as_ref().map_or(0, |status| status.members.len());
+        let running = u32::try_from(rows).unwrap_or_default();
         Self {
             uid: cluster.uid().unwrap_or_default(),
             namespace: cluster.namespace().unwrap_or_default(),
@@ -136,7 +139,9 @@ impl From<&VaultCluster> for Target {
             place: match &cluster.spec.external {
                 Some(vault) => Place::Elsewhere(Box::new(vault.clone())),
                 None => Place::Here {
-                    replicas: u32::try_from(cluster.spec.replicas).unwrap_or_default(),
+                    replicas: u32::try_from(cluster.spec.replicas)
+                        .unwrap_or_default()
+                        .max(running),
                 },
             },
         }

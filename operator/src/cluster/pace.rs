@@ -66,6 +66,7 @@ pub(super) fn see(pass: &Pass, replicas: u32, again: bool) -> Seen {
             || pass.members.iter().any(|m| is_awaited(m) || to_unseal(m))
             || !pass.configured && pass.problem().is_none() && pass.members.iter().any(|m| m.node.is_some()),
         settling: pass.rollout.as_ref().is_some_and(Verdict::goes_on_by_itself)
+            || pass.resizing.as_ref().is_some_and(|resizing| resizing.goes_on)
             || pass.members.iter().any(being_unsealed)
             || held.len() > latched.map_or(0, BTreeSet::len)
             || voters.is_some_and(|v| v < usize::try_from(replicas).unwrap_or_default()),

@@ -4,7 +4,7 @@
 //! is restarted only while the others could lose one more besides it: standbys first, the active one last.
 
 pub(crate) mod act;
-mod gates;
+pub(in crate::cluster) mod gates;
 mod report;
 pub(crate) mod version;
 
@@ -139,13 +139,16 @@ pub(crate) struct Verdict {
 
 /// Why nothing is done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Wait {
-    reason: Reason,
-    words: String,
+pub(crate) struct Wait {
+    /// Reason of the condition.
+    pub reason: Reason,
+    /// What it waits for.
+    pub words: String,
 }
 
 impl Wait {
-    fn new(reason: Reason, words: impl Into<String>) -> Self {
+    /// Waits for this.
+    pub(crate) fn new(reason: Reason, words: impl Into<String>) -> Self {
         Self {
             reason,
             words: words.into(),

@@ -16,7 +16,7 @@ use super::sightings::{damaged_note, sealed_on_purpose};
 use super::validate::{Storage, Validated};
 use super::{
     Pass, applied_configuration, build, certificates, custodians, drop_annotation, execute, key_store,
-    migration, plan, raft, readiness, rollout, seals, states,
+    migration, plan, raft, readiness, resize, rollout, seals, states,
 };
 use crate::conditions;
 use crate::context::Context;
@@ -31,16 +31,13 @@ pub(super) async fn run(
     validated: &Validated,
     pass: &mut Pass,
 ) -> Result<bool, Error> {
-    let Validated {
-        namespace,
-        name,
-        replicas,
-        ..
-    } = validated;
+    let Validated { namespace, name, .. } = validated;
     if is_known(cluster) {
         // Before it is applied again: what somebody took away is told, not only put right.
         readiness::observe::network(ctx, validated).await;
     }
+    let size = resize::act::measure(ctx, cluster, validated).await?;
+    let validated = &size.of(validated);
     let mut held = certificates::hold(ctx, validated).await?;
     let record = key_store::get(ctx, namespace, name).await;
     let Applied {
@@ -71,7 +68,7 @@ pub(super) async fn run(
     } else {
         record
     };
-    pass.members = members::observe(ctx, namespace, name, *replicas, trust)
+    pass.members = members::observe(ctx, namespace, name, size.present, trust)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
     let advanced = match &applied {
@@ -168,6 +165,8 @@ pub(super) async fn run(
         _ => Ok(false),
     };
     pass.rollout = rolled.verdict;
+    let resized = Box::pin(resize::act::resize(&scope, &size, &known, is_rolled_out)).await;
+    pass.resizing = resized.verdict;
     let again = executed?;
     if let Some(reason) = release
         && initialized
@@ -186,7 +185,7 @@ pub(super) async fn run(
         drop_release(ctx, cluster).await?;
     }
     let acted = applied.and(labelled).and(delivered).and(rolled.acted)?;
-    Ok(again || acted || settled?)
+    Ok(again || acted || settled? || resized.acted?)
 }
 
 /// Whether the rules were judged before, for the present spec.

@@ -18,6 +18,7 @@ use super::migration;
 use super::outage::{self, Outage};
 use super::plan::Blocked;
 use super::readiness;
+use super::resize;
 use super::rollout::{self, Verdict};
 use super::tls::judgement::{self, Judgement};
 use super::validate::{AutoSeal, Invalid, Seal};
@@ -58,6 +59,8 @@ pub(crate) struct Facts<'a> {
     pub auto: Option<&'a AutoSeal>,
     /// How far the present pod template has come.
     pub rollout: Option<&'a Verdict>,
+    /// How far it is with another number of members.
+    pub resizing: Option<&'a resize::Verdict>,
     /// Why the spec is refused.
     pub refused: Option<&'a Invalid>,
     /// How it stands with the rules for production, when they could be judged.
@@ -84,6 +87,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         seal,
         auto,
         rollout,
+        resizing,
         refused,
         readiness,
         certificates,
@@ -115,7 +119,11 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     if !observed {
         return rows::unobserved(old, draft, members, failed, *certificates);
     }
-    let outages: Vec<Option<Outage>> = members.iter().map(|m| outage::explain(*auto, m)).collect();
+    let explain = |m: &Member| match resizing.filter(|resizing| resizing.takes_out(m)) {
+        Some(_) => Some(resize::taken_out()),
+        None => outage::explain(*auto, m),
+    };
+    let outages: Vec<Option<Outage>> = members.iter().map(explain).collect();
     let awaited = awaited_people(cluster, *record, members);
     let serving = serving::Seen {
         members,
@@ -153,6 +161,11 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     if let Some(verdict) = rollout {
         rollout::tell(&mut draft, verdict);
     }
+    let (reason, message) = match resizing {
+        Some(verdict) => (verdict.reason, Some(verdict.message.as_str())),
+        None => ("RemovingMember", None),
+    };
+    draft.set_while("Resizing", reason, message);
     VaultClusterStatus {
         observed_generation: generation,
         conditions: draft.finish(),

@@ -162,7 +162,7 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
 }
 
 /// The largest number of members.
-const MOST_MEMBERS: i32 = 7;
+pub(crate) const MOST_MEMBERS: i32 = 7;
 
 /// Checks a spec; a configuration that is refused stands in its place.
 pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {

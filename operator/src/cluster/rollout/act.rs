@@ -106,7 +106,11 @@ pub(crate) async fn roll(scope: &Scope<'_>, known: &Known<'_>) -> Rolled {
         };
     }
     // What the pass saw at its beginning may be old by now: configuring Vault takes its time.
-    let (seen, raft, record, leads_for) = match look_again(scope, ca, act).await {
+    let steps_down = match act {
+        Act::StepDown { member } => Some(member),
+        Act::Restart { .. } => None,
+    };
+    let (seen, raft, record, leads_for) = match look_again(scope, ca, steps_down).await {
         Ok(seen) => seen,
         Err(error) => {
             return Rolled {
@@ -175,15 +179,19 @@ fn settled(set: Option<&StatefulSet>, owner: &str) -> Template {
     known.map_or(Template::Unsettled, Template::Revision)
 }
 
-type Seen = (
+pub(in crate::cluster) type Seen = (
     Vec<Member>,
     Option<(RaftConfiguration, AutopilotState)>,
     Option<crate::cluster::keys::KeyRecord>,
     Option<Duration>,
 );
 
-/// Everything that may have changed since the pass began.
-async fn look_again(scope: &Scope<'_>, ca: &str, act: Act) -> Result<Seen, Error> {
+/// Everything that may have changed since the pass began. `steps_down`: who is to give up its leadership.
+pub(in crate::cluster) async fn look_again(
+    scope: &Scope<'_>,
+    ca: &str,
+    steps_down: Option<usize>,
+) -> Result<Seen, Error> {
     let Scope { ctx, cluster, .. } = *scope;
     let record = key_store::get(ctx, &cluster.namespace, &cluster.name).await?;
     let raft = if record.as_ref().is_some_and(|r| r.root_token.is_none()) {
@@ -193,9 +201,9 @@ async fn look_again(scope: &Scope<'_>, ca: &str, act: Act) -> Result<Seen, Error
     };
     let seen = members::observe(ctx, &cluster.namespace, &cluster.name, cluster.replicas, ca).await;
     let seen = seen.map_err(|e| Error::kubernetes("list the members' pods", e))?;
-    let leads_for = match act {
-        Act::StepDown { member } => leads_for(scope, &seen[member]).await?,
-        Act::Restart { .. } => None,
+    let leads_for = match steps_down {
+        Some(member) => leads_for(scope, &seen[member]).await?,
+        None => None,
     };
     Ok((seen, raft, record, leads_for))
 }
@@ -220,7 +228,7 @@ fn span(from: &str, to: i64) -> Option<Duration> {
 
 /// What was really done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Done {
+pub(in crate::cluster) enum Done {
     Restarted,
     SteppedDown,
     /// Another member leads by now.
@@ -230,7 +238,7 @@ enum Done {
 async fn perform(scope: &Scope<'_>, members: &[Member], act: Act, verdict: &Verdict) -> Result<Done, Error> {
     let done = match act {
         Act::Restart { member } => restart(scope, &members[member], verdict).await?,
-        Act::StepDown { member } => step_down(scope, &members[member], verdict).await?,
+        Act::StepDown { member } => step_down(scope, &members[member], &verdict.message).await?,
     };
     // It may lead to the member that has just gone.
     scope.ctx.sessions.forget(&scope.cluster.uid).await;
@@ -287,7 +295,11 @@ async fn restart(scope: &Scope<'_>, member: &Member, verdict: &Verdict) -> Resul
 }
 
 /// On the leader's own address, and not forwarded: whoever leads by then is not meant.
-async fn step_down(scope: &Scope<'_>, leader: &Member, verdict: &Verdict) -> Result<Done, Error> {
+pub(in crate::cluster) async fn step_down(
+    scope: &Scope<'_>,
+    leader: &Member,
+    note: &str,
+) -> Result<Done, Error> {
     let Some(node) = &leader.node else {
         return Ok(Done::Nothing);
     };
@@ -301,7 +313,6 @@ async fn step_down(scope: &Scope<'_>, leader: &Member, verdict: &Verdict) -> Res
     }
     let step = |e| Error::vault("make the active member step down", &leader.name, e);
     session.on_this_node().step_down().await.map_err(step)?;
-    let note = &verdict.message;
     scope.event(report::Reason::SteppedDown, &leader.name, note).await;
     Ok(Done::SteppedDown)
 }

@@ -22,7 +22,7 @@ const STEP_DOWNS: u32 = 2;
 const MAX_LAG: u64 = 250;
 
 /// The template is that of the present spec.
-pub(super) fn applied(world: &World<'_>) -> Result<(), Wait> {
+pub(in crate::cluster) fn applied(world: &World<'_>) -> Result<(), Wait> {
     match world.problem {
         Some(Problem { reason, words }) => Err(Wait::new(*reason, words.clone())),
         None => Ok(()),
@@ -30,7 +30,7 @@ pub(super) fn applied(world: &World<'_>) -> Result<(), Wait> {
 }
 
 /// Nothing that a person has to decide first.
-pub(super) fn may_act(world: &World<'_>) -> Result<(), Wait> {
+pub(in crate::cluster) fn may_act(world: &World<'_>) -> Result<(), Wait> {
     if let Some(blocked) = world.blocked {
         return Err(Wait::new(
             Reason::Held,
@@ -70,12 +70,12 @@ pub(super) fn may_act(world: &World<'_>) -> Result<(), Wait> {
 }
 
 /// Whether there is a pod without a running container.
-pub(super) fn runs_nothing(member: &Member) -> bool {
+pub(in crate::cluster) fn runs_nothing(member: &Member) -> bool {
     member.probe == Probe::Pending && member.pod.is_some() && member.container.is_none() && !member.deleting
 }
 
 /// A member that runs may be unsealed still. Without the keys it would never be again, also where it does not answer.
-pub(super) fn has_its_keys(world: &World<'_>) -> Result<(), Wait> {
+pub(in crate::cluster) fn has_its_keys(world: &World<'_>) -> Result<(), Wait> {
     if world.record.is_none() && world.was_begun {
         let words = "the key Secret is not there: no member is restarted before it is restored, since none could be unsealed again";
         return Err(Wait::new(Reason::Held, words));
@@ -84,7 +84,7 @@ pub(super) fn has_its_keys(world: &World<'_>) -> Result<(), Wait> {
 }
 
 /// A Vault in memory is never restarted by the operator.
-pub(super) fn data_in_memory(world: &World<'_>) -> Wait {
+pub(in crate::cluster) fn data_in_memory(world: &World<'_>) -> Wait {
     let pods: Vec<&str> = world.members.iter().map(|m| m.name.as_str()).collect();
     Wait::new(
         Reason::DataInMemory,
@@ -97,7 +97,7 @@ pub(super) fn data_in_memory(world: &World<'_>) -> Wait {
 }
 
 /// A restarted member finds keys that unseal it, or unseals itself.
-pub(super) fn set_up(world: &World<'_>) -> Result<(), Wait> {
+pub(in crate::cluster) fn set_up(world: &World<'_>) -> Result<(), Wait> {
     match world.record {
         // Which shares open a restarted member is not known until it is done.
         Some(record) if !record.hand_over.is_empty() => Err(Wait::new(
@@ -110,7 +110,7 @@ pub(super) fn set_up(world: &World<'_>) -> Result<(), Wait> {
 }
 
 /// A member that does not serve may go when all the others do, with a leader among them.
-pub(super) fn others_bear_its_loss(world: &World<'_>, broken: usize) -> Result<(), Wait> {
+pub(in crate::cluster) fn others_bear_its_loss(world: &World<'_>, broken: usize) -> Result<(), Wait> {
     if let Probe::Removed = world.members[broken].probe {
         return Err(waits_for(world, &world.members[broken]));
     }
@@ -143,7 +143,7 @@ pub(super) fn others_bear_its_loss(world: &World<'_>, broken: usize) -> Result<(
 }
 
 /// Every member is unsealed and serves.
-pub(super) fn all_serve(world: &World<'_>) -> Result<(), Wait> {
+pub(in crate::cluster) fn all_serve(world: &World<'_>) -> Result<(), Wait> {
     match world.members.iter().find(|m| m.deleting || !m.probe.serves()) {
         Some(member) => Err(waits_for(world, member)),
         None => are_ready(world),
@@ -175,7 +175,7 @@ fn are_ready(world: &World<'_>) -> Result<(), Wait> {
 }
 
 /// Exactly one member says of itself that it is active.
-pub(super) fn one_leader(world: &World<'_>) -> Result<usize, Wait> {
+pub(in crate::cluster) fn one_leader(world: &World<'_>) -> Result<usize, Wait> {
     let mut active = (0..)
         .zip(world.members)
         .filter(|(_, m)| m.probe == Probe::Active)
@@ -188,7 +188,7 @@ pub(super) fn one_leader(world: &World<'_>) -> Result<usize, Wait> {
 
 /// Raft keeps its majority when one member goes and another one fails then. Two members or fewer never do, and whoever
 /// runs so few accepts that.
-pub(super) fn raft_bears_a_loss(world: &World<'_>, leader: usize) -> Result<(), Wait> {
+pub(in crate::cluster) fn raft_bears_a_loss(world: &World<'_>, leader: usize) -> Result<(), Wait> {
     if !matches!(world.cluster.storage, Storage::Raft(_)) || world.members.len() < 3 {
         return Ok(());
     }
@@ -236,7 +236,7 @@ pub(super) fn raft_bears_a_loss(world: &World<'_>, leader: usize) -> Result<(), 
 }
 
 /// Not another change of leaders within ten seconds.
-pub(super) fn leads_for_a_while(world: &World<'_>, leader: usize) -> Result<(), Wait> {
+pub(in crate::cluster) fn leads_for_a_while(world: &World<'_>, leader: usize) -> Result<(), Wait> {
     match world.leads_for {
         Some(span) if span < BETWEEN_LEADERS => Err(Wait::new(
             Reason::WaitingForLeader,
@@ -252,7 +252,7 @@ pub(super) fn leads_for_a_while(world: &World<'_>, leader: usize) -> Result<(), 
 
 /// Members can answer as standbys and yet be unable to become active, when an audit device cannot be opened for example.
 /// The leader then comes back each time, after seconds without any.
-pub(super) fn somebody_takes_over(world: &World<'_>, leader: usize) -> Result<(), Wait> {
+pub(in crate::cluster) fn somebody_takes_over(world: &World<'_>, leader: usize) -> Result<(), Wait> {
     if world.gave_up < STEP_DOWNS {
         return Ok(());
     }
@@ -275,12 +275,12 @@ fn no_leader() -> Wait {
     )
 }
 
-fn unknown() -> Wait {
+pub(in crate::cluster) fn unknown() -> Wait {
     Wait::new(Reason::WaitingForRaft, "waits until Raft's members can be read")
 }
 
 /// A member that does not serve, in its pod's own words.
-fn waits_for(world: &World<'_>, member: &Member) -> Wait {
+pub(in crate::cluster) fn waits_for(world: &World<'_>, member: &Member) -> Wait {
     let words = match outage::explain(world.cluster.auto_seal(), member) {
         Some(outage) => format!("{}: {}", member.says(), outage.message),
         None => member.says(),

@@ -25,25 +25,30 @@ impl Reason {
             Self::DataInMemory => "DataInMemory",
         }
     }
+
+    /// Whether what is waited for comes without a person, and mostly without an event in Kubernetes.
+    pub(crate) fn goes_on_by_itself(self) -> bool {
+        match self {
+            Self::Rolling
+            | Self::TemplatePending
+            | Self::WaitingForMember
+            | Self::WaitingForLeader
+            | Self::WaitingForRaft => true,
+            Self::UpToDate
+            | Self::Stuck
+            | Self::Held
+            | Self::NotSetUp
+            | Self::NotApplied
+            | Self::DowngradeRefused
+            | Self::DataInMemory => false,
+        }
+    }
 }
 
 impl Verdict {
     /// Whether what it waits for comes without a person, and mostly without an event in Kubernetes.
     pub(crate) fn goes_on_by_itself(&self) -> bool {
-        match self.reason {
-            Reason::Rolling
-            | Reason::TemplatePending
-            | Reason::WaitingForMember
-            | Reason::WaitingForLeader
-            | Reason::WaitingForRaft => true,
-            Reason::UpToDate
-            | Reason::Stuck
-            | Reason::Held
-            | Reason::NotSetUp
-            | Reason::NotApplied
-            | Reason::DowngradeRefused
-            | Reason::DataInMemory => false,
-        }
+        self.reason.goes_on_by_itself()
     }
 
     /// Whether every member runs the present template and serves.
