@@ -95,8 +95,8 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.replicas must be at least 3 in profile Hardened: set 3, or profile: Development for a single member"),
     validation = Rule::new("!self.version.contains('+') || has(self.image) || has(self.external)")
         .message("spec.version with + needs spec.image: no image tag can hold a +"),
-    validation = Rule::new("self.replicas >= oldSelf.replicas")
-        .message("spec.replicas cannot be lowered yet: the members that go would stay in Raft's configuration as dead voters"),
+    validation = Rule::new("self.replicas >= oldSelf.replicas - 2")
+        .message("spec.replicas can be lowered by at most 2 at once, so that a slip takes no cluster apart: wait until it is done, then lower it further"),
     validation = Rule::new("!has(self.storage.ephemeral) || self.profile == 'Development'")
         .message("spec.storage.ephemeral is allowed only in profile Development: every restart loses all data"),
     validation = Rule::new("!has(self.storage.ephemeral) || self.replicas == 1")
@@ -138,7 +138,7 @@ pub struct VaultClusterSpec {
     #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9]([-.a-zA-Z0-9]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([-._]+[a-z0-9]+)*)*(:[_a-zA-Z0-9][-._a-zA-Z0-9]{0,127})?(@sha256:[a-f0-9]{64})?$')").message("spec.image must be an image such as registry.example.com/vault:1.21.1 or one with a digest, @sha256: and 64 hex digits"))]
     pub image: Option<String>,
 
-    /// Number of members: 1 (profile Development only), 3, 5 or 7.
+    /// Number of members: 1 (profile Development only), 3, 5 or 7. Lowered, they go one by one, the highest number first.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = 7))]
     pub replicas: i32,

@@ -33,6 +33,7 @@ path "sys/audit/*"  { capabilities = ["update", "sudo"] }
 path "sys/key-status" { capabilities = ["read"] }
 path "sys/storage/raft/configuration" { capabilities = ["read"] }
 path "sys/storage/raft/autopilot/*"   { capabilities = ["read", "update"] }
+path "sys/storage/raft/remove-peer"   { capabilities = ["update"] }
 path "sys/step-down" { capabilities = ["update", "sudo"] }
 path "sys/capabilities-self" { capabilities = ["update"] }
 path "auth/approle/role"   { capabilities = ["list"] }

@@ -246,7 +246,9 @@ async fn mark_claim(scope: &Scope<'_>, ordinal: u32, vault: &str) -> Result<(), 
 /// The number of pods that the decision was made on, or nothing.
 async fn shrink(scope: &Scope<'_>, to: u32, note: &str) -> Result<bool, Error> {
     let step = "lower the number of members";
-    let Validated { namespace, name, uid, .. } = scope.cluster;
+    let Validated {
+        namespace, name, uid, ..
+    } = scope.cluster;
     let sets: Api<StatefulSet> = Api::namespaced(scope.ctx.client.clone(), namespace);
     let found = sets.get_opt(name).await;
     let found = found.map_err(|e| Error::kubernetes(step, e))?;
@@ -287,7 +289,9 @@ async fn unmark(scope: &Scope<'_>, left: &Left) -> Result<bool, Error> {
         "resourceVersion": left.resource_version,
         "annotations": {REMOVED_FROM: null},
     }});
-    let patched = claims(scope).patch(&left.claim, &patch_params(), &Patch::Merge(&body)).await;
+    let patched = claims(scope)
+        .patch(&left.claim, &patch_params(), &Patch::Merge(&body))
+        .await;
     let step = "take the mark from a volume claim";
     patched.map(|_| true).map_err(|e| Error::kubernetes(step, e))
 }

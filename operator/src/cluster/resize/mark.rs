@@ -46,7 +46,11 @@ mod tests {
         let mark = text("v-1", "c-1");
         let left = read(&claim("c-1", &mark), 3).expect("it was marked");
         assert_eq!((left.vault.as_str(), left.uid.as_str()), ("v-1", "c-1"));
-        assert_eq!(read(&claim("c-2", &mark), 3), None, "restored from a backup with its annotations");
+        assert_eq!(
+            read(&claim("c-2", &mark), 3),
+            None,
+            "restored from a backup with its annotations"
+        );
         assert_eq!(read(&claim("c-1", "yes"), 3), None, "somebody's own words");
         assert_eq!(read(&claim("c-1", ""), 3), None);
     }

@@ -106,7 +106,11 @@ mod tests {
         assert_eq!(present(5, 3, &[], nobody), 5, "two more at once");
         assert_eq!(present(5, 3, &[left(3), left(4)], nobody), 3);
         assert_eq!(present(5, 3, &[left(4)], nobody), 4, "the first has a new volume");
-        assert_eq!(present(5, 0, &[left(3)], nobody), 3, "a StatefulSet that is made anew");
+        assert_eq!(
+            present(5, 0, &[left(3)], nobody),
+            3,
+            "a StatefulSet that is made anew"
+        );
         assert_eq!(present(3, 0, &[], nobody), 3, "a new cluster");
         assert_eq!(present(3, 40, &[], nobody), 7, "somebody scaled it by hand");
     }
@@ -114,7 +118,11 @@ mod tests {
     #[test]
     fn a_member_that_was_taken_out_and_runs_still_goes_before_others_come() {
         assert_eq!(present(7, 5, &[left(4)], |o| o == 4), 5);
-        assert_eq!(present(7, 5, &[left(4)], |_| false), 7, "it is a member: the mark is old");
+        assert_eq!(
+            present(7, 5, &[left(4)], |_| false),
+            7,
+            "it is a member: the mark is old"
+        );
     }
 
     #[test]

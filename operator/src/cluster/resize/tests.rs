@@ -104,7 +104,11 @@ impl Scene {
 
     fn led_by(mut self, leader: usize) -> Self {
         for (n, member) in self.members.iter_mut().enumerate() {
-            member.probe = if n == leader { Probe::Active } else { Probe::Standby };
+            member.probe = if n == leader {
+                Probe::Active
+            } else {
+                Probe::Standby
+            };
         }
         self
     }
@@ -121,7 +125,11 @@ impl Scene {
         let (_, autopilot) = self.raft.as_mut().unwrap();
         autopilot.healthy = false;
         autopilot.failure_tolerance = autopilot.failure_tolerance.saturating_sub(1);
-        autopilot.servers.get_mut(&format!("main-{member}")).unwrap().healthy = false;
+        autopilot
+            .servers
+            .get_mut(&format!("main-{member}"))
+            .unwrap()
+            .healthy = false;
         self
     }
 
@@ -205,7 +213,10 @@ fn a_leader_that_goes_gives_up_its_leadership_first_and_not_for_ever() {
     assert_eq!(lately.waits().0, "WaitingForLeader");
     let (reason, words) = leads().with(|scene| scene.gave_up = 2).waits();
     assert_eq!(reason, "Stuck");
-    assert!(words.contains("main-4 has given up its leadership 2 times"), "{words}");
+    assert!(
+        words.contains("main-4 has given up its leadership 2 times"),
+        "{words}"
+    );
     assert_eq!(
         Scene::new(5, 3).led_by(3).act(),
         remove(4),
@@ -219,7 +230,10 @@ fn one_that_serves_goes_only_while_all_are_healthy_voters() {
     assert_eq!(reason, "WaitingForMember", "{words}");
     assert!(words.contains("main-1"), "{words}");
     let (reason, _) = Scene::new(5, 3).dead(3).waits();
-    assert_eq!(reason, "WaitingForMember", "also where the other one is to go later");
+    assert_eq!(
+        reason, "WaitingForMember",
+        "also where the other one is to go later"
+    );
     let new = Scene::new(5, 3).not_in_raft("main-2");
     assert_eq!(new.waits().0, "WaitingForRaft", "it has no vote yet");
     let unsettled = Scene::new(4, 3).with(|scene| {
@@ -238,7 +252,11 @@ fn one_that_serves_goes_only_while_all_are_healthy_voters() {
 #[test]
 fn a_dead_one_goes_as_soon_as_those_that_stay_are_well() {
     assert_eq!(Scene::new(5, 3).dead(4).act(), remove(4));
-    assert_eq!(Scene::new(5, 3).dead(3).dead(4).act(), remove(4), "both that go are dead");
+    assert_eq!(
+        Scene::new(5, 3).dead(3).dead(4).act(),
+        remove(4),
+        "both that go are dead"
+    );
     let (reason, words) = Scene::new(5, 3).dead(4).dead(2).waits();
     assert_eq!(reason, "WaitingForMember");
     assert!(words.contains("main-2"), "{words}");
@@ -249,7 +267,11 @@ fn a_dead_one_goes_as_soon_as_those_that_stay_are_well() {
         "no node took it, and it never joined"
     );
     let old_template = Scene::new(5, 3).dead(4).with(|scene| scene.rolled_out = false);
-    assert_eq!(old_template.act(), remove(4), "the roll-out may wait for this very one");
+    assert_eq!(
+        old_template.act(),
+        remove(4),
+        "the roll-out may wait for this very one"
+    );
 }
 
 #[test]
@@ -277,7 +299,11 @@ fn what_holds_a_roll_out_holds_this_too() {
             ..SealRecord::default()
         };
     });
-    assert_eq!(latched.waits().0, "Held", "a seal on purpose is kept, also on one that goes");
+    assert_eq!(
+        latched.waits().0,
+        "Held",
+        "a seal on purpose is kept, also on one that goes"
+    );
     let begun = Scene::new(5, 3).with(|scene| scene.record = None);
     assert_eq!(begun.waits().0, "Held", "the key Secret is not there");
     let rolling = Scene::new(5, 3).with(|scene| scene.rolled_out = false);
@@ -308,7 +334,11 @@ fn what_holds_a_roll_out_holds_this_too() {
 fn one_that_was_taken_out_goes_also_when_it_is_wanted_again() {
     let out = || Scene::new(5, 5).answers(4, Probe::Removed).not_in_raft("main-4");
     assert_eq!(out().left(&[4]).act(), Some(Act::Shrink { to: 4 }));
-    assert_eq!(out().verdict(), None, "somebody else removed it: a person decides");
+    assert_eq!(
+        out().verdict(),
+        None,
+        "somebody else removed it: a person decides"
+    );
     let alive = Scene::new(5, 5).left(&[4]);
     assert_eq!(alive.verdict(), None, "it was marked and never removed");
 }
@@ -317,9 +347,7 @@ fn one_that_was_taken_out_goes_also_when_it_is_wanted_again() {
 fn the_volume_of_one_that_was_taken_out_is_cleared_before_it_comes_again_and_no_other() {
     let grows = || Scene::new(3, 5).left(&[3, 4]);
     assert_eq!(grows().act(), Some(Act::Clear(left(3))), "the lowest first");
-    let (reason, words) = grows()
-        .with(|scene| scene.size.left[0].deleting = true)
-        .waits();
+    let (reason, words) = grows().with(|scene| scene.size.left[0].deleting = true).waits();
     assert_eq!(reason, "WaitingForMember");
     assert!(words.contains("data-main-3"), "{words}");
     let is_member = grows().with(|scene| scene.raft = Some(raft(4)));
@@ -337,7 +365,11 @@ fn a_peer_without_a_pod_is_taken_out() {
     let by_hand = || Scene::new(3, 3).with(|scene| scene.raft = Some(raft(5)));
     assert_eq!(by_hand().act(), remove(4));
     let uncounted = by_hand().with(|scene| scene.size.counted = false);
-    assert_eq!(uncounted.verdict(), None, "perhaps they run: the pods are counted first");
+    assert_eq!(
+        uncounted.verdict(),
+        None,
+        "perhaps they run: the pods are counted first"
+    );
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod rollout;
 mod rollout_watch;
 mod seal_migration;
 mod seals;
+mod shrink;
 mod side_data;
 pub(crate) mod stage;
 mod storage;

@@ -237,6 +237,13 @@ impl Stage {
                 Value::Null,
             ),
             abuse(
+                "marking a foreign volume claim",
+                "marks volume claims of members",
+                "PATCH",
+                format!("{space}/persistentvolumeclaims/theirs"),
+                json!({ "metadata": { "annotations": { "vaultkeeper.dev/removed-from": "a/b" } } }),
+            ),
+            abuse(
                 "deleting a foreign ClusterRoleBinding",
                 "only ClusterRoleBindings named vaultkeeper:reviewer:",
                 "DELETE",
