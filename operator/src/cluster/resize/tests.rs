@@ -182,11 +182,11 @@ impl Scene {
     }
 }
 
-fn remove(ordinal: u32) -> Option<Act> {
-    Some(Act::Remove {
+fn remove(ordinal: u32) -> Act {
+    Act::Remove {
         member: format!("main-{ordinal}"),
         ordinal,
-    })
+    }
 }
 
 #[test]
@@ -197,12 +197,12 @@ fn as_many_as_are_wanted_are_left_alone() {
 
 #[test]
 fn the_highest_is_taken_out_of_raft_and_its_pod_goes_only_then() {
-    assert_eq!(Scene::new(5, 3).act(), remove(4));
+    assert_eq!(Scene::new(5, 3).act(), Some(remove(4)));
     let out = Scene::new(5, 3).answers(4, Probe::Removed).not_in_raft("main-4");
     assert_eq!(out.act(), Some(Act::Shrink { to: 4 }));
-    assert_eq!(Scene::new(4, 3).act(), remove(3), "then the next one");
-    assert_eq!(Scene::new(3, 1).act(), remove(2));
-    assert_eq!(Scene::new(2, 1).act(), remove(1));
+    assert_eq!(Scene::new(4, 3).act(), Some(remove(3)), "then the next one");
+    assert_eq!(Scene::new(3, 1).act(), Some(remove(2)));
+    assert_eq!(Scene::new(2, 1).act(), Some(remove(1)));
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_leader_that_goes_gives_up_its_leadership_first_and_not_for_ever() {
     );
     assert_eq!(
         Scene::new(5, 3).led_by(3).act(),
-        remove(4),
+        Some(remove(4)),
         "who goes later may lead until then"
     );
 }
@@ -251,10 +251,10 @@ fn one_that_serves_goes_only_while_all_are_healthy_voters() {
 
 #[test]
 fn a_dead_one_goes_as_soon_as_those_that_stay_are_well() {
-    assert_eq!(Scene::new(5, 3).dead(4).act(), remove(4));
+    assert_eq!(Scene::new(5, 3).dead(4).act(), Some(remove(4)));
     assert_eq!(
         Scene::new(5, 3).dead(3).dead(4).act(),
-        remove(4),
+        Some(remove(4)),
         "both that go are dead"
     );
     let (reason, words) = Scene::new(5, 3).dead(4).dead(2).waits();
@@ -269,7 +269,7 @@ fn a_dead_one_goes_as_soon_as_those_that_stay_are_well() {
     let old_template = Scene::new(5, 3).dead(4).with(|scene| scene.rolled_out = false);
     assert_eq!(
         old_template.act(),
-        remove(4),
+        Some(remove(4)),
         "the roll-out may wait for this very one"
     );
 }
@@ -363,7 +363,7 @@ fn the_volume_of_one_that_was_taken_out_is_cleared_before_it_comes_again_and_no_
 #[test]
 fn a_peer_without_a_pod_is_taken_out() {
     let by_hand = || Scene::new(3, 3).with(|scene| scene.raft = Some(raft(5)));
-    assert_eq!(by_hand().act(), remove(4));
+    assert_eq!(by_hand().act(), Some(remove(4)));
     let uncounted = by_hand().with(|scene| scene.size.counted = false);
     assert_eq!(
         uncounted.verdict(),
