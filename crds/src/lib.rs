@@ -5,6 +5,7 @@
 
 pub mod annotations;
 pub mod cluster;
+pub mod cidr;
 pub mod duration;
 pub mod generate;
 pub mod names;
