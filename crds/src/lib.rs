@@ -4,8 +4,8 @@
 //! (`make crds`) and a test keeps it current.
 
 pub mod annotations;
-pub mod cluster;
 pub mod cidr;
+pub mod cluster;
 pub mod duration;
 pub mod generate;
 pub mod names;

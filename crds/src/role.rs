@@ -13,10 +13,10 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use app_role::AppRole;
-pub use kubernetes::KubernetesLogin;
+pub use kubernetes::{AliasNameSource, KubernetesLogin, LabelCondition, LabelOperator, NamespaceSelector};
 pub use policy::{Capability, Policy, PolicyRule};
 pub use status::{ExternalLoginStatus, VaultRoleStatus};
-pub use token::TokenSettings;
+pub use token::{RoleTokenType, TokenSettings};
 
 /// What an application may do in Vault and how it logs in.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -59,11 +59,11 @@ pub struct VaultRoleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_role: Option<AppRole>,
 
-    /// Log in by a Kubernetes ServiceAccount of this namespace. Injected pods use this.
+    /// Log in by a Kubernetes ServiceAccount. Injected pods use this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesLogin>,
 
-    /// Properties of the tokens that a login gives.
+    /// What the tokens are like that each of these logins gives.
     #[serde(default)]
     pub token: TokenSettings,
 }

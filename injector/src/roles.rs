@@ -21,6 +21,8 @@ pub struct Binding {
     pub cluster_name: String,
     /// The ServiceAccounts whose pods may log in with it.
     pub service_accounts: Vec<String>,
+    /// Audience that its spec asks for.
+    pub audience: Option<String>,
     /// How to log in, where its Vault runs elsewhere.
     pub external: Option<ExternalLoginStatus>,
     /// Why the operator does not accept it as it is now, and what to do; `None` also while it has not looked yet.
@@ -39,6 +41,7 @@ impl Binding {
             cluster_namespace: role.spec.cluster.namespace.clone(),
             cluster_name: role.spec.cluster.name.clone(),
             service_accounts: login.service_accounts.clone(),
+            audience: login.audience.clone(),
             external: role.status.as_ref().and_then(|status| status.external.clone()),
             refusal: refusal(role),
         })
@@ -234,7 +237,10 @@ pub fn identify(
         address: address.map_or_else(|| chosen.address(), str::to_owned),
         auth_path: external.map(|external| format!("auth/{}", external.auth_path)),
         namespace: external.and_then(|external| external.namespace.clone()),
-        audience: external.map(|external| external.audience.clone()),
+        audience: match external {
+            Some(external) => Some(external.audience.clone()),
+            None => chosen.audience.clone().filter(|_| is_meant),
+        },
         ca_config_map: Some(names::ca_config_map(
             &chosen.cluster_namespace,
             &chosen.cluster_name,

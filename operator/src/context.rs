@@ -14,6 +14,7 @@ use crate::cluster::external::AllowedAddresses;
 use crate::cluster::readiness::Memory;
 use crate::connect::Connect;
 use crate::metrics::Metrics;
+use crate::namespaces::Namespaces;
 use crate::report::Reporter;
 use crate::sessions::Sessions;
 
@@ -41,6 +42,8 @@ pub struct Context {
     pub readiness: Memory,
     /// What was done lately and need not be repeated; losing it costs a repetition, never correctness.
     pub recent: Recent,
+    /// The labels of all namespaces.
+    pub namespaces: Namespaces,
     /// What whoever installed the operator has set for all clusters.
     pub rules: Rules,
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PartialObjectMeta;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
@@ -28,6 +28,7 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 
 use crate::backoff::Retries;
 use crate::context::Context;
+use crate::namespaces::{Change, Namespaces};
 use crate::news::News;
 use crate::{cluster, role};
 
@@ -127,6 +128,27 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
             .collect();
         futures::stream::iter(roles)
     });
+    let (of_ctx, roles_of_namespaces) = (Arc::clone(&ctx), roles_of_cas.clone());
+    let all: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+    let of_namespaces = watcher(all, watcher::Config::default())
+        .default_backoff()
+        .flat_map(move |event| {
+            let change = match event {
+                Ok(event) => of_ctx.namespaces.take(&event),
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the watch on namespaces failed; it is started again"
+                    );
+                    Change::None
+                }
+            };
+            futures::stream::iter(roles_that_select(
+                &roles_of_namespaces,
+                &of_ctx.namespaces,
+                &change,
+            ))
+        });
     let own_secrets = Api::namespaced(client.clone(), &ctx.namespace);
     let stream = controller
         .owns_stream(changes::<ConfigMap>(
@@ -134,6 +156,7 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
             watcher::Config::default().labels(CLUSTER),
         ))
         .reconcile_on(of_clusters)
+        .reconcile_on(of_namespaces)
         // The CA exists before the cluster serves, and may be replaced.
         .watches_stream(
             changes::<Secret>(own_secrets, watcher::Config::default()),
@@ -248,6 +271,34 @@ fn roles_of(
     };
     roles
         .state_filter(of_cluster)
+        .iter()
+        .map(|role| ObjectRef::from_obj(&**role))
+        .collect()
+}
+
+/// The roles whose selector selects other namespaces now than their status says.
+fn roles_that_select(
+    roles: &Store<Guarded<VaultRole>>,
+    namespaces: &Namespaces,
+    change: &Change,
+) -> Vec<ObjectRef<Guarded<VaultRole>>> {
+    let is_concerned = |role: &VaultRole| {
+        let login = role.spec.kubernetes.as_ref();
+        let Some(selector) = login.and_then(|login| login.namespace_selector.as_ref()) else {
+            return false;
+        };
+        match change {
+            Change::None => false,
+            Change::All => true,
+            Change::Of(namespace) => {
+                let told = role.status.as_ref().map(|status| &status.namespaces);
+                let was = told.is_some_and(|told| told.contains(namespace));
+                was != namespaces.selects(selector, namespace)
+            }
+        }
+    };
+    roles
+        .state_filter(|role| role.0.as_ref().is_ok_and(is_concerned))
         .iter()
         .map(|role| ObjectRef::from_obj(&**role))
         .collect()

@@ -65,6 +65,7 @@ fn driver() -> Arc<Driver> {
             metrics: Arc::new(crate::metrics::Metrics::new()),
             readiness: crate::cluster::readiness::Memory::default(),
             recent: crate::context::Recent::default(),
+            namespaces: crate::namespaces::Namespaces::default(),
             rules: crate::context::Rules::default(),
         }),
         retries: Retries::default(),

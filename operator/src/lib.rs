@@ -15,6 +15,7 @@ pub mod kubernetes;
 pub mod leader;
 pub mod members;
 pub mod metrics;
+pub mod namespaces;
 mod news;
 pub mod report;
 pub mod role;

@@ -10,6 +10,7 @@ pub mod desired;
 pub mod error;
 pub mod execute;
 pub mod finalizer;
+pub mod mount_limits;
 pub mod owner;
 pub mod policy;
 pub mod secret;
@@ -37,7 +38,7 @@ use desired::Elsewhere;
 pub use error::Error;
 use owner::Whose;
 use status::{Outcome, Progress};
-use validate::Validated;
+use validate::{Accounts, Validated};
 
 /// How often a role at rest is compared with Vault and its Secret, which no watch tells about.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -104,7 +105,7 @@ pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action
     let mut progress = Progress::of(role.status.as_ref());
     let outcome = provide(&role, &identity, &ctx, &mut progress).await;
     if let Ok(Outcome::Begun) = outcome {
-        // The write of the finalizer wakes this role again.
+        // The write of the finalizer, or the first list of namespaces, wakes this role again.
         return Ok(Action::await_change());
     }
     let wanted = status::build(&role, &identity, &outcome, &progress, Timestamp::now());
@@ -152,6 +153,10 @@ async fn provide(
         });
     };
     let verdict = validate::validate(&role.spec, &identity.namespace, &cluster.spec.access);
+    let verdict = verdict.and_then(|validated| match &cluster.spec.external {
+        Some(_) => validate::elsewhere(&validated).map(|()| validated),
+        None => Ok(validated),
+    });
     progress.accepted = Some(verdict.is_ok());
     if cluster.spec.paused {
         return Ok(match verdict {
@@ -162,7 +167,7 @@ async fn provide(
             },
         });
     }
-    let validated = match verdict {
+    let mut validated = match verdict {
         Ok(validated) => validated,
         Err(refusal) => {
             progress.refusal = Some(refusal.clone());
@@ -178,6 +183,12 @@ async fn provide(
             reason: "ClusterDeleted",
             message: "the VaultCluster is being deleted".to_owned(),
         });
+    }
+    if let Some(accounts) = &mut validated.kubernetes
+        && !accounts.select(&ctx.namespaces)
+    {
+        // The labels of namespaces are not read yet. Once they are, this role is woken; until then it stays as it is.
+        return Ok(Outcome::Begun);
     }
     if finalizer::add(ctx, role).await? {
         return Ok(Outcome::Begun);
@@ -345,8 +356,14 @@ async fn provide_in_vault(
             });
         }
     }
+    if !status::is_in_place(role) {
+        let mounts = desired.mounts(kubernetes_path);
+        mount_limits::check(vault, &mounts, &validated.token).await?;
+    }
     progress.vault_name = Some(desired.name.clone());
     let changed = execute::apply(vault, kubernetes_path, &desired).await?;
+    let accounts = validated.kubernetes.as_ref();
+    progress.namespaces = accounts.map(Accounts::told).unwrap_or_default();
     if !changed.is_empty() {
         let note = format!(
             "{} `{}` brought to the declared state in Vault",
@@ -404,6 +421,7 @@ async fn withdraw(
         credentials::remove(ctx, identity, &secret).await?;
     }
     (progress.secret, progress.vault_name) = (None, None);
+    progress.namespaces.clear();
     finalizer::remove(ctx, role).await?;
     let note = "the VaultCluster does not allow this any more: policy, roles and Secret are removed";
     ctx.reporter

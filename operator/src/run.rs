@@ -19,6 +19,7 @@ pub use crate::controllers::start_controllers;
 use crate::kubernetes;
 use crate::leader::{Elector, LeaseSettings, Lost, State};
 use crate::metrics::Metrics;
+use crate::namespaces::Namespaces;
 use crate::report::Reporter;
 use crate::server::{self, Observed};
 use crate::sessions::Sessions;
@@ -120,6 +121,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         readiness: Memory::default(),
         recent: Recent::default(),
+        namespaces: Namespaces::default(),
         rules: Rules {
             external_addresses: AllowedAddresses(external_addresses),
             cleanup_patience: Duration::from_secs(cleanup_patience_seconds),

@@ -29,6 +29,10 @@ pub struct VaultRoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_name: Option<String>,
 
+    /// Namespaces whose ServiceAccounts may log in, where spec.kubernetes names or selects further ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+
     /// How to log in at its Vault, when that runs elsewhere (spec.external of the VaultCluster). Injected pods do so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalLoginStatus>,

@@ -7,6 +7,7 @@ fn binding(name: &str, accounts: &[&str]) -> Binding {
         cluster_namespace: "vault".to_owned(),
         cluster_name: "main".to_owned(),
         service_accounts: accounts.iter().map(|account| (*account).to_owned()).collect(),
+        audience: None,
         external: None,
         refusal: None,
     }
@@ -70,6 +71,24 @@ fn a_role_at_a_vault_elsewhere_leads_there() {
             audience: Some("for-them".to_owned()),
         }
     );
+}
+
+#[test]
+fn a_role_with_an_audience_gets_tokens_for_it_at_its_own_vault_alone() {
+    let mut role = binding("app", &["app"]);
+    role.audience = Some("vault".to_owned());
+    let found = choose(&[], std::slice::from_ref(&role)).expect("one binds it");
+    assert_eq!(
+        found.audience.as_deref(),
+        Some("vault"),
+        "any other is refused there"
+    );
+    let named = [("role", "app"), ("service", "https://main.vault.svc:8200")];
+    let found = choose(&named, std::slice::from_ref(&role)).expect("it is the same Vault");
+    assert_eq!(found.audience.as_deref(), Some("vault"));
+    let elsewhere = [("service", "https://other.example.com:8200")];
+    let found = choose(&elsewhere, &[role]).expect("one binds it");
+    assert_eq!(found.audience, None, "what that one asks for is not known");
 }
 
 #[test]

@@ -20,6 +20,15 @@ pub struct Desired {
     pub kubernetes: Option<kubernetes::Role>,
 }
 
+impl Desired {
+    /// Paths of the auth mounts at which it has a way in.
+    pub fn mounts<'a>(&'a self, kubernetes_path: &'a str) -> Vec<&'a str> {
+        let app_role = self.app_role.is_some().then_some(names::APPROLE_AUTH_PATH);
+        let kubernetes = self.kubernetes.is_some().then_some(kubernetes_path);
+        app_role.into_iter().chain(kubernetes).collect()
+    }
+}
+
 /// What is different at a Vault that others use too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
@@ -35,9 +44,8 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
         rules,
         policies,
         secret_name,
-        service_accounts,
-        ttl,
-        max_ttl,
+        kubernetes,
+        token,
     } = validated;
     let vault_name = names::vault_name(namespace, name);
     // Where others are, there is always one: it says whose the name is.
@@ -48,10 +56,8 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
     });
     let own = policy.is_some().then(|| vault_name.clone());
     let token = TokenParams {
-        ttl: *ttl,
-        max_ttl: *max_ttl,
         policies: own.into_iter().chain(policies.iter().cloned()).collect(),
-        ..TokenParams::default()
+        ..token.clone()
     }
     .normalised();
     Desired {
@@ -60,12 +66,12 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
             token: token.clone(),
             ..approle::Role::default()
         }),
-        kubernetes: (!service_accounts.is_empty()).then(|| kubernetes::Role {
-            bound_service_account_names: service_accounts.clone(),
-            bound_service_account_namespaces: vec![namespace.to_owned()],
-            audience: elsewhere.map(|place| place.audience.clone()).unwrap_or_default(),
+        kubernetes: kubernetes.as_ref().map(|accounts| kubernetes::Role {
+            bound_service_account_names: accounts.names.clone(),
+            bound_service_account_namespaces: accounts.namespaces.iter().cloned().collect(),
+            audience: elsewhere.map_or_else(|| accounts.audience.clone(), |place| place.audience.clone()),
+            alias_name_source: accounts.alias,
             token: token.clone(),
-            ..kubernetes::Role::default()
         }),
         policy,
         name: vault_name,
@@ -88,16 +94,18 @@ pub fn same_kubernetes(found: &kubernetes::Role, wanted: &kubernetes::Role) -> b
         ..found.clone()
     };
     found.bound_service_account_names.sort();
+    found.bound_service_account_namespaces.sort();
     found == *wanted
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
 
     use vaultkeeper_crds::role::Capability;
 
+    use super::super::validate::Accounts;
     use super::*;
 
     fn validated() -> Validated {
@@ -105,9 +113,18 @@ mod tests {
             rules: BTreeMap::from([("secret/data/shop/*".to_owned(), vec![Capability::Read])]),
             policies: vec!["read-metrics".to_owned()],
             secret_name: Some("app-vault".to_owned()),
-            service_accounts: vec!["app".to_owned(), "job".to_owned()],
-            ttl: Duration::from_secs(3600),
-            max_ttl: Duration::from_secs(14400),
+            kubernetes: Some(Accounts {
+                names: vec!["app".to_owned(), "job".to_owned()],
+                namespaces: BTreeSet::from(["shop".to_owned()]),
+                selected: None,
+                audience: String::new(),
+                alias: kubernetes::AliasNameSource::ServiceaccountUid,
+            }),
+            token: TokenParams {
+                ttl: Duration::from_secs(3600),
+                max_ttl: Duration::from_secs(14400),
+                ..TokenParams::default()
+            },
         }
     }
 
@@ -180,10 +197,24 @@ mod tests {
         };
         assert_eq!(desired("shop", "app", &plain, None).app_role, None);
         let plain = Validated {
-            service_accounts: Vec::new(),
+            kubernetes: None,
             ..validated()
         };
         assert_eq!(desired("shop", "app", &plain, None).kubernetes, None);
+    }
+
+    #[test]
+    fn an_audience_and_further_namespaces_go_to_vault_in_order() {
+        let mut wish = validated();
+        let accounts = wish.kubernetes.as_mut().unwrap();
+        accounts.namespaces.insert("jobs".to_owned());
+        accounts.audience = "vault".to_owned();
+        let wanted = desired("shop", "app", &wish, None).kubernetes.unwrap();
+        assert_eq!(wanted.bound_service_account_namespaces, ["jobs", "shop"]);
+        assert_eq!(wanted.audience, "vault");
+        let mut found = wanted.clone();
+        found.bound_service_account_namespaces.reverse();
+        assert!(same_kubernetes(&found, &wanted), "the order is Vault's");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a reconcile of a VaultRole failed. A refused spec is no failure: see `validate`.
 
+use super::mount_limits::Bent;
 use crate::controllers::{ReconcileError, chain};
 use crate::sessions::SessionError;
 
@@ -34,6 +35,9 @@ pub enum Error {
     /// There is no login at Vault.
     #[error("Vault cannot be reached at present")]
     Session(#[source] Box<SessionError>),
+    /// The tokens would not be what the spec says.
+    #[error(transparent)]
+    Bent(Box<Bent>),
     /// A Vault call failed.
     #[error("failed to {step}")]
     Vault {
@@ -86,6 +90,7 @@ impl ReconcileError for Error {
             Self::NameTaken { .. } => "NameTaken",
             Self::Ca(error) => error.reason(),
             Self::Session(error) => error.reason(),
+            Self::Bent(_) => "MountDiffers",
             Self::Vault { source, .. } => source.reason(),
         }
     }

@@ -20,7 +20,7 @@ use crate::controllers::ReconcileError;
 pub enum Outcome {
     /// Everything is in place.
     InPlace,
-    /// The finalizer was written; the next pass goes on.
+    /// The finalizer was written, or something is not read yet; the next pass goes on.
     Begun,
     /// The spec is refused; nothing is tried again until it or the cluster changes.
     Refused(Refusal),
@@ -48,6 +48,8 @@ pub struct Progress {
     pub config_map: Option<String>,
     /// How to log in, where its Vault runs elsewhere.
     pub external: Option<ExternalLoginStatus>,
+    /// Namespaces whose ServiceAccounts may log in, where it is more than its own.
+    pub namespaces: Vec<String>,
 }
 
 impl Progress {
@@ -63,8 +65,19 @@ impl Progress {
             secret: status.secret_name.clone(),
             config_map: status.config_map_name.clone(),
             external: status.external.clone(),
+            namespaces: status.namespaces.clone(),
         }
     }
+}
+
+/// Whether the last pass found everything in place as the spec still wants it.
+pub fn is_in_place(role: &VaultRole) -> bool {
+    let conditions = role.status.as_ref().map(|status| status.conditions.as_slice());
+    conditions
+        .and_then(|conditions| conditions::get(conditions, READY))
+        .is_some_and(|ready| {
+            ready.status == Status::True.as_str() && ready.observed_generation == role.metadata.generation
+        })
 }
 
 /// Builds the status.
@@ -82,6 +95,7 @@ pub fn build(
         secret,
         config_map,
         external,
+        namespaces,
     } = progress;
     let old: &[Condition] = role.status.as_ref().map_or(&[], |status| &status.conditions);
     let mut list = old.to_vec();
@@ -129,6 +143,7 @@ pub fn build(
         secret_name: secret.clone(),
         config_map_name: config_map.clone(),
         external: external.clone(),
+        namespaces: namespaces.clone(),
     }
 }
 
@@ -149,6 +164,7 @@ pub async fn write(
         secret_name,
         config_map_name,
         external,
+        namespaces,
     } = wanted;
     // Null removes a field in a merge patch; leaving it out would keep it.
     let patch = json!({ "status": {
@@ -158,6 +174,7 @@ pub async fn write(
         "secretName": secret_name,
         "configMapName": config_map_name,
         "external": external,
+        "namespaces": namespaces,
     }});
     let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
     match api
@@ -200,6 +217,7 @@ mod tests {
             secret: Some("app-vault".to_owned()),
             config_map: Some("vaultkeeper.vault.main".to_owned()),
             external: None,
+            namespaces: Vec::new(),
         }
     }
 

@@ -9,10 +9,12 @@ mod policy;
 mod token;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use vaultkeeper_crds::cluster::AccessGrant;
 use vaultkeeper_crds::role::{Capability, Policy, VaultRoleSpec};
+use vaultkeeper_vault::auth::params::TokenParams;
+
+pub use kubernetes::Accounts;
 
 /// A spec that can work and that the cluster allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +25,10 @@ pub struct Validated {
     pub policies: Vec<String>,
     /// Name of the Secret for AppRole credentials.
     pub secret_name: Option<String>,
-    /// ServiceAccounts that may log in; empty for none.
-    pub service_accounts: Vec<String>,
-    /// Life of a token.
-    pub ttl: Duration,
-    /// Longest life of a token with renewals.
-    pub max_ttl: Duration,
+    /// ServiceAccounts that may log in.
+    pub kubernetes: Option<Accounts>,
+    /// What the tokens of all logins are like, but for their policies.
+    pub token: TokenParams,
 }
 
 /// Why a spec is refused.
@@ -84,12 +84,11 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
     let rules = policy::rules(rules, namespace, &grants, &cluster)?;
     let policies = policy::names(names, &grants, &cluster)?;
     let secret_name = app_role.as_ref().map(app_role::secret_name).transpose()?;
-    let service_accounts = kubernetes
+    let kubernetes = kubernetes
         .as_ref()
-        .map(kubernetes::accounts)
-        .transpose()?
-        .unwrap_or_default();
-    if secret_name.is_none() && service_accounts.is_empty() {
+        .map(|login| kubernetes::accounts(login, namespace, access, &cluster))
+        .transpose()?;
+    if secret_name.is_none() && kubernetes.is_none() {
         return Err(invalid(
             "spec: holds no way to log in: add appRole or kubernetes".to_owned(),
         ));
@@ -99,15 +98,25 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
             "spec.policy: holds no rule and no name: add one".to_owned(),
         ));
     }
-    let (ttl, max_ttl) = token::lives(token)?;
     Ok(Validated {
         rules,
         policies,
         secret_name,
-        service_accounts,
-        ttl,
-        max_ttl,
+        kubernetes,
+        token: token::params(token)?,
     })
+}
+
+/// Checks what cannot be at a Vault that runs elsewhere.
+pub fn elsewhere(validated: &Validated) -> Result<(), Refusal> {
+    match &validated.kubernetes {
+        Some(accounts) if !accounts.audience.is_empty() => Err(invalid(
+            "spec.kubernetes.audience: the VaultCluster is one that runs elsewhere, where the audience is chosen already \
+             (status.external.audience): remove it"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn is_object_name(name: &str) -> bool {

@@ -1,5 +1,7 @@
 //! Tests of what a VaultRole is allowed.
 
+use std::time::Duration;
+
 use vaultkeeper_crds::role::{AppRole, KubernetesLogin, PolicyRule, TokenSettings};
 
 use super::*;
@@ -50,9 +52,9 @@ fn a_spec_within_its_grant_is_accepted() {
     let validated = validate(&spec(|_| ()), "shop", &shop()).unwrap();
     assert_eq!(validated.rules["secret/data/shop/app/*"], [Capability::Read]);
     assert_eq!(validated.secret_name.as_deref(), Some("app-vault"));
-    assert_eq!(validated.service_accounts, ["app"]);
-    assert_eq!(validated.ttl, Duration::from_secs(3600), "the default");
-    assert_eq!(validated.max_ttl, Duration::from_secs(14400), "the default");
+    assert_eq!(validated.kubernetes.unwrap().names, ["app"]);
+    assert_eq!(validated.token.ttl, Duration::from_secs(3600), "the default");
+    assert_eq!(validated.token.max_ttl, Duration::from_secs(14400), "the default");
 }
 
 #[test]
@@ -275,8 +277,9 @@ fn a_contradiction_in_the_spec_is_refused_without_taking_anything_away() {
     ] {
         let refusal = refusal(&spec(|spec| {
             spec.token = TokenSettings {
-                ttl: ttl.to_owned(),
-                max_ttl: max_ttl.to_owned(),
+                ttl: Some(ttl.to_owned()),
+                max_ttl: Some(max_ttl.to_owned()),
+                ..TokenSettings::default()
             };
         }));
         assert!(!refusal.withdraws, "a typo must not take the application down");
@@ -290,8 +293,9 @@ fn a_contradiction_in_the_spec_is_refused_without_taking_anything_away() {
     assert!(
         validate(
             &spec(|spec| spec.token = TokenSettings {
-                ttl: "1h".to_owned(),
-                max_ttl: "60m".to_owned()
+                ttl: Some("1h".to_owned()),
+                max_ttl: Some("60m".to_owned()),
+                ..TokenSettings::default()
             }),
             "shop",
             &shop()
@@ -305,7 +309,7 @@ fn a_contradiction_in_the_spec_is_refused_without_taking_anything_away() {
 fn what_is_not_allowed_is_taken_away_even_if_the_spec_is_invalid_besides() {
     let refusal = refusal(&spec(|spec| {
         spec.policy.rules[0].path = "sys/mounts".to_owned();
-        spec.token.ttl = "soon".to_owned();
+        spec.token.ttl = Some("soon".to_owned());
     }));
     assert!(refusal.withdraws, "{}", refusal.message);
 }
@@ -342,6 +346,7 @@ fn names_of_the_operators_own_secrets_and_wildcards_are_refused() {
     for account in ["*", "a*", "system:serviceaccount:x", ""] {
         let login = KubernetesLogin {
             service_accounts: vec![account.to_owned()],
+            ..KubernetesLogin::default()
         };
         let refusal = refusal(&spec(|spec| spec.kubernetes = Some(login)));
         assert!(
@@ -350,4 +355,19 @@ fn names_of_the_operators_own_secrets_and_wildcards_are_refused() {
             refusal.message
         );
     }
+}
+
+#[test]
+fn an_audience_is_ones_own_choice_but_for_a_vault_that_runs_elsewhere() {
+    let with = |audience: Option<&str>| {
+        let audience = audience.map(str::to_owned);
+        let spec = spec(|spec| spec.kubernetes.as_mut().unwrap().audience = audience);
+        validate(&spec, "shop", &shop()).unwrap()
+    };
+    assert!(elsewhere(&with(None)).is_ok(), "it is chosen there");
+    let refusal = elsewhere(&with(Some("vault"))).unwrap_err();
+    assert!(
+        refusal.message.contains("spec.kubernetes.audience") && !refusal.withdraws,
+        "{refusal:?}"
+    );
 }

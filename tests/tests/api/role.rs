@@ -22,6 +22,7 @@ use vaultkeeper_operator::cluster::readiness::Memory;
 use vaultkeeper_operator::connect::HttpsConnect;
 use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules};
 use vaultkeeper_operator::metrics::Metrics;
+use vaultkeeper_operator::namespaces::Namespaces;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::run::start_controllers;
 use vaultkeeper_operator::sessions::Sessions;
@@ -65,6 +66,7 @@ async fn operator(client: &Client) -> &'static str {
                         metrics: Arc::new(Metrics::new()),
                         readiness: Memory::default(),
                         recent: Recent::default(),
+                        namespaces: Namespaces::default(),
                         rules: Rules::default(),
                     };
                     start_controllers(Arc::new(ctx), CancellationToken::new())

@@ -58,8 +58,11 @@ pub enum TokenKind {
 }
 
 impl TokenParams {
-    /// Policies as the server stores them: lower-case, sorted, each once. For a comparison with what is read back.
+    /// Policies and CIDRs in the order and form in which they compare: policies lower-case, as the server stores them,
+    /// and each of both once.
     pub fn normalised(mut self) -> Self {
+        self.bound_cidrs.sort();
+        self.bound_cidrs.dedup();
         for policy in &mut self.policies {
             *policy = policy.trim().to_lowercase();
         }

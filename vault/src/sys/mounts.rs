@@ -135,6 +135,12 @@ impl Client {
         self.done(Request::put(at("auth", path, "/tune"), tune)).await
     }
 
+    /// What a login method allows, the server's own limits taken in: `GET sys/mounts/auth/<path>/tune`. Needs no sudo,
+    /// unlike the same below `sys/auth`.
+    pub async fn auth_method_limits(&self, path: &str) -> Result<MountConfig> {
+        self.data(Request::get(at("mounts/auth", path, "/tune"))).await
+    }
+
     /// Disables a login method and revokes all its tokens: `DELETE sys/auth/<path>`, needs sudo.
     pub async fn disable_auth_method(&self, path: &str) -> Result<()> {
         self.done(Request::delete(at("auth", path, ""))).await

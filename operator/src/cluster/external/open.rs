@@ -60,6 +60,7 @@ mod tests {
     use crate::cluster::readiness::Memory;
     use crate::context::{HelperImage, KubernetesAuthEnvironment, Recent, Rules};
     use crate::metrics::Metrics;
+    use crate::namespaces::Namespaces;
     use crate::report::Reporter;
     use crate::sessions::{Place, SessionError, Sessions, Target};
 
@@ -86,6 +87,7 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             readiness: Memory::default(),
             recent: Recent::default(),
+            namespaces: Namespaces::default(),
             rules: Rules {
                 external_addresses: AllowedAddresses(allowed.iter().map(|a| a.parse().unwrap()).collect()),
                 ..Rules::default()

@@ -22,6 +22,7 @@ use vaultkeeper_operator::context::{
     Context, HelperImage, KubernetesAuthEnvironment, Recent, Rules as OperatorRules,
 };
 use vaultkeeper_operator::metrics::Metrics;
+use vaultkeeper_operator::namespaces::Namespaces;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::run::start_controllers;
 use vaultkeeper_operator::sessions::Sessions;
@@ -348,6 +349,7 @@ impl Stage {
             metrics: Arc::clone(&metrics),
             readiness: Memory::default(),
             recent: Recent::default(),
+            namespaces: Namespaces::default(),
             rules,
         });
         let shutdown = CancellationToken::new();

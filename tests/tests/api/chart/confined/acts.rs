@@ -23,6 +23,7 @@ use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironm
 use vaultkeeper_operator::leader::{self, Elector, LeaseSettings};
 use vaultkeeper_operator::members::{Member, Probe};
 use vaultkeeper_operator::metrics::Metrics;
+use vaultkeeper_operator::namespaces::Namespaces;
 use vaultkeeper_operator::report::Reporter;
 use vaultkeeper_operator::sessions::Sessions;
 use vaultkeeper_vault::SecretString;
@@ -54,6 +55,7 @@ pub(super) fn context(client: &Client) -> Context {
         metrics: Arc::new(Metrics::new()),
         readiness: Memory::default(),
         recent: Recent::default(),
+        namespaces: Namespaces::default(),
         rules: Rules::default(),
     }
 }
