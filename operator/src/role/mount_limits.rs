@@ -10,7 +10,7 @@ use vaultkeeper_vault::{Client, Error as VaultError};
 use super::error::Error;
 
 /// What a server allows whose mounts nobody has tuned.
-const SYSTEM_MAX: Duration = Duration::from_hours(768);
+const SYSTEM_MAX: Duration = Duration::from_secs(768 * 3600);
 
 /// A setting that would not be what it says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,7 @@ mod tests {
 
     fn tuned(max_hours: u64, token_type: &str) -> MountConfig {
         MountConfig {
-            max_lease_ttl: Duration::from_hours(max_hours),
+            max_lease_ttl: Duration::from_secs(max_hours * 3600),
             token_type: token_type.to_owned(),
             ..MountConfig::default()
         }
@@ -107,8 +107,8 @@ mod tests {
 
     fn token(hours: u64) -> TokenParams {
         TokenParams {
-            ttl: Duration::from_hours(1),
-            max_ttl: Duration::from_hours(hours),
+            ttl: Duration::from_secs(3600),
+            max_ttl: Duration::from_secs(hours * 3600),
             kind: TokenKind::Service,
             ..TokenParams::default()
         }
@@ -128,7 +128,7 @@ mod tests {
             assert!(message.contains(part), "{part}: {message}");
         }
         let periodic = TokenParams {
-            period: Duration::from_hours(25),
+            period: Duration::from_secs(25 * 3600),
             ..TokenParams::default()
         };
         assert!(

@@ -4,6 +4,7 @@ mod agreement;
 mod configuration;
 mod explain;
 mod external;
+mod logins;
 mod mutants;
 mod readiness;
 mod rules;

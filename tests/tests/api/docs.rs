@@ -178,6 +178,7 @@ fn links_of_the_documentation_lead_somewhere() {
         "docs/rollout.md",
         "docs/readiness.md",
         "docs/external.md",
+        "docs/logins.md",
         "docs/seal-migration.md",
         "docs/security.md",
         "docs/unproven.md",

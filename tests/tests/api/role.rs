@@ -328,16 +328,17 @@ async fn a_contradiction_is_refused_and_a_correction_is_taken() {
         .create_role("app", &format!("secret/data/{}/x", stage.app))
         .await;
     stage.reasons("app", "Allowed", "ClusterNotReady").await;
-    let change = |ttl: &str| json!({ "spec": { "token": { "ttl": ttl, "maxTtl": "1h" } } });
+    // A name that the rules of the CRD know nothing of.
+    let change = |name: &str| json!({ "spec": { "appRole": { "secretName": name } } });
     let params = PatchParams::default();
     stage
         .roles()
-        .patch("app", &params, &Patch::Merge(&change("2h")))
+        .patch("app", &params, &Patch::Merge(&change("vault-keys.a.b")))
         .await
         .unwrap();
     let role = stage.reasons("app", "InvalidSpec", "InvalidSpec").await;
     assert!(
-        message(&role, "Ready").contains("spec.token.ttl"),
+        message(&role, "Ready").contains("spec.appRole.secretName"),
         "{}",
         message(&role, "Ready")
     );
@@ -351,7 +352,7 @@ async fn a_contradiction_is_refused_and_a_correction_is_taken() {
     );
     stage
         .roles()
-        .patch("app", &params, &Patch::Merge(&change("1h")))
+        .patch("app", &params, &Patch::Merge(&change("app-vault")))
         .await
         .unwrap();
     stage.reasons("app", "Allowed", "ClusterNotReady").await;

@@ -14,7 +14,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use vaultkeeper_tests::wait;
 
-use super::{client, configuration, external, readiness, seals, tls};
+use super::{client, configuration, external, logins, readiness, seals, tls};
 
 /// How many mutants there are at a time.
 const AT_A_TIME: usize = 6;
@@ -187,6 +187,8 @@ fn refusals() -> Vec<Refusal> {
     );
     external::a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbour_is_taken();
     external::where_a_vault_runs_cannot_be_changed_later_and_its_address_can();
+    logins::tokens_that_vault_would_refuse_or_bend_are_refused_and_their_neighbours_are_taken();
+    logins::accounts_of_other_namespaces_are_named_or_selected_without_wildcards();
     readiness::a_waiver_needs_a_rule_that_there_is_a_reason_and_no_twin();
     seals::run_all();
     tls::a_certificate_has_exactly_one_source_and_each_only_what_can_work();

@@ -268,6 +268,15 @@ impl Stage {
         Ok(namespace)
     }
 
+    /// A namespace without any further meaning.
+    pub(crate) async fn another_namespace(&self, prefix: &str) -> anyhow::Result<String> {
+        shared(self.rules)
+            .await?
+            .control_plane
+            .create_namespace(prefix)
+            .await
+    }
+
     /// Makes a ServiceAccount.
     pub(crate) async fn create_account(&self, namespace: &str, name: &str) -> anyhow::Result<()> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);

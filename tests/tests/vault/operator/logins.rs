@@ -1,0 +1,331 @@
+//! What the tokens of VaultRoles are like, and who may log in as one.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use vaultkeeper_tests::points::Points;
+use vaultkeeper_tests::wait;
+use vaultkeeper_vault::Client;
+use vaultkeeper_vault::auth::params::TokenParams;
+
+use super::stage::Stage;
+use super::vault_role::{DEADLINE, Role, app_role_token, label};
+
+const SECRET: &str = "app-credentials";
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What Vault keeps of the tokens of both logins, which must be the same.
+async fn kept(root: &Client, role: &Role<'_>) -> anyhow::Result<TokenParams> {
+    let name = role.vault_name();
+    let app_role = root.approle("approle").read_role(&name).await?.token;
+    let kubernetes = root.kubernetes("kubernetes").read_role(&name).await?.token;
+    ensure!(
+        app_role == kubernetes,
+        "AppRole has {app_role:?}, Kubernetes {kubernetes:?}"
+    );
+    Ok(app_role)
+}
+
+#[tokio::test]
+async fn tokens_of_every_login_are_what_the_spec_says() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    stage.create_account(&stage.namespace, "app").await.unwrap();
+    let points = Points::record();
+    let operator = stage.start_operator(&points);
+    stage.until_available().await.unwrap();
+    let token = json!({
+        "ttl": "10m", "maxTtl": "1h", "explicitMaxTtl": "2h", "numUses": 7, "noDefaultPolicy": true,
+        "boundCidrs": ["2001:DB8::/32", "127.0.0.0/8", "192.0.2.7/32"],
+    });
+    let logins = json!({
+        "appRole": {"secretName": SECRET}, "kubernetes": {"serviceAccounts": ["app"]}, "token": token,
+    });
+    let role = Role::create(&stage, "app", logins).await.unwrap();
+    role.until_ready().await.unwrap();
+    let root = stage.root(0).await.unwrap();
+
+    let found = app_role_token(&stage, &root, SECRET).await.unwrap();
+    assert_eq!(found.kind, "service");
+    assert_eq!(
+        (found.creation_ttl, found.explicit_max_ttl, found.num_uses),
+        (seconds(600), seconds(7200), 7),
+        "{found:?}"
+    );
+    assert_eq!(found.policies, [role.vault_name()], "not the policy default");
+    assert!(found.orphan, "a login's token has no parent");
+    let name = role.vault_name();
+    let jwt = stage.token(&stage.namespace, "app", &[]).await.unwrap();
+    let login = root.kubernetes("kubernetes").login(&name, &jwt).await.unwrap();
+    let of_pod = root.lookup_accessor(&login.accessor).await.unwrap();
+    assert_eq!(
+        (of_pod.creation_ttl, of_pod.explicit_max_ttl, of_pod.num_uses),
+        (seconds(600), seconds(7200), 7),
+        "{of_pod:?}"
+    );
+    let cidrs = kept(&root, &role).await.unwrap().bound_cidrs;
+    assert_eq!(cidrs, ["127.0.0.0/8", "192.0.2.7", "2001:db8::/32"]);
+
+    // What Vault reads back is what was written: the next look changes nothing.
+    let before = points.seen().len();
+    role.touch("once").await.unwrap();
+    operator.until_passes_of("VaultRole", 1).await.unwrap();
+    let written: Vec<_> = points.seen().split_off(before);
+    assert!(
+        written.iter().all(|point| !point.call.contains(&name)),
+        "nothing differs: {written:?}"
+    );
+
+    // A client elsewhere cannot log in.
+    role.change(json!({"token": {"boundCidrs": ["192.0.2.7"]}}))
+        .await
+        .unwrap();
+    role.until_ready().await.unwrap();
+    let refused = app_role_token(&stage, &root, SECRET).await;
+    assert!(refused.is_err(), "this test is not at 192.0.2.7: {refused:?}");
+
+    // Every setting goes back to its default, and a batch token cannot be looked at by others.
+    let batch = json!({"type": "Batch", "ttl": "5m", "maxTtl": null, "explicitMaxTtl": null, "numUses": null,
+        "noDefaultPolicy": null, "boundCidrs": null});
+    role.change(json!({"token": batch})).await.unwrap();
+    role.until_ready().await.unwrap();
+    let found = app_role_token(&stage, &root, SECRET).await.unwrap();
+    assert_eq!(
+        (found.kind.as_str(), found.creation_ttl, found.num_uses),
+        ("batch", seconds(300), 0)
+    );
+    assert!(found.policies.contains(&"default".to_owned()), "{found:?}");
+    assert_eq!(
+        kept(&root, &role).await.unwrap().max_ttl,
+        seconds(4 * 3600),
+        "the default"
+    );
+
+    let periodic = json!({"type": "Service", "ttl": null, "period": "20m", "explicitMaxTtl": "1d"});
+    role.change(json!({"token": periodic})).await.unwrap();
+    role.until_ready().await.unwrap();
+    let found = app_role_token(&stage, &root, SECRET).await.unwrap();
+    assert_eq!(
+        (found.kind.as_str(), found.period, found.creation_ttl),
+        ("service", seconds(1200), seconds(1200)),
+        "{found:?}"
+    );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_a_mount_would_bend_is_told_before_anything_is_written() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    let root = stage.root(0).await.unwrap();
+    let nothing_is_there = async |role: &Role<'_>| {
+        let name = role.vault_name();
+        assert!(!root.list_policies().await.unwrap().contains(&name), "a policy");
+        assert!(
+            !root
+                .approle("approle")
+                .list_roles()
+                .await
+                .unwrap()
+                .contains(&name),
+            "a role"
+        );
+    };
+
+    let day = json!({"appRole": {"secretName": SECRET}, "token": {"ttl": "1h", "maxTtl": "769h"}});
+    let role = Role::create(&stage, "long", day).await.unwrap();
+    let said = role.until("Ready", "MountDiffers").await.unwrap();
+    for part in [
+        "spec.token.maxTtl: 2768400 s",
+        "auth/approle",
+        "2764800 s",
+        "maxLeaseTtl",
+    ] {
+        assert!(said.message.contains(part), "{part}: {}", said.message);
+    }
+    nothing_is_there(&role).await;
+    role.change(json!({"token": {"maxTtl": "768h"}})).await.unwrap();
+    role.until_ready().await.unwrap();
+
+    // Of a mount that gives one kind alone.
+    root.write("sys/auth/approle/tune", &json!({"token_type": "batch"}))
+        .await
+        .unwrap();
+    let service = Role::create(&stage, "service", json!({"appRole": {"secretName": "service"}}))
+        .await
+        .unwrap();
+    let said = service.until("Ready", "MountDiffers").await.unwrap();
+    assert!(
+        said.message.contains("spec.token.type") && said.message.contains("batch only"),
+        "{}",
+        said.message
+    );
+    nothing_is_there(&service).await;
+    service.change(json!({"token": {"type": "Batch"}})).await.unwrap();
+    service.until_ready().await.unwrap();
+    let found = app_role_token(&stage, &root, "service").await.unwrap();
+    assert_eq!(found.kind, "batch");
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+/// Whether the account `app` of a namespace can log in, with a token for these audiences.
+async fn logs_in(
+    root: &Client,
+    role: &Role<'_>,
+    namespace: &str,
+    audiences: &[&str],
+) -> anyhow::Result<bool> {
+    let jwt = role.stage.token(namespace, "app", audiences).await?;
+    match root
+        .kubernetes("kubernetes")
+        .login(&role.vault_name(), &jwt)
+        .await
+    {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_denied() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn until_it_logs_in(
+    root: &Client,
+    role: &Role<'_>,
+    namespace: &str,
+    wanted: bool,
+) -> anyhow::Result<()> {
+    let what = format!("a login of {namespace} to be {wanted}");
+    wait::until_async(&what, DEADLINE, async || {
+        ensure!(logs_in(root, role, namespace, &[]).await? == wanted, "not yet");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn accounts_of_other_namespaces_log_in_where_the_cluster_names_these_and_nowhere_else() {
+    let stage = Stage::new().await.unwrap();
+    let friend = stage.another_namespace("friend").await.unwrap();
+    let stranger = stage.another_namespace("stranger").await.unwrap();
+    for namespace in [&stage.namespace, &friend, &stranger] {
+        stage.create_account(namespace, "app").await.unwrap();
+    }
+    let access = |namespaces: &[&String]| -> Value {
+        json!({"access": [
+            {"namespaces": [stage.namespace], "pathPrefixes": ["secret/data/{{namespace}}/"]},
+            {"namespaces": namespaces},
+        ]})
+    };
+    stage.create_cluster_with(1, access(&[&friend])).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    let root = stage.root(0).await.unwrap();
+
+    // A namespace that the cluster gives nothing: refused, and nothing is written.
+    let named = |namespaces: &[&String]| json!({"serviceAccounts": ["app"], "namespaces": namespaces});
+    let role = Role::create(&stage, "app", json!({"kubernetes": named(&[&friend, &stranger])}))
+        .await
+        .unwrap();
+    let said = role.until("Ready", "NotAllowed").await.unwrap();
+    assert!(
+        said.message.contains("spec.kubernetes.namespaces[1]") && said.message.contains(&stranger),
+        "{}",
+        said.message
+    );
+    let name = role.vault_name();
+    let names = root.kubernetes("kubernetes").list_roles().await.unwrap();
+    assert!(!names.contains(&name), "nothing is to be in Vault: {names:?}");
+    assert!(!root.list_policies().await.unwrap().contains(&name));
+
+    role.change(json!({"kubernetes": named(&[&friend])}))
+        .await
+        .unwrap();
+    role.until_ready().await.unwrap();
+    for (namespace, wanted) in [(&stage.namespace, true), (&friend, true), (&stranger, false)] {
+        assert_eq!(
+            logs_in(&root, &role, namespace, &[]).await.unwrap(),
+            wanted,
+            "{namespace}"
+        );
+    }
+
+    // By labels: of those that are granted, as they are at any time.
+    let selector = json!({"namespaces": null, "namespaceSelector": {"matchLabels": {"team": "a"}}});
+    role.change(json!({"kubernetes": selector})).await.unwrap();
+    role.until_ready().await.unwrap();
+    assert!(
+        !logs_in(&root, &role, &friend, &[]).await.unwrap(),
+        "it has no label"
+    );
+    for namespace in [&friend, &stranger] {
+        label(&stage, namespace, json!({"team": "a"})).await.unwrap();
+    }
+    until_it_logs_in(&root, &role, &friend, true).await.unwrap();
+    assert!(
+        !logs_in(&root, &role, &stranger, &[]).await.unwrap(),
+        "a label gives nothing that the cluster does not"
+    );
+    // The status follows the write.
+    role.until_ready().await.unwrap();
+    wait::until_async("the namespaces to be told", DEADLINE, async || {
+        let told = role.api().get("app").await?.status.unwrap_or_default().namespaces;
+        ensure!(
+            told.contains(&friend) && !told.contains(&stranger),
+            "told are {told:?}"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // The cluster's owner grants the stranger something: now its label counts; and takes it away again.
+    let grant = async |namespaces: &[&String]| {
+        let change = json!({"spec": access(namespaces)});
+        let params = PatchParams::default();
+        stage
+            .clusters()
+            .patch("main", &params, &Patch::Merge(&change))
+            .await
+            .unwrap();
+    };
+    grant(&[&friend, &stranger]).await;
+    until_it_logs_in(&root, &role, &stranger, true).await.unwrap();
+    grant(&[&friend]).await;
+    until_it_logs_in(&root, &role, &stranger, false).await.unwrap();
+    label(&stage, &friend, json!({"team": null})).await.unwrap();
+    until_it_logs_in(&root, &role, &friend, false).await.unwrap();
+    assert!(
+        logs_in(&root, &role, &stage.namespace, &[]).await.unwrap(),
+        "always"
+    );
+
+    // An audience of one's own.
+    let change =
+        json!({"namespaceSelector": null, "audience": "vault", "aliasNameSource": "ServiceAccountName"});
+    role.change(json!({"kubernetes": change})).await.unwrap();
+    role.until_ready().await.unwrap();
+    assert!(!logs_in(&root, &role, &stage.namespace, &[]).await.unwrap());
+    assert!(logs_in(&root, &role, &stage.namespace, &["vault"]).await.unwrap());
+    let kept = root.kubernetes("kubernetes").read_role(&name).await.unwrap();
+    assert_eq!(
+        kept.alias_name_source,
+        vaultkeeper_vault::auth::kubernetes::AliasNameSource::ServiceaccountName
+    );
+    assert_eq!(
+        kept.bound_service_account_namespaces,
+        [stage.namespace.as_str()],
+        "what is not in the spec any more is not in Vault"
+    );
+    role.delete().await.unwrap();
+    let left = root.kubernetes("kubernetes").list_roles().await.unwrap();
+    assert!(!left.contains(&name), "it goes with its VaultRole");
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
