@@ -25,6 +25,14 @@ pub const CLUSTER: &str = "vaultkeeper.dev/cluster";
 pub const ROLE: &str = "vaultkeeper.dev/role";
 /// On a VaultRole's Secret: the accessor of the secret-id in it.
 pub const SECRET_ID_ACCESSOR: &str = "vaultkeeper.dev/secret-id-accessor";
+/// On the Secret with a VaultRole's token: its accessor.
+pub const TOKEN_ACCESSOR: &str = "vaultkeeper.dev/token-accessor";
+/// On the Secret with a VaultRole's batch token, which has no accessor: when it ends.
+pub const TOKEN_UNTIL: &str = "vaultkeeper.dev/token-until";
+/// On the Secret with a VaultRole's token: the accessor of the one before, while that is still valid.
+pub const PREVIOUS_TOKEN: &str = "vaultkeeper.dev/previous-token-accessor";
+/// On the Secret with a VaultRole's token: until when the one before is valid.
+pub const PREVIOUS_TOKEN_UNTIL: &str = "vaultkeeper.dev/previous-token-until";
 /// On a member's pod: `active` or `standby`, as the member itself last said. The Services of both names select by it.
 pub const STATE: &str = "vaultkeeper.dev/state";
 /// Value of [`STATE`] on the member that is active.

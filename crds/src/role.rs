@@ -4,19 +4,25 @@
 #![allow(unreachable_pub)]
 
 mod app_role;
+mod deliver;
+mod jwt;
 mod kubernetes;
 mod policy;
 mod status;
 mod token;
+mod userpass;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use app_role::AppRole;
+pub use deliver::TokenDelivery;
+pub use jwt::JwtLogin;
 pub use kubernetes::{AliasNameSource, KubernetesLogin, LabelCondition, LabelOperator, NamespaceSelector};
 pub use policy::{Capability, Policy, PolicyRule};
-pub use status::{ExternalLoginStatus, VaultRoleStatus};
+pub use status::{DeliveredToken, ExternalLoginStatus, VaultRoleStatus};
 pub use token::{RoleTokenType, TokenSettings};
+pub use userpass::{PasswordSecret, UserpassLogin};
 
 /// What an application may do in Vault and how it logs in.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -41,8 +47,10 @@ pub use token::{RoleTokenType, TokenSettings};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.appRole) || has(self.kubernetes)")
-        .message("spec must hold at least one way to log in: appRole or kubernetes"),
+    validation = Rule::new("has(self.appRole) || has(self.kubernetes) || has(self.userpass) || has(self.jwt) || has(self.token.deliver)")
+        .message("spec must hold at least one way to log in: appRole, kubernetes, userpass, jwt or token.deliver"),
+    validation = Rule::new("!has(self.token.deliver) || !has(self.appRole) || self.token.deliver.secretName != self.appRole.secretName")
+        .message("spec.token.deliver.secretName must not be spec.appRole.secretName"),
     validation = Rule::new("size(self.policy.rules) + size(self.policy.names) > 0")
         .message("spec.policy must hold at least one rule, or the name of a policy in names"),
     validation = Rule::new("self.cluster == oldSelf.cluster")
@@ -62,6 +70,14 @@ pub struct VaultRoleSpec {
     /// Log in by a Kubernetes ServiceAccount. Injected pods use this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesLogin>,
+
+    /// Log in by name and password, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userpass: Option<UserpassLogin>,
+
+    /// Log in by a token of another provider, such as that of a CI job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtLogin>,
 
     /// What the tokens are like that each of these logins gives.
     #[serde(default)]

@@ -10,13 +10,17 @@ pub mod desired;
 pub mod error;
 pub mod execute;
 pub mod finalizer;
+pub mod further;
 pub mod mount_limits;
 pub mod owner;
+pub mod password;
 pub mod policy;
 pub mod secret;
 pub mod status;
+pub mod token;
 pub mod validate;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +30,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt as _};
-use vaultkeeper_crds::role::ExternalLoginStatus;
+use vaultkeeper_crds::role::{DeliveredToken, ExternalLoginStatus};
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_vault::Client;
 
@@ -34,10 +38,11 @@ use crate::backoff::spread;
 use crate::context::Context;
 use crate::report::Reason;
 use crate::sessions::Target;
-use desired::Elsewhere;
+use desired::{Desired, Elsewhere};
 pub use error::Error;
 use owner::Whose;
 use status::{Outcome, Progress};
+use token::deliver::Token;
 use validate::{Accounts, Validated};
 
 /// How often a role at rest is compared with Vault and its Secret, which no watch tells about.
@@ -119,7 +124,10 @@ pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action
             .await;
     }
     Ok(match outcome {
-        Outcome::InPlace => Action::requeue(spread(RESYNC, &identity.uid)),
+        Outcome::InPlace => {
+            let resync = spread(RESYNC, &identity.uid);
+            Action::requeue(progress.next.map_or(resync, |next| next.min(resync)))
+        }
         // The cluster's watch or an edit wakes it.
         Outcome::Begun | Outcome::Refused(_) | Outcome::Waiting { .. } => Action::await_change(),
     })
@@ -153,9 +161,14 @@ async fn provide(
         });
     };
     let verdict = validate::validate(&role.spec, &identity.namespace, &cluster.spec.access);
-    let verdict = verdict.and_then(|validated| match &cluster.spec.external {
-        Some(_) => validate::elsewhere(&validated).map(|()| validated),
-        None => Ok(validated),
+    let verdict = verdict.and_then(|mut validated| {
+        let (name, access) = ((&*identity.namespace, &*identity.name), &cluster.spec.access);
+        let methods = &cluster.spec.configuration.auth_methods;
+        (validated.person, validated.provider) = validate::people(&role.spec, name, access, methods)?;
+        if cluster.spec.external.is_some() {
+            validate::elsewhere(&validated)?;
+        }
+        Ok(validated)
     });
     progress.accepted = Some(verdict.is_ok());
     if cluster.spec.paused {
@@ -344,8 +357,11 @@ async fn provide_in_vault(
 ) -> Result<(), Error> {
     let desired = desired::desired(&identity.namespace, &identity.name, validated, elsewhere);
     let object = role.object_ref(&());
+    let known = further::known(ctx, role, identity);
+    let wanted: BTreeSet<String> = desired.further.keys().cloned().collect();
+    let paths = &known | &wanted;
     if let Some(place) = elsewhere {
-        let there = owner::look(vault, kubernetes_path, &desired.name).await?;
+        let there = owner::look(vault, kubernetes_path, &desired.name, &paths).await?;
         let is_anothers = |before| owner::whose(&there, &place.owner, before) == Whose::Anothers;
         // The watch may be behind the status of the last pass, which says that the name is this role's.
         if is_anothers(written_before) && is_anothers(was_written_lately(role, ctx, progress).await?) {
@@ -360,8 +376,26 @@ async fn provide_in_vault(
         let mounts = desired.mounts(kubernetes_path);
         mount_limits::check(vault, &mounts, &validated.token).await?;
     }
+    let password = match &validated.person {
+        Some(person) => Some(password::read(ctx, identity, person).await?),
+        None => None,
+    };
     progress.vault_name = Some(desired.name.clone());
+    progress.further.clone_from(&paths);
+    if !wanted.is_subset(&known) {
+        further::note(ctx, identity, &paths).await?;
+    }
     let changed = execute::apply(vault, kubernetes_path, &desired).await?;
+    let mut changed: Vec<String> = changed.into_iter().map(str::to_owned).collect();
+    let unseen = |path: &str, is_there: bool| {
+        let password = password.as_ref().filter(|_| path.contains("/users/"))?;
+        let is_written = is_there && progress.password_version.as_ref() == Some(&password.version);
+        (!is_written).then(|| password.fields())
+    };
+    changed.extend(further::apply(vault, &desired.further, &known, &unseen).await?);
+    progress.password_version = password.map(|password| password.version);
+    progress.further.clone_from(&wanted);
+    further::remember(ctx, identity, &wanted);
     let accounts = validated.kubernetes.as_ref();
     progress.namespaces = accounts.map(Accounts::told).unwrap_or_default();
     if !changed.is_empty() {
@@ -385,6 +419,65 @@ async fn provide_in_vault(
         credentials::remove(ctx, identity, old).await?;
     }
     progress.secret.clone_from(&validated.secret_name);
+    let token = Token {
+        ctx,
+        vault,
+        identity,
+        name: &desired.name,
+    };
+    deliver(&token, &object, validated, &desired, progress).await
+}
+
+/// Keeps the token in its Secret, or takes it away.
+async fn deliver(
+    token: &Token<'_>,
+    object: &ObjectReference,
+    validated: &Validated,
+    desired: &Desired,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let Token { ctx, identity, .. } = token;
+    let before = progress.token.clone();
+    let known = before.as_ref().and_then(|before| before.accessor.as_deref());
+    let delivery = validated.delivery.as_ref();
+    if let Some(delivery) = delivery {
+        let done = token.ensure(delivery, &desired.token, known).await?;
+        let secret = &delivery.secret_name;
+        if done.issued {
+            let note = format!("a new token is stored in Secret {secret}");
+            ctx.reporter
+                .publish(object, Reason::CredentialsIssued, secret, &note)
+                .await;
+        }
+        if done.revoked > 0 {
+            let note = format!(
+                "{} tokens that are not in Secret {secret} are revoked",
+                done.revoked
+            );
+            ctx.reporter
+                .publish(object, Reason::CredentialsDestroyed, secret, &note)
+                .await;
+        }
+        progress.next = Some(done.next);
+        progress.token = Some(DeliveredToken {
+            secret_name: secret.clone(),
+            accessor: done.accessor,
+        });
+    }
+    // The Secret of an earlier name goes only when the new one is there.
+    if let Some(before) = &before
+        && Some(&before.secret_name) != delivery.map(|delivery| &delivery.secret_name)
+    {
+        let old = BTreeSet::from([before.secret_name.clone()]);
+        token.end(&old, known).await?;
+        // AppRole credentials may lie there now.
+        if Some(&before.secret_name) != validated.secret_name.as_ref() {
+            credentials::remove(ctx, identity, &before.secret_name).await?;
+        }
+        if delivery.is_none() {
+            progress.token = None;
+        }
+    }
     Ok(())
 }
 
@@ -422,6 +515,8 @@ async fn withdraw(
     }
     (progress.secret, progress.vault_name) = (None, None);
     progress.namespaces.clear();
+    progress.further.clear();
+    (progress.token, progress.password_version) = (None, None);
     finalizer::remove(ctx, role).await?;
     let note = "the VaultCluster does not allow this any more: policy, roles and Secret are removed";
     ctx.reporter

@@ -25,6 +25,12 @@ pub struct AccessGrant {
     )]
     pub path_prefixes: Vec<String>,
 
+    /// Paths of auth methods of type userpass, jwt or oidc at which their VaultRoles may let people and CI jobs log in.
+    /// `spec.configuration.authMethods` must declare them. AppRole and Kubernetes need no grant.
+    #[serde(default)]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 200)))]
+    pub auth_methods: Vec<String>,
+
     /// Names of existing Vault policies that their VaultRoles may use.
     #[serde(default)]
     #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]

@@ -25,6 +25,19 @@ pub struct VaultRoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
 
+    /// The Secret with a token, and which token that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<DeliveredToken>,
+
+    /// Paths in Vault, besides the policy and the roles of AppRole and Kubernetes, at which something of this VaultRole may
+    /// be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_paths: Vec<String>,
+
+    /// Which version of which Secret the password was last taken from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_version: Option<String>,
+
     /// ConfigMap of this namespace with the cluster's address and CA bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_name: Option<String>,
@@ -36,6 +49,17 @@ pub struct VaultRoleStatus {
     /// How to log in at its Vault, when that runs elsewhere (spec.external of the VaultCluster). Injected pods do so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalLoginStatus>,
+}
+
+/// A token in a Secret.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredToken {
+    /// Name of the Secret.
+    pub secret_name: String,
+    /// Accessor of the token; none for a batch token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accessor: Option<String>,
 }
 
 /// How to log in at a Vault that runs elsewhere.

@@ -7,21 +7,23 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The value of a duration in a rule: `duration` of CEL knows no days.
+use super::deliver::TokenDelivery;
+
+/// A duration in seconds in a rule: `duration` of CEL knows no days.
 macro_rules! span {
     ($field:literal) => {
         concat!(
-            "duration((",
+            "((",
             $field,
-            ".contains('d') ? string(int(",
+            ".contains('d') ? int(",
             $field,
             ".substring(0, ",
             $field,
-            ".indexOf('d'))) * 24) + 'h' : '') + '0s' + ",
+            ".indexOf('d'))) * 86400 : 0) + duration('0s' + ",
             $field,
             ".substring(",
             $field,
-            ".indexOf('d') + 1))"
+            ".indexOf('d') + 1)).getSeconds())"
         )
     };
 }
@@ -41,7 +43,7 @@ macro_rules! span {
         .message("spec.token.maxTtl must not be longer than spec.token.explicitMaxTtl: Vault would end the token earlier"),
     validation = Rule::new(concat!("!has(self.ttl) || !has(self.maxTtl) || ", span!("self.ttl"), " <= ", span!("self.maxTtl")))
         .message("spec.token.ttl must not be longer than spec.token.maxTtl"),
-    validation = Rule::new(concat!("!has(self.ttl) || has(self.maxTtl) || ", span!("self.ttl"), " <= (has(self.explicitMaxTtl) ? ", span!("self.explicitMaxTtl"), " : duration('4h'))"))
+    validation = Rule::new(concat!("!has(self.ttl) || has(self.maxTtl) || ", span!("self.ttl"), " <= (has(self.explicitMaxTtl) ? ", span!("self.explicitMaxTtl"), " : 14400)"))
         .message("spec.token.ttl must not be longer than the token can live, which without spec.token.maxTtl is explicitMaxTtl, or 4h without that too"),
 )]
 pub struct TokenSettings {
@@ -94,6 +96,10 @@ pub struct TokenSettings {
     #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) ? cidr(c) == cidr(c).masked() : isIP(c))").message("each of spec.token.boundCidrs must be a range such as 10.0.0.0/8 without bits behind the prefix, or an address such as 192.0.2.7"))]
     pub bound_cidrs: Vec<String>,
+
+    /// Also puts a token in a Secret of this namespace, which the operator renews and replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver: Option<TokenDelivery>,
 }
 
 /// Kind of the tokens of a VaultRole.

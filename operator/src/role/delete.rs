@@ -13,9 +13,10 @@ use vaultkeeper_vault::Client;
 use super::error::Error;
 use super::owner::{self, Whose};
 use super::status::{self, Outcome, Progress};
+use super::token::deliver::Token;
 use super::{
     ClusterName, Identity, cluster_of, credentials, execute, external_login, finalizer,
-    forget_a_spoilt_session, session, was_written_to,
+    forget_a_spoilt_session, further, session, was_written_to,
 };
 use crate::cluster::external::Address;
 use crate::cluster::key_store;
@@ -141,7 +142,12 @@ pub fn secrets_of(role: &VaultRole) -> BTreeSet<String> {
         .app_role
         .as_ref()
         .map(|app_role| app_role.secret_name.clone());
-    seen.into_iter().chain(wished).collect()
+    let delivered = role.status.as_ref().and_then(|status| status.token.as_ref());
+    let delivered = delivered.map(|token| token.secret_name.clone());
+    let deliver = role.spec.token.deliver.as_ref();
+    let deliver = deliver.map(|deliver| deliver.secret_name.clone());
+    let tokens = delivered.into_iter().chain(deliver);
+    seen.into_iter().chain(wished).chain(tokens).collect()
 }
 
 /// Removes policy and roles from Vault. What somebody else made under that name in a Vault elsewhere stays.
@@ -164,15 +170,29 @@ async fn remove_ours(
     (cluster, vault): (&VaultCluster, &Client),
 ) -> Result<(), Error> {
     let (path, name) = (cluster.spec.kubernetes_auth_path(), identity.vault_name());
+    let further = further::known(ctx, role, identity);
     if let Some(place) = &cluster.spec.external {
         let address = Address::parse(&place.address).map(|address| address.to_string());
         let login = address.ok().and_then(|address| external_login(cluster, &address));
         let owner = owner::of_this_kubernetes(ctx).await?;
-        let there = owner::look(vault, path, &name).await?;
+        let there = owner::look(vault, path, &name, &further).await?;
         if owner::whose(&there, &owner, was_written_to(role, login.as_ref())) != Whose::Ours {
             return Ok(());
         }
     }
+    let delivered = role.status.as_ref().and_then(|status| status.token.as_ref());
+    if delivered.is_some() || role.spec.token.deliver.is_some() {
+        let token = Token {
+            ctx,
+            vault,
+            identity,
+            name: &name,
+        };
+        let accessor = delivered.and_then(|token| token.accessor.as_deref());
+        token.end(&secrets_of(role), accessor).await?;
+    }
+    further::remove(vault, &further).await?;
+    further::remember(ctx, identity, &BTreeSet::new());
     execute::remove(vault, path, &name).await
 }
 

@@ -1,11 +1,18 @@
 //! What a VaultRole wants to be in Vault. Pure.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use vaultkeeper_crds::cluster::configuration::BoundClaimsType;
 use vaultkeeper_crds::names;
+use vaultkeeper_crds::role::JwtLogin;
 use vaultkeeper_vault::auth::params::TokenParams;
 use vaultkeeper_vault::auth::{approle, kubernetes};
 
-use super::validate::Validated;
-use super::{owner, policy};
+use super::further::Fields;
+use super::validate::{Person, Provider, Validated};
+use super::{owner, policy, token};
 
 /// Everything that a VaultRole has in Vault, all of it under one name. None: it is not to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +25,10 @@ pub struct Desired {
     pub app_role: Option<approle::Role>,
     /// `auth/kubernetes/role/<name>`.
     pub kubernetes: Option<kubernetes::Role>,
+    /// What is at paths of its own: see `further`.
+    pub further: BTreeMap<String, Fields>,
+    /// What its tokens are like.
+    pub token: TokenParams,
 }
 
 impl Desired {
@@ -25,7 +36,11 @@ impl Desired {
     pub fn mounts<'a>(&'a self, kubernetes_path: &'a str) -> Vec<&'a str> {
         let app_role = self.app_role.is_some().then_some(names::APPROLE_AUTH_PATH);
         let kubernetes = self.kubernetes.is_some().then_some(kubernetes_path);
-        app_role.into_iter().chain(kubernetes).collect()
+        let further = self.further.keys().filter_map(|path| {
+            let (mount, _) = path.strip_prefix("auth/")?.rsplit_once('/')?;
+            mount.rsplit_once('/').map(|(mount, _)| mount)
+        });
+        app_role.into_iter().chain(kubernetes).chain(further).collect()
     }
 }
 
@@ -46,6 +61,9 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
         secret_name,
         kubernetes,
         token,
+        delivery,
+        person,
+        provider,
     } = validated;
     let vault_name = names::vault_name(namespace, name);
     // Where others are, there is always one: it says whose the name is.
@@ -55,15 +73,27 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
         format!("{}{text}", mark.unwrap_or_default())
     });
     let own = policy.is_some().then(|| vault_name.clone());
-    let token = TokenParams {
+    let tokens = TokenParams {
         policies: own.into_iter().chain(policies.iter().cloned()).collect(),
         ..token.clone()
     }
     .normalised();
+    let mut further = BTreeMap::new();
+    if delivery.is_some() {
+        further.extend(fields("token/roles", &vault_name, &token::role(&tokens)));
+    }
+    if let Some(Person { mount, .. }) = person {
+        further.extend(fields(&format!("{mount}/users"), &vault_name, &tokens));
+    }
+    if let Some(provider) = provider {
+        let Provider { mount, login } = provider;
+        let role = jwt_role(login, &tokens);
+        further.extend(fields(&format!("{mount}/role"), &vault_name, &role));
+    }
     Desired {
         app_role: secret_name.is_some().then(|| approle::Role {
             bind_secret_id: true,
-            token: token.clone(),
+            token: tokens.clone(),
             ..approle::Role::default()
         }),
         kubernetes: kubernetes.as_ref().map(|accounts| kubernetes::Role {
@@ -71,11 +101,53 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
             bound_service_account_namespaces: accounts.namespaces.iter().cloned().collect(),
             audience: elsewhere.map_or_else(|| accounts.audience.clone(), |place| place.audience.clone()),
             alias_name_source: accounts.alias,
-            token: token.clone(),
+            token: tokens.clone(),
         }),
+        further,
+        token: tokens,
         policy,
         name: vault_name,
     }
+}
+
+/// One object at `auth/<family>/<name>`.
+fn fields(family: &str, name: &str, wanted: &impl Serialize) -> Option<(String, Fields)> {
+    match serde_json::to_value(wanted) {
+        Ok(Value::Object(fields)) => Some((format!("auth/{family}/{name}"), fields)),
+        // None of these types is anything else.
+        _ => None,
+    }
+}
+
+/// The role at a mount of type jwt or oidc.
+fn jwt_role(login: &JwtLogin, token: &TokenParams) -> impl Serialize {
+    let JwtLogin {
+        path: _,
+        bound_audiences,
+        bound_subject,
+        bound_claims,
+        bound_claims_type,
+        user_claim,
+    } = login;
+    let claims_type = match bound_claims_type {
+        BoundClaimsType::String => "string",
+        BoundClaimsType::Glob => "glob",
+    };
+    let mut role = json!(token);
+    let bounds = json!({
+        "role_type": "jwt",
+        "user_claim": user_claim,
+        "bound_audiences": bound_audiences,
+        "bound_subject": bound_subject.as_deref().unwrap_or_default(),
+        "bound_claims": bound_claims,
+        "bound_claims_type": claims_type,
+        "groups_claim": "",
+        "claim_mappings": {},
+    });
+    if let (Some(role), Value::Object(bounds)) = (role.as_object_mut(), bounds) {
+        role.extend(bounds);
+    }
+    role
 }
 
 /// Whether an AppRole role read from Vault is what is wanted.
@@ -100,7 +172,7 @@ pub fn same_kubernetes(found: &kubernetes::Role, wanted: &kubernetes::Role) -> b
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use vaultkeeper_crds::role::Capability;
@@ -125,6 +197,9 @@ mod tests {
                 max_ttl: Duration::from_secs(14400),
                 ..TokenParams::default()
             },
+            delivery: None,
+            person: None,
+            provider: None,
         }
     }
 
@@ -135,6 +210,7 @@ mod tests {
             policy,
             app_role,
             kubernetes,
+            ..
         } = desired("shop", "app", &validated(), None);
         assert_eq!(name, "shop.app");
         assert!(policy.unwrap().contains("secret/data/shop/*"));
@@ -177,6 +253,7 @@ mod tests {
                 policy,
                 app_role,
                 kubernetes,
+                ..
             } = desired("shop", "app", &wish, Some(&place));
             assert!(policy.unwrap().starts_with(&owner::mark("k-1")));
             assert_eq!(kubernetes.unwrap().audience, "for-them");

@@ -35,6 +35,14 @@ pub enum Error {
     /// There is no login at Vault.
     #[error("Vault cannot be reached at present")]
     Session(#[source] Box<SessionError>),
+    /// There is no password to write.
+    #[error("spec.userpass.passwordSecret: Secret {secret} {problem}")]
+    Password {
+        /// Name of the Secret.
+        secret: String,
+        /// What is wrong with it, and the remedy.
+        problem: &'static str,
+    },
     /// The tokens would not be what the spec says.
     #[error(transparent)]
     Bent(Box<Bent>),
@@ -90,6 +98,7 @@ impl ReconcileError for Error {
             Self::NameTaken { .. } => "NameTaken",
             Self::Ca(error) => error.reason(),
             Self::Session(error) => error.reason(),
+            Self::Password { .. } => "PasswordMissing",
             Self::Bent(_) => "MountDiffers",
             Self::Vault { source, .. } => source.reason(),
         }

@@ -45,6 +45,8 @@ pub async fn apply(
         policy,
         app_role,
         kubernetes,
+        further: _,
+        token: _,
     } = desired;
     let mut changed = Vec::new();
 

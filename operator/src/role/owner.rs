@@ -2,6 +2,8 @@
 //!
 //! The policy says it, in a comment. It is written first and removed last, so that it is there while anything else is.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use vaultkeeper_crds::names::APPROLE_AUTH_PATH;
@@ -9,6 +11,7 @@ use vaultkeeper_vault::Client;
 
 use super::error::Error;
 use super::execute::found;
+use super::further;
 use crate::context::Context;
 
 /// The namespace that every Kubernetes cluster has from its first to its last day.
@@ -20,6 +23,7 @@ pub(super) struct There {
     policy: Option<String>,
     app_role: bool,
     kubernetes: bool,
+    further: bool,
 }
 
 /// To whom a name belongs.
@@ -43,24 +47,31 @@ pub(super) fn whose(there: &There, owner: &str, written_before: bool) -> Whose {
         policy,
         app_role,
         kubernetes,
+        further,
     } = there;
     match policy {
         Some(text) if is_marked(text) => Whose::Ours,
-        None if !app_role && !kubernetes => Whose::Nobodys,
+        None if !app_role && !kubernetes && !further => Whose::Nobodys,
         // Somebody took the policy away: it is put right.
         None if written_before => Whose::Ours,
         Some(_) | None => Whose::Anothers,
     }
 }
 
-/// Reads what stands under a name.
-pub(super) async fn look(vault: &Client, kubernetes_path: &str, name: &str) -> Result<There, Error> {
+/// Reads what stands under a name, and at further paths.
+pub(super) async fn look(
+    vault: &Client,
+    kubernetes_path: &str,
+    name: &str,
+    further: &BTreeSet<String>,
+) -> Result<There, Error> {
     let app_role = vault.approle(APPROLE_AUTH_PATH).read_role(name).await;
     let kubernetes = vault.kubernetes(kubernetes_path).read_role(name).await;
     Ok(There {
         policy: found("read the policy", vault.read_policy(name).await)?,
         app_role: found("read the AppRole role", app_role)?.is_some(),
         kubernetes: found("read the Kubernetes auth role", kubernetes)?.is_some(),
+        further: further::any(vault, further).await?,
     })
 }
 
@@ -87,6 +98,7 @@ mod tests {
             policy: policy.map(str::to_owned),
             app_role,
             kubernetes,
+            further: false,
         }
     }
 

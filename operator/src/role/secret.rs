@@ -100,7 +100,7 @@ pub fn with_credentials(
 }
 
 /// Labels of a VaultRole's objects. A label holds at most 63 characters and a VaultRole's name may be longer.
-fn labels(identity: &Identity) -> BTreeMap<String, String> {
+pub fn labels(identity: &Identity) -> BTreeMap<String, String> {
     let role = if identity.name.len() <= 63 {
         &identity.name
     } else {

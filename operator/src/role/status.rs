@@ -1,11 +1,14 @@
 //! The status of a VaultRole: built by a pure function, written only when it differs.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use vaultkeeper_crds::role::ExternalLoginStatus;
+use vaultkeeper_crds::role::{DeliveredToken, ExternalLoginStatus};
 use vaultkeeper_crds::{VaultRole, VaultRoleStatus};
 
 use super::Identity;
@@ -50,6 +53,14 @@ pub struct Progress {
     pub external: Option<ExternalLoginStatus>,
     /// Namespaces whose ServiceAccounts may log in, where it is more than its own.
     pub namespaces: Vec<String>,
+    /// The token that is in a Secret.
+    pub token: Option<DeliveredToken>,
+    /// Further paths in Vault at which something may be.
+    pub further: BTreeSet<String>,
+    /// Which version of which Secret the password was taken from.
+    pub password_version: Option<String>,
+    /// When to look again, if that is earlier than usual.
+    pub next: Option<Duration>,
 }
 
 impl Progress {
@@ -66,6 +77,10 @@ impl Progress {
             config_map: status.config_map_name.clone(),
             external: status.external.clone(),
             namespaces: status.namespaces.clone(),
+            token: status.token.clone(),
+            further: status.further_paths.iter().cloned().collect(),
+            password_version: status.password_version.clone(),
+            next: None,
         }
     }
 }
@@ -96,6 +111,10 @@ pub fn build(
         config_map,
         external,
         namespaces,
+        token,
+        further,
+        password_version,
+        next: _,
     } = progress;
     let old: &[Condition] = role.status.as_ref().map_or(&[], |status| &status.conditions);
     let mut list = old.to_vec();
@@ -144,6 +163,9 @@ pub fn build(
         config_map_name: config_map.clone(),
         external: external.clone(),
         namespaces: namespaces.clone(),
+        token: token.clone(),
+        further_paths: further.iter().cloned().collect(),
+        password_version: password_version.clone(),
     }
 }
 
@@ -165,6 +187,9 @@ pub async fn write(
         config_map_name,
         external,
         namespaces,
+        token,
+        further_paths,
+        password_version,
     } = wanted;
     // Null removes a field in a merge patch; leaving it out would keep it.
     let patch = json!({ "status": {
@@ -175,6 +200,9 @@ pub async fn write(
         "configMapName": config_map_name,
         "external": external,
         "namespaces": namespaces,
+        "token": token,
+        "furtherPaths": further_paths,
+        "passwordVersion": password_version,
     }});
     let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
     match api
@@ -217,7 +245,7 @@ mod tests {
             secret: Some("app-vault".to_owned()),
             config_map: Some("vaultkeeper.vault.main".to_owned()),
             external: None,
-            namespaces: Vec::new(),
+            ..Progress::default()
         }
     }
 

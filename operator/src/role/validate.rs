@@ -4,17 +4,23 @@
 //! already; they are checked again because a CRD of another version may have let the object in.
 
 mod app_role;
+mod deliver;
 mod kubernetes;
+mod people;
 mod policy;
 mod token;
 
 use std::collections::BTreeMap;
 
 use vaultkeeper_crds::cluster::AccessGrant;
+use vaultkeeper_crds::cluster::configuration::AuthMethod;
+use vaultkeeper_crds::names;
 use vaultkeeper_crds::role::{Capability, Policy, VaultRoleSpec};
 use vaultkeeper_vault::auth::params::TokenParams;
 
+use super::token::Delivery;
 pub use kubernetes::Accounts;
+pub use people::{Person, Provider};
 
 /// A spec that can work and that the cluster allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +35,12 @@ pub struct Validated {
     pub kubernetes: Option<Accounts>,
     /// What the tokens of all logins are like, but for their policies.
     pub token: TokenParams,
+    /// Where a token is to be delivered.
+    pub delivery: Option<Delivery>,
+    /// A person's login, once [`people`] has checked it.
+    pub person: Option<Person>,
+    /// A login by a token of another provider, once [`people`] has checked it.
+    pub provider: Option<Provider>,
 }
 
 /// Why a spec is refused.
@@ -66,6 +78,8 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
         policy,
         app_role,
         kubernetes,
+        userpass,
+        jwt,
         token,
     } = spec;
     let cluster = format!("VaultCluster {}/{}", cluster.namespace, cluster.name);
@@ -88,9 +102,11 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
         .as_ref()
         .map(|login| kubernetes::accounts(login, namespace, access, &cluster))
         .transpose()?;
-    if secret_name.is_none() && kubernetes.is_none() {
+    let is_without = userpass.is_none() && jwt.is_none() && token.deliver.is_none();
+    if secret_name.is_none() && kubernetes.is_none() && is_without {
         return Err(invalid(
-            "spec: holds no way to log in: add appRole or kubernetes".to_owned(),
+            "spec: holds no way to log in: add appRole, kubernetes, userpass, jwt or token.deliver"
+                .to_owned(),
         ));
     }
     if rules.is_empty() && policies.is_empty() {
@@ -98,13 +114,40 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
             "spec.policy: holds no rule and no name: add one".to_owned(),
         ));
     }
+    let delivery = token.deliver.as_ref();
+    let delivery = delivery
+        .map(|delivery| deliver::delivery(delivery, secret_name.as_deref()))
+        .transpose()?;
     Ok(Validated {
         rules,
         policies,
         secret_name,
         kubernetes,
         token: token::params(token)?,
+        delivery,
+        person: None,
+        provider: None,
     })
+}
+
+/// Checks the logins for people and CI of VaultRole `namespace`/`name` against what its VaultCluster declares and grants.
+pub fn people(
+    spec: &VaultRoleSpec,
+    (namespace, name): (&str, &str),
+    access: &[AccessGrant],
+    methods: &[AuthMethod],
+) -> Result<(Option<Person>, Option<Provider>), Refusal> {
+    let cluster = format!("VaultCluster {}/{}", spec.cluster.namespace, spec.cluster.name);
+    let name = names::vault_name(namespace, name);
+    let grants: Vec<&AccessGrant> = access
+        .iter()
+        .filter(|grant| grant.namespaces.iter().any(|granted| granted == namespace))
+        .collect();
+    let person = spec.userpass.as_ref();
+    let person = person.map(|login| people::person(login, &name, &grants, methods, &cluster));
+    let provider = spec.jwt.as_ref();
+    let provider = provider.map(|login| people::provider(login, &name, &grants, methods, &cluster));
+    Ok((person.transpose()?, provider.transpose()?))
 }
 
 /// Checks what cannot be at a Vault that runs elsewhere.

@@ -317,7 +317,7 @@ fn what_is_not_allowed_is_taken_away_even_if_the_spec_is_invalid_besides() {
 #[test]
 fn a_spec_without_a_login_or_without_a_right_is_refused() {
     let none = refusal(&spec(|spec| (spec.app_role, spec.kubernetes) = (None, None)));
-    assert!(none.message.contains("appRole or kubernetes"), "{}", none.message);
+    assert!(none.message.contains("appRole, kubernetes"), "{}", none.message);
     let empty = refusal(&spec(|spec| spec.policy = Policy::default()));
     assert!(empty.message.contains("spec.policy"), "{}", empty.message);
 }

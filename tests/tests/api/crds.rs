@@ -476,7 +476,9 @@ async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_
         (spec(json!({ "kubernetes": null })), Taken),
         (
             spec(json!({ "appRole": null, "kubernetes": null })),
-            Refused("spec must hold at least one way to log in: appRole or kubernetes"),
+            Refused(
+                "spec must hold at least one way to log in: appRole, kubernetes, userpass, jwt or token.deliver",
+            ),
         ),
         (
             spec(json!({ "policy": { "rules": [] } })),

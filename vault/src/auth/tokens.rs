@@ -28,6 +28,9 @@ pub struct TokenInfo {
     /// How long it still lives; zero for ever (a root token).
     #[serde(default, with = "seconds")]
     pub ttl: Duration,
+    /// When it was made, in seconds since 1970.
+    #[serde(default)]
+    pub creation_time: i64,
     /// How long it was made for.
     #[serde(default, with = "seconds")]
     pub creation_ttl: Duration,
@@ -103,7 +106,88 @@ pub struct TokenRequest {
     pub kind: Option<TokenKind>,
 }
 
+/// A token role (`auth/token/roles/<role>`): what the tokens are like that are made through it. Written in full: Vault
+/// keeps what an update leaves out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TokenRole {
+    /// The policies that a token may have, and has where the request names none.
+    #[serde(deserialize_with = "null_default")]
+    pub allowed_policies: Vec<String>,
+    /// Patterns of further ones.
+    #[serde(deserialize_with = "null_default")]
+    pub allowed_policies_glob: Vec<String>,
+    /// Names in the identity store that a token may take.
+    #[serde(deserialize_with = "null_default")]
+    pub allowed_entity_aliases: Vec<String>,
+    /// Whether tokens end with no other token.
+    pub orphan: bool,
+    /// Whether tokens can be renewed; not with batch tokens.
+    pub renewable: bool,
+    /// A hard end; not with batch tokens.
+    #[serde(rename = "token_explicit_max_ttl", with = "seconds")]
+    pub explicit_max_ttl: Duration,
+    /// A period; not with batch tokens.
+    #[serde(rename = "token_period", with = "seconds")]
+    pub period: Duration,
+    /// From where tokens may be used.
+    #[serde(rename = "token_bound_cidrs", deserialize_with = "null_default")]
+    pub bound_cidrs: Vec<String>,
+    /// How many requests a token is good for; zero for no limit.
+    #[serde(rename = "token_num_uses")]
+    pub num_uses: u64,
+    /// Without the policy `default`.
+    #[serde(rename = "token_no_default_policy")]
+    pub no_default_policy: bool,
+    /// Service or batch.
+    #[serde(rename = "token_type")]
+    pub kind: TokenKind,
+}
+
+/// Where a token shows that it was made through a role: [`TokenInfo::path`].
+pub fn path_of_role(role: &str) -> String {
+    format!("auth/token/create/{role}")
+}
+
 impl Client {
+    /// Creates or changes a token role: `PUT auth/token/roles/<role>`.
+    pub async fn write_token_role(&self, role: &str, settings: &TokenRole) -> Result<()> {
+        self.done(Request::put(format!("auth/token/roles/{role}"), settings).named(role))
+            .await
+    }
+
+    /// A token role: `GET auth/token/roles/<role>`.
+    pub async fn read_token_role(&self, role: &str) -> Result<TokenRole> {
+        self.data(Request::get(format!("auth/token/roles/{role}")).named(role))
+            .await
+    }
+
+    /// Makes a token through a role, which says what it may do: `PUT auth/token/create/<role>`. `ttl` counts where the
+    /// role has no period. `end`: the role's hard end, which a look-up shows only if the request names it too.
+    pub async fn create_token_of_role(
+        &self,
+        role: &str,
+        ttl: Duration,
+        end: Duration,
+        meta: &BTreeMap<String, String>,
+    ) -> Result<Auth> {
+        let mut body = json!({"ttl": format!("{}s", ttl.as_secs()), "meta": meta});
+        if !end.is_zero() {
+            body["explicit_max_ttl"] = json!(format!("{}s", end.as_secs()));
+        }
+        self.auth(Request::put(path_of_role(role), &body).named(role))
+            .await
+    }
+
+    /// Renews a token by its accessor: `PUT auth/token/renew-accessor`. The increment is a wish. [`Error::NotFound`]
+    /// where there is none.
+    pub async fn renew_accessor(&self, accessor: &str, increment: Duration) -> Result<()> {
+        let body = json!({"accessor": accessor, "increment": increment.as_secs()});
+        // The answer has an empty token, which is none.
+        let renewed = self.done(Request::put("auth/token/renew-accessor", &body)).await;
+        renewed.map_err(|error| error.absent_when("invalid accessor"))
+    }
+
     /// This client's own token: `GET auth/token/lookup-self`. [`Error::Denied`] says that it is not valid, whatever
     /// the server's words: every token with the policy `default` may look itself up.
     pub async fn lookup_self(&self) -> Result<TokenInfo> {
@@ -180,6 +264,28 @@ mod tests {
             "as Vault writes it: {info:?}"
         );
         assert!(!format!("{info:?}").contains("hvs."), "the id is the token");
+    }
+
+    #[test]
+    fn a_token_role_is_read_as_vault_writes_it_and_written_in_full() {
+        let role: TokenRole = serde_json::from_str(
+            r#"{"allowed_entity_aliases":null,"allowed_policies":["shop.app"],"allowed_policies_glob":[],
+                "disallowed_policies":[],"disallowed_policies_glob":[],"explicit_max_ttl":0,"name":"shop.app",
+                "orphan":true,"path_suffix":"","period":0,"renewable":true,"token_explicit_max_ttl":14400,
+                "token_no_default_policy":false,"token_period":0,"token_type":"service"}"#,
+        )
+        .unwrap();
+        let wanted = TokenRole {
+            allowed_policies: vec!["shop.app".to_owned()],
+            orphan: true,
+            renewable: true,
+            explicit_max_ttl: Duration::from_secs(14400),
+            kind: TokenKind::Service,
+            ..TokenRole::default()
+        };
+        assert_eq!(role, wanted, "what is empty is left out by the server");
+        let written = serde_json::to_value(&wanted).unwrap();
+        assert_eq!(written.as_object().unwrap().len(), 11, "all of them: {written}");
     }
 
     #[test]

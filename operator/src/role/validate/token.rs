@@ -22,6 +22,7 @@ pub(super) fn params(token: &TokenSettings) -> Result<TokenParams, Refusal> {
         num_uses,
         no_default_policy,
         bound_cidrs,
+        deliver: _,
     } = token;
     let explicit = span("explicitMaxTtl", explicit_max_ttl.as_deref())?;
     let periodic = span("period", period.as_deref())?;

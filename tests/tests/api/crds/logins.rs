@@ -2,8 +2,9 @@
 
 use kube::core::ApiResource;
 use serde_json::{Value, json};
-use vaultkeeper_crds::VaultRole;
 use vaultkeeper_crds::cluster::AccessGrant;
+use vaultkeeper_crds::cluster::configuration::AuthMethod;
+use vaultkeeper_crds::{VaultRole, VaultRoleSpec};
 use vaultkeeper_operator::role::validate;
 
 use super::Expect::{self, Refused, Taken};
@@ -165,8 +166,120 @@ pub(super) async fn accounts_of_other_namespaces_are_named_or_selected_without_w
     check(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
 }
 
+#[tokio::test]
+pub(super) async fn a_token_goes_to_a_secret_of_its_own() {
+    let deliver = |delivery: Value| token(json!({ "deliver": delivery }));
+    let labels = |labels: Value| deliver(json!({ "secretName": "t", "labels": labels }));
+    let alone = json!({ "spec": { "appRole": null, "kubernetes": null, "token": { "deliver": { "secretName": "t" } } } });
+    let cases: Vec<(Value, Expect)> = vec![
+        (alone, Taken),
+        (
+            deliver(json!({ "secretName": "app-token", "key": "VAULT_TOKEN" })),
+            Taken,
+        ),
+        (
+            deliver(json!({ "secretName": "App" })),
+            Refused("spec.token.deliver.secretName must be a valid name of a Secret"),
+        ),
+        (
+            deliver(json!({ "secretName": "vault-keys.vault.main" })),
+            Refused(
+                "spec.token.deliver.secretName must not be that of a Secret in which the operator keeps keys",
+            ),
+        ),
+        (
+            deliver(json!({ "secretName": "app-vault" })),
+            Refused("spec.token.deliver.secretName must not be spec.appRole.secretName"),
+        ),
+        (
+            deliver(json!({ "secretName": "t", "key": "a/b" })),
+            Refused("spec.token.deliver.key must be a key of a Secret"),
+        ),
+        (
+            deliver(json!({ "secretName": "t", "key": ".." })),
+            Refused("spec.token.deliver.key must be a key of a Secret"),
+        ),
+        (labels(json!({ "example.com/team": "a-1" })), Taken),
+        (
+            labels(json!({ "vaultkeeper.dev/role": "x" })),
+            Refused("spec.token.deliver.labels must be labels, and none of the operator's own"),
+        ),
+        (
+            labels(json!({ "a b": "x" })),
+            Refused("spec.token.deliver.labels must be labels, and none of the operator's own"),
+        ),
+    ];
+    check(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
+}
+
+#[tokio::test]
+pub(super) async fn people_and_ci_log_in_with_a_password_or_a_bound_token() {
+    let person = |login: Value| json!({ "spec": { "userpass": login } });
+    let secret = |name: &str, key: &str| person(json!({ "passwordSecret": { "name": name, "key": key } }));
+    let ci = |login: Value| {
+        let mut whole = json!({ "boundAudiences": ["vault"], "boundSubject": "repo:a" });
+        super::merge(&mut whole, &login);
+        json!({ "spec": { "jwt": whole } })
+    };
+    let cases: Vec<(Value, Expect)> = vec![
+        (person(json!({ "passwordSecret": { "name": "ana" } })), Taken),
+        (
+            person(json!({ "path": "/people", "passwordSecret": { "name": "ana" } })),
+            Refused("spec.userpass.path must be a mount path such as userpass"),
+        ),
+        (
+            secret("Ana", "password"),
+            Refused("spec.userpass.passwordSecret.name must be the name of a Secret"),
+        ),
+        (
+            secret("vault-ca.vault.main", "password"),
+            Refused(
+                "spec.userpass.passwordSecret.name must not be that of a Secret in which the operator keeps keys",
+            ),
+        ),
+        (
+            secret("ana", "a/b"),
+            Refused("spec.userpass.passwordSecret.key must be a key of that Secret"),
+        ),
+        (ci(json!({})), Taken),
+        (
+            ci(json!({ "path": "ci/" })),
+            Refused("spec.jwt.path must be a mount path such as jwt"),
+        ),
+        (
+            ci(json!({ "boundAudiences": [] })),
+            Refused("should have at least 1 items"),
+        ),
+        (
+            ci(json!({ "boundAudiences": ["*"] })),
+            Refused("each of spec.jwt.boundAudiences must be an audience in full"),
+        ),
+        (
+            ci(json!({ "boundSubject": null })),
+            Refused("spec.jwt must hold boundSubject or boundClaims"),
+        ),
+        (
+            ci(json!({ "boundSubject": null, "boundClaims": { "ref": ["main"] } })),
+            Taken,
+        ),
+        (
+            ci(json!({ "boundClaims": { "ref": ["release-*"] }, "boundClaimsType": "Glob" })),
+            Taken,
+        ),
+        (
+            ci(json!({ "boundClaims": { "ref": ["main", "*"] }, "boundClaimsType": "Glob" })),
+            Refused("each value of spec.jwt.boundClaims must bind"),
+        ),
+    ];
+    check(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
+}
+
 /// Values that are put in the place of each text of a spec.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 26] = [
+    "..",
+    "vault-keys.a.b",
+    "app-vault",
+    "people/x",
     "",
     "a",
     "*",
@@ -204,6 +317,14 @@ fn bases() -> Vec<Value> {
         ),
         with(json!({ "token": { "period": "24h", "explicitMaxTtl": "30d" } })),
         with(json!({ "token": { "type": "Batch", "ttl": "1h", "explicitMaxTtl": "8h" } })),
+        with(json!({ "token": { "deliver": { "secretName": "t", "key": "k", "labels": { "team": "a" } } } })),
+        with(
+            json!({ "userpass": { "path": "people", "passwordSecret": { "name": "ana", "key": "password" } } }),
+        ),
+        with(
+            json!({ "jwt": { "path": "ci", "boundAudiences": ["vault"], "boundSubject": "repo:a", "userClaim": "sub",
+            "boundClaims": { "ref": ["main"] }, "boundClaimsType": "Glob" } }),
+        ),
         with(json!({ "kubernetes": {
             "serviceAccounts": ["app"], "namespaces": ["b"], "audience": "vault", "aliasNameSource": "ServiceAccountUid",
             "namespaceSelector": { "matchLabels": { "team": "a" }, "matchExpressions": [
@@ -211,6 +332,13 @@ fn bases() -> Vec<Value> {
             ] },
         } })),
     ]
+}
+
+/// Path and type of the auth methods that a spec names.
+fn methods_of(spec: &VaultRoleSpec) -> impl Iterator<Item = (String, &'static str)> {
+    let person = spec.userpass.iter().map(|login| (login.path.clone(), "userpass"));
+    let provider = spec.jwt.iter().map(|login| (login.path.clone(), "jwt"));
+    person.chain(provider).collect::<Vec<_>>().into_iter()
 }
 
 #[tokio::test]
@@ -229,9 +357,17 @@ async fn whatever_login_the_api_server_takes_the_operator_takes_too() {
         let grant = AccessGrant {
             namespaces: further.chain(["default".to_owned()]).collect(),
             path_prefixes: vec!["secret/data/".to_owned()],
+            auth_methods: methods_of(&stored.spec).map(|(path, _)| path).collect(),
             ..AccessGrant::default()
         };
-        if let Err(refused) = validate::validate(&stored.spec, "default", &[grant]) {
+        // And whatever method is named is declared.
+        let methods: Vec<AuthMethod> = methods_of(&stored.spec)
+            .map(|(path, kind)| serde_json::from_value(json!({"path": path, "type": kind})).unwrap())
+            .collect();
+        let access = [grant];
+        let checked = validate::validate(&stored.spec, "default", &access).map(drop);
+        let people = validate::people(&stored.spec, ("default", "app"), &access, &methods).map(drop);
+        if let Err(refused) = checked.and(people) {
             wrong.push(format!(
                 "{change}: the API server takes it, and the operator says {}",
                 refused.message

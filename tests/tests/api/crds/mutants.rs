@@ -187,6 +187,8 @@ fn refusals() -> Vec<Refusal> {
     );
     external::a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_its_neighbour_is_taken();
     external::where_a_vault_runs_cannot_be_changed_later_and_its_address_can();
+    logins::a_token_goes_to_a_secret_of_its_own();
+    logins::people_and_ci_log_in_with_a_password_or_a_bound_token();
     logins::tokens_that_vault_would_refuse_or_bend_are_refused_and_their_neighbours_are_taken();
     logins::accounts_of_other_namespaces_are_named_or_selected_without_wildcards();
     readiness::a_waiver_needs_a_rule_that_there_is_a_reason_and_no_twin();

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
-use vaultkeeper_vault::Client;
 use vaultkeeper_vault::auth::params::TokenParams;
+use vaultkeeper_vault::{Auth, Client, Error, ExposeSecret as _};
 
 use super::stage::Stage;
 use super::vault_role::{DEADLINE, Role, app_role_token, label};
@@ -326,6 +328,162 @@ async fn accounts_of_other_namespaces_log_in_where_the_cluster_names_these_and_n
     role.delete().await.unwrap();
     let left = root.kubernetes("kubernetes").list_roles().await.unwrap();
     assert!(!left.contains(&name), "it goes with its VaultRole");
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+/// Logs in by name and password, or with a token of a provider.
+async fn login_at(root: &Client, path: &str, body: &Value) -> anyhow::Result<Option<Auth>> {
+    match root.without_token().write(path, body).await {
+        Ok(answer) => Ok(answer.and_then(|answer| answer.auth)),
+        Err(error) if error.is_denied() || matches!(error, Error::BadRequest { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[tokio::test]
+async fn people_and_ci_log_in_at_the_methods_that_the_cluster_declares_and_grants() {
+    let stage = Stage::new().await.unwrap();
+    let keys = stage.service_account_key().await.unwrap();
+    for account in ["app", "other"] {
+        stage.create_account(&stage.namespace, account).await.unwrap();
+    }
+    let fields = json!({
+        "configuration": {"authMethods": [
+            {"path": "people", "type": "userpass"},
+            {"path": "ci", "type": "jwt", "jwt": {"publicKeys": [keys]}},
+            {"path": "secretive", "type": "jwt", "jwt": {"publicKeys": [keys]}},
+        ]},
+        "access": [{
+            "namespaces": [stage.namespace], "pathPrefixes": ["secret/data/{{namespace}}/"],
+            "authMethods": ["people", "ci", "absent"],
+        }],
+    });
+    stage.create_cluster_with(1, fields).await.unwrap();
+    let points = Points::record();
+    let operator = stage.start_operator(&points);
+    stage.until_available().await.unwrap();
+    let root = stage.root(0).await.unwrap();
+
+    // A person, whose password is not there at first.
+    let person =
+        json!({"userpass": {"path": "people", "passwordSecret": {"name": "ana"}}, "token": {"ttl": "10m"}});
+    let ana = Role::create(&stage, "ana", person).await.unwrap();
+    ana.until("Ready", "PasswordMissing").await.unwrap();
+    let user = ana.vault_name();
+    assert!(
+        root.read(&format!("auth/people/users/{user}")).await.is_err(),
+        "nothing is written"
+    );
+    assert!(!root.list_policies().await.unwrap().contains(&user));
+    let set = async |password: &str| {
+        let api: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ana"}, "stringData": {"password": password}});
+        let params = PatchParams::apply("test").force();
+        api.patch("ana", &params, &Patch::Apply(&secret)).await.unwrap();
+    };
+    let path = format!("auth/people/login/{user}");
+    let tries = async |password: &str| {
+        login_at(&root, &path, &json!({"password": password}))
+            .await
+            .unwrap()
+    };
+    set("correct horse\n").await;
+    ana.touch("password").await.unwrap();
+    ana.until_ready().await.unwrap();
+    let login = tries("correct horse").await.expect("the password is right");
+    assert!(login.policies.contains(&user), "{login:?}");
+    assert_eq!(login.lease_duration, seconds(600));
+    assert!(tries("wrong").await.is_none());
+    let shown = serde_json::to_string(&ana.api().get("ana").await.unwrap()).unwrap();
+    assert!(!shown.contains("horse"), "{shown}");
+
+    // At rest nothing is written; a changed Secret is.
+    let before = points.seen().len();
+    ana.touch("again").await.unwrap();
+    operator.until_passes_of("VaultRole", 1).await.unwrap();
+    let written = points.seen().split_off(before);
+    assert!(
+        written.iter().all(|point| !point.call.contains("auth/people")),
+        "{written:?}"
+    );
+    set("battery staple").await;
+    ana.touch("changed").await.unwrap();
+    wait::until_async("the new password to count", DEADLINE, async || {
+        ensure!(tries("battery staple").await.is_some(), "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(tries("correct horse").await.is_none(), "the old one is gone");
+
+    // A CI job: the API server is the provider, a ServiceAccount its subject.
+    let subject = format!("system:serviceaccount:{}:app", stage.namespace);
+    let bound = json!({"path": "ci", "boundAudiences": ["ci"], "boundSubject": subject});
+    let job = Role::create(&stage, "job", json!({"jwt": bound, "token": {"type": "Batch"}}))
+        .await
+        .unwrap();
+    job.until_ready().await.unwrap();
+    let name = job.vault_name();
+    let runs = async |account: &str, audience: &str| {
+        let jwt = stage.token(&stage.namespace, account, &[audience]).await.unwrap();
+        let body = json!({"role": name, "jwt": jwt.expose_secret()});
+        login_at(&root, "auth/ci/login", &body).await.unwrap()
+    };
+    let login = runs("app", "ci").await.expect("its own token");
+    assert_eq!(login.token_type, "batch");
+    assert!(runs("other", "ci").await.is_none(), "another subject");
+    assert!(runs("app", "elsewhere").await.is_none(), "another audience");
+
+    // A bound that somebody took away comes back.
+    let role_path = format!("auth/ci/role/{name}");
+    let wider =
+        json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["ci"], "bound_subject": ""});
+    root.write(&role_path, &wider).await.unwrap();
+    assert!(runs("other", "ci").await.is_some(), "the change has its effect");
+    job.touch("drift").await.unwrap();
+    wait::until_async("the bound to be back", DEADLINE, async || {
+        ensure!(runs("other", "ci").await.is_none(), "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let claims =
+        json!({"boundSubject": null, "boundClaims": {"/kubernetes.io/namespace": [stage.namespace]}});
+    job.change(json!({ "jwt": claims })).await.unwrap();
+    job.until_ready().await.unwrap();
+    assert!(runs("other", "ci").await.is_some(), "of that namespace");
+
+    // What is not granted, not declared, or of another kind.
+    for (path, reason, part) in [
+        ("secretive", "NotAllowed", "spec.access[].authMethods"),
+        ("absent", "InvalidSpec", "spec.configuration.authMethods"),
+        ("people", "InvalidSpec", "is of type userpass"),
+    ] {
+        let name = ["secretive", "absent", "people"]
+            .into_iter()
+            .find(|name| *name == path)
+            .unwrap();
+        let login = json!({"jwt": {"path": path, "boundAudiences": ["ci"], "boundSubject": "x"}});
+        let role = Role::create(&stage, name, login).await.unwrap();
+        let said = role.until("Ready", reason).await.unwrap();
+        assert!(said.message.contains(part), "{path}: {}", said.message);
+        let name = role.vault_name();
+        assert!(
+            !root.list_policies().await.unwrap().contains(&name),
+            "nothing is written"
+        );
+    }
+
+    // Out of the spec, out of Vault; and with the VaultRole.
+    let change = json!({"jwt": null, "appRole": {"secretName": "job"}});
+    job.change(change).await.unwrap();
+    job.until_ready().await.unwrap();
+    let gone = root.read(&role_path).await;
+    assert!(gone.as_ref().is_err_and(Error::is_not_found), "{gone:?}");
+    ana.delete().await.unwrap();
+    let gone = root.read(&format!("auth/people/users/{user}")).await;
+    assert!(gone.as_ref().is_err_and(Error::is_not_found), "{gone:?}");
     operator.stop().await;
     stage.end().await.unwrap();
 }

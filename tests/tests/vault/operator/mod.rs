@@ -40,4 +40,5 @@ mod shrink;
 mod side_data;
 pub(crate) mod stage;
 mod storage;
+mod tokens;
 mod vault_role;

@@ -277,6 +277,12 @@ impl Stage {
             .await
     }
 
+    /// The public key, in PEM, of what signs the tokens of ServiceAccounts.
+    pub(crate) async fn service_account_key(&self) -> anyhow::Result<String> {
+        let files = shared(self.rules).await?.control_plane.files();
+        Ok(std::fs::read_to_string(&files.service_account_key.public)?)
+    }
+
     /// Makes a ServiceAccount.
     pub(crate) async fn create_account(&self, namespace: &str, name: &str) -> anyhow::Result<()> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
