@@ -72,7 +72,8 @@ impl Token<'_> {
     /// Revokes those of these tokens that are alive and this VaultRole's.
     async fn revoke(&self, accessors: &BTreeSet<String>) -> Result<usize, Error> {
         let mut revoked = 0;
-        for accessor in accessors {
+        // What is empty in an annotation is no accessor.
+        for accessor in accessors.iter().filter(|accessor| !accessor.is_empty()) {
             if self.look_up(accessor).await?.is_none() {
                 continue;
             }

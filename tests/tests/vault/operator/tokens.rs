@@ -124,10 +124,18 @@ async fn a_delivered_token_outlives_its_first_life_and_is_replaced_before_its_ha
     .await
     .unwrap();
     // While the first still lives, the second is there; then the first goes.
-    let second = until_replaced(&stage, &root, &first).await.unwrap();
+    let (second, before) = wait::until_async("another token in the Secret", DEADLINE, async || {
+        let secret = secret(&stage, SECRET).await?.context("the Secret is not there")?;
+        let annotations = secret.metadata.annotations.unwrap_or_default();
+        let now = annotations.get(TOKEN_ACCESSOR).context("no accessor")?.clone();
+        ensure!(now != first, "it is the first");
+        Ok((now, annotations.get(PREVIOUS_TOKEN).cloned()))
+    })
+    .await
+    .unwrap();
     assert_eq!(
-        annotation(&stage, PREVIOUS_TOKEN).await.unwrap().as_deref(),
-        Some(first.as_str()),
+        before,
+        Some(first.clone()),
         "who has not read the new one yet can go on"
     );
     until_dead(&root, &first).await.unwrap();
