@@ -14,7 +14,7 @@ pub struct UserpassLogin {
     /// its spec.access gives to this namespace in authMethods.
     #[serde(default = "default_path")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][-_.a-zA-Z0-9]*(/[a-z0-9][-_.a-zA-Z0-9]*)*$')").message("spec.userpass.path must be a mount path such as userpass, without a slash at its ends"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][-_.a-zA-Z0-9]*(/[a-z0-9][-_.a-zA-Z0-9]*)*$')").message("spec.userpass.path must be the path of an auth method such as userpass, without a slash at its ends"))]
     pub path: String,
 
     /// The password: one value of a Secret of this namespace. It is written when the user is new and whenever that Secret

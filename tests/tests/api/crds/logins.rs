@@ -225,7 +225,7 @@ pub(super) async fn people_and_ci_log_in_with_a_password_or_a_bound_token() {
         (person(json!({ "passwordSecret": { "name": "ana" } })), Taken),
         (
             person(json!({ "path": "/people", "passwordSecret": { "name": "ana" } })),
-            Refused("spec.userpass.path must be a mount path such as userpass"),
+            Refused("spec.userpass.path must be the path of an auth method such as userpass"),
         ),
         (
             secret("Ana", "password"),
@@ -348,6 +348,10 @@ async fn whatever_login_the_api_server_takes_the_operator_takes_too() {
     for (change, stored) in &answers {
         let Some(stored) = stored else { continue };
         taken += 1;
+        // Of policies and AppRole other tests ask.
+        if change.starts_with("/spec/policy") || change.starts_with("/spec/appRole") {
+            continue;
+        }
         // Whatever namespace is named has been granted.
         let further = stored
             .spec
