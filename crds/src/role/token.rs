@@ -90,8 +90,8 @@ pub struct TokenSettings {
     #[serde(default)]
     pub no_default_policy: bool,
 
-    /// Addresses from which tokens may be used and logins be made, for example 10.0.0.0/8 or 192.0.2.7. Vault must see the
-    /// clients' own addresses. Default: from everywhere.
+    /// Addresses from which tokens may be used, for example 10.0.0.0/8 or 192.0.2.7; all ways to log in but AppRole are
+    /// refused from elsewhere as well. Vault must see the clients' own addresses. Default: from everywhere.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) ? cidr(c) == cidr(c).masked() : isIP(c))").message("each of spec.token.boundCidrs must be a range such as 10.0.0.0/8 without bits behind the prefix, or an address such as 192.0.2.7"))]

@@ -13,7 +13,7 @@ use vaultkeeper_vault::auth::params::TokenParams;
 use vaultkeeper_vault::{Auth, Client, Error, ExposeSecret as _};
 
 use super::stage::Stage;
-use super::vault_role::{DEADLINE, Role, app_role_token, label};
+use super::vault_role::{DEADLINE, Role, app_role_token, label, value};
 
 const SECRET: &str = "app-credentials";
 
@@ -83,13 +83,29 @@ async fn tokens_of_every_login_are_what_the_spec_says() {
         "nothing differs: {written:?}"
     );
 
-    // A client elsewhere cannot log in.
+    // A client elsewhere can do nothing with a token, and with its ServiceAccount gets none.
     role.change(json!({"token": {"boundCidrs": ["192.0.2.7"]}}))
         .await
         .unwrap();
     role.until_ready().await.unwrap();
-    let refused = app_role_token(&stage, &root, SECRET).await;
-    assert!(refused.is_err(), "this test is not at 192.0.2.7: {refused:?}");
+    let role_id = value(&stage, SECRET, "role-id").await.unwrap();
+    let secret_id = value(&stage, SECRET, "secret-id").await.unwrap();
+    let login = root
+        .approle("approle")
+        .login(role_id.expose_secret(), &secret_id)
+        .await
+        .unwrap();
+    let refused = root.with_token(&login.client_token).lookup_self().await;
+    assert!(
+        refused.as_ref().is_err_and(Error::is_denied),
+        "this test is not at 192.0.2.7: {refused:?}"
+    );
+    let jwt = stage.token(&stage.namespace, "app", &[]).await.unwrap();
+    let refused = root.kubernetes("kubernetes").login(&name, &jwt).await;
+    assert!(
+        refused.as_ref().is_err_and(Error::is_denied),
+        "nor does it log in: {refused:?}"
+    );
 
     // Every setting goes back to its default, and a batch token cannot be looked at by others.
     let batch = json!({"type": "Batch", "ttl": "5m", "maxTtl": null, "explicitMaxTtl": null, "numUses": null,
