@@ -38,7 +38,7 @@ pub struct PasswordSecret {
     /// Key in that Secret.
     #[serde(default = "default_key")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.userpass.passwordSecret.key must be a key of that Secret: letters, digits, - _ and ."))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')").message("spec.userpass.passwordSecret.key must be a key of that Secret: letters, digits, - _ and ."))]
     pub key: String,
 }
 
