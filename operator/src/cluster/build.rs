@@ -33,8 +33,8 @@ use crate::context::HelperImage;
 
 pub(crate) use network_policy::network_policy;
 pub use rbac::reviewer_binding_name;
-pub(crate) use statefulset::mounted_certificate;
 pub use statefulset::{CONTAINER, volume_claim};
+pub(crate) use statefulset::{mounted_certificate, volume_claim_of};
 
 /// Everything that is applied for a cluster. A new field that is not applied does not compile.
 pub struct Objects {

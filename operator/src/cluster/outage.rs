@@ -3,6 +3,7 @@
 //! A server whose seal is away exits. All that tells why are its last words, which the kubelet keeps in the pod's
 //! status; the operator calls no address of the spec, let alone with a credential.
 
+use super::build::volume_claim_of;
 use super::validate::AutoSeal;
 use crate::members::{Member, Probe, Stopped};
 
@@ -48,14 +49,29 @@ pub(crate) struct Outage {
     pub message: String,
 }
 
-/// Explains a member that does not run. Nothing for one that answers.
+/// Explains a member that does not run, or cannot come back as it is. Nothing for another one that answers.
 pub(crate) fn explain(seal: Option<&AutoSeal>, member: &Member) -> Option<Outage> {
+    if member.probe == Probe::Removed {
+        return Some(removed(member));
+    }
     if !matches!(member.probe, Probe::Pending | Probe::Unreachable(_)) {
         return None;
     }
     match &member.stopped {
         Some(stopped) => of_seal(seal, stopped).or_else(|| of_container(stopped)),
         None => of_placement(member),
+    }
+}
+
+/// Raft does not let it in again with the data that it has, which the others have as well.
+fn removed(member: &Member) -> Outage {
+    let claim = volume_claim_of(&member.name);
+    Outage {
+        reason: "RemovedFromRaft",
+        message: format!(
+            "somebody took it out of Raft, and it cannot come back with its data. While another member is active, its copy is not needed: kubectl delete pvc/{claim} pod/{} in its namespace, and it joins anew with an empty volume",
+            member.name
+        ),
     }
 }
 
@@ -256,6 +272,24 @@ mod tests {
         );
         member.obstacle = None;
         assert_eq!(explain(None, &member), None, "nothing is known");
+    }
+
+    #[test]
+    fn a_member_that_was_taken_out_is_told_with_the_way_back() {
+        let member = Member {
+            name: "main-1".to_owned(),
+            probe: Probe::Removed,
+            ..Member::default()
+        };
+        let outage = explain(None, &member).unwrap();
+        assert_eq!(outage.reason, "RemovedFromRaft");
+        assert!(
+            outage
+                .message
+                .contains("kubectl delete pvc/data-main-1 pod/main-1"),
+            "{}",
+            outage.message
+        );
     }
 
     #[test]

@@ -133,6 +133,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         tried: *configured || failed.is_some() || conditions::is_true(&old.conditions, "Available"),
         failed,
         awaited: awaited.as_deref(),
+        majority: cluster.spec.storage.raft.as_ref().map(|_| members.len() / 2 + 1),
         outages: &outages,
     };
     serving::tell(&mut draft, &serving);

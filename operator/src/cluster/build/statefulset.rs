@@ -38,7 +38,12 @@ const READINESS: &str = "/v1/sys/health?standbyok=true&perfstandbyok=true";
 
 /// Name of a member's volume claim.
 pub fn volume_claim(name: &str, ordinal: u32) -> String {
-    format!("{DATA_VOLUME}-{}", names::member(name, ordinal))
+    volume_claim_of(&names::member(name, ordinal))
+}
+
+/// Name of the volume claim of the member with this name.
+pub(crate) fn volume_claim_of(member: &str) -> String {
+    format!("{DATA_VOLUME}-{member}")
 }
 
 /// The Secret from which the members of a StatefulSet have their certificate.

@@ -18,6 +18,8 @@ pub(super) struct Seen<'a> {
     pub failed: Option<(&'static str, String)>,
     /// Whom members wait for.
     pub awaited: Option<&'a str>,
+    /// How many members make a majority, where Raft wants one.
+    pub majority: Option<usize>,
     /// Why each member is out, where that is known.
     pub outages: &'a [Option<Outage>],
 }
@@ -82,6 +84,7 @@ fn available(seen: &Seen<'_>, others: &str) -> Word {
         tried,
         failed,
         awaited,
+        majority,
         outages,
     } = seen;
     let active = members.iter().find(|m| m.probe == Probe::Active);
@@ -101,10 +104,12 @@ fn available(seen: &Seen<'_>, others: &str) -> Word {
         first.map(|outage| (outage.reason, others.to_owned()))
     };
     let why = stuck.clone().or_else(|| failed.clone());
-    let (reason, message) = why
-        .or_else(of_people)
-        .or_else(of_an_outage)
-        .unwrap_or_else(|| waiting(is_initialized(*record), active.is_some(), others));
+    let (reason, message) = why.or_else(of_people).or_else(of_an_outage).unwrap_or_else(|| {
+        let few = majority.filter(|majority| serving(members) < *majority);
+        let lost = few.map(|majority| without(majority, members.len()));
+        let others = format!("{others}{}", lost.unwrap_or_default());
+        waiting(is_initialized(*record), active.is_some(), &others)
+    });
     (false, reason, message)
 }
 
@@ -117,6 +122,13 @@ fn waiting(initialized: bool, active: bool, others: &str) -> (&'static str, Stri
         (true, false) => ("NoActiveMember", format!("no member is active: {others}")),
         (true, true) => ("Configuring", "the configuration is being written".to_owned()),
     }
+}
+
+/// What to do without a majority.
+fn without(majority: usize, members: usize) -> String {
+    format!(
+        ". Raft needs {majority} of {members} members: bring back as many, with their volumes. Nothing is begun anew meanwhile. If they are lost for good: docs/lost-quorum.md"
+    )
 }
 
 /// The members that do not serve, and each reason once.

@@ -154,6 +154,15 @@ pub(super) async fn keys_and_cas_are_stored_changed_and_kept_aside(stage: &Stage
         .await
         .expect("a wipe should begin");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.operator.clone(), namespace);
+    let mark = json!({"metadata": {"annotations": {"vaultkeeper.dev/removed-from": "a/b"}}});
+    claims
+        .patch(
+            &volume_claim("main", 0),
+            &PatchParams::default(),
+            &Patch::Merge(&mark),
+        )
+        .await
+        .expect("the claim of a member that goes should be marked");
     claims
         .delete(&volume_claim("main", 0), &DeleteParams::default())
         .await
