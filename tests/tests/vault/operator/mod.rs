@@ -25,6 +25,7 @@ mod kms;
 mod kubelet_stand_in;
 mod login;
 mod logins;
+mod lost_quorum;
 mod membership;
 mod names;
 mod ownership;

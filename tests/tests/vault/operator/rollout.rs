@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use vaultkeeper_crds::VaultCluster;
@@ -308,8 +308,42 @@ async fn nothing_is_restarted_while_a_member_is_sealed_on_purpose_or_was_removed
         Vec::<String>::new(),
         "two voters are left, and both are needed"
     );
+    follow_the_words_about(&stage, removed).await;
     operator.stop().await;
     stage.end().await.unwrap();
+}
+
+/// What the row of a removed member says to do is done, and it votes again.
+async fn follow_the_words_about(stage: &Stage, removed: u32) {
+    let name = format!("main-{removed}");
+    let cluster = stage.clusters().get("main").await.unwrap();
+    let available = condition(&cluster, "Available").unwrap();
+    let rows = cluster.status.unwrap().members;
+    let row = rows.into_iter().find(|row| row.name == name).unwrap();
+    let words = row.message.unwrap_or_default();
+    let (claim, pod) = (format!("data-{name}"), name.clone());
+    assert!(
+        words.contains(&format!("kubectl delete pvc/{claim} pod/{pod}")),
+        "the row says what to do: {words:?}"
+    );
+    assert!(
+        available.message.contains(&words),
+        "so does the condition: {available:?}"
+    );
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let now = DeleteParams::default();
+    claims.delete(&claim, &now).await.unwrap();
+    pods.delete(&pod, &now).await.unwrap();
+    stage
+        .until("three voters and the present template", |c| {
+            let status = c.status.as_ref();
+            status.and_then(|s| s.failure_tolerance) == Some(1)
+                && status.and_then(|s| s.voters) == Some(3)
+                && is_rolled_out(c)
+        })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
