@@ -19,7 +19,7 @@ pub use app_role::AppRole;
 pub use deliver::TokenDelivery;
 pub use jwt::JwtLogin;
 pub use kubernetes::{AliasNameSource, KubernetesLogin, LabelCondition, LabelOperator, NamespaceSelector};
-pub use policy::{Capability, Policy, PolicyRule};
+pub use policy::{Capability, Parameter, Policy, PolicyRule};
 pub use status::{DeliveredToken, ExternalLoginStatus, VaultRoleStatus};
 pub use token::{RoleTokenType, TokenSettings};
 pub use userpass::{PasswordSecret, UserpassLogin};

@@ -23,9 +23,17 @@ pub struct Policy {
     pub names: Vec<String>,
 }
 
-/// One rule of a policy.
+/// One rule of a policy. Of two rules on one path the capabilities add up; their limits must be the same.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.capabilities.exists(c, c == 'deny') || !(has(self.requiredParameters) || has(self.allowedParameters) || has(self.deniedParameters) || has(self.minWrappingTtl) || has(self.maxWrappingTtl))")
+        .message("a rule with the capability deny denies everything on its path: it takes no parameters and no wrapping TTL"),
+    validation = Rule::new("!(has(self.requiredParameters) || has(self.allowedParameters) || has(self.deniedParameters)) || self.capabilities.exists(c, c in ['create', 'read', 'update', 'patch'])")
+        .message("Vault looks at parameters with create, read, update and patch only: add one of these capabilities, or remove the parameters"),
+    validation = Rule::new("!has(self.requiredParameters) || !self.capabilities.exists(c, c == 'read')")
+        .message("Vault asks for requiredParameters in reads too, which have none: remove the capability read, or requiredParameters"),
+)]
 pub struct PolicyRule {
     /// Path in Vault, for example `secret/data/app/*`. `*` may only be its last character; `+` stands for one segment.
     #[schemars(length(min = 1, max = 512))]
@@ -40,6 +48,57 @@ pub struct PolicyRule {
     /// What is allowed on it.
     #[schemars(length(min = 1, max = 8))]
     pub capabilities: Vec<Capability>,
+
+    /// Names of the fields that a write must have. Fields are those at the top of a request: of `secret/data/…` these are
+    /// `data` and `options`, not what is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 20),
+        inner(length(min = 1, max = 64), regex(pattern = r"^[-_.a-zA-Z0-9]+$"))
+    )]
+    pub required_parameters: Vec<String>,
+
+    /// The only fields that a request may have; without any here, all. A field without values may have any value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub allowed_parameters: Vec<Parameter>,
+
+    /// Fields that a request may not have, or not with these values. Wins over allowedParameters. Vault compares texts only: a
+    /// number passes a denial by value, so that allowedParameters is the safer limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub denied_parameters: Vec<Parameter>,
+
+    /// The answer must be wrapped for at least so long, for example 1m. With this or maxWrappingTtl no answer is given unwrapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("minWrappingTtl must be a duration such as 1m, its units in this order: d, h, m, s, and at most 9999d"))]
+    pub min_wrapping_ttl: Option<String>,
+
+    /// The answer must be wrapped for at most so long, for example 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$')").message("maxWrappingTtl must be a duration such as 1h, its units in this order: d, h, m, s, and at most 9999d"))]
+    pub max_wrapping_ttl: Option<String>,
+}
+
+/// A field of a request, and some of its values.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.name != '*' || !has(self.values)").message("the parameter * stands for every field whatever its value: it takes no values"))]
+pub struct Parameter {
+    /// Its name, whatever its case; `*` stands for every field.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^([*]|[-_.a-zA-Z0-9]+)$"))]
+    pub name: String,
+
+    /// Its values; none stands for any. `*` at the beginning or end of one stands for any text. Of a list, or a text with commas,
+    /// Vault compares each element.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 20),
+        inner(length(max = 253), regex(pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))
+    )]
+    pub values: Vec<String>,
 }
 
 /// A capability of Vault's policy language.

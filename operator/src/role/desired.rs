@@ -178,11 +178,18 @@ mod tests {
     use vaultkeeper_crds::role::Capability;
 
     use super::super::validate::Accounts;
+    use super::super::validate::Rule;
     use super::*;
 
     fn validated() -> Validated {
         Validated {
-            rules: BTreeMap::from([("secret/data/shop/*".to_owned(), vec![Capability::Read])]),
+            rules: BTreeMap::from([(
+                "secret/data/shop/*".to_owned(),
+                Rule {
+                    capabilities: vec![Capability::Read],
+                    ..Rule::default()
+                },
+            )]),
             policies: vec!["read-metrics".to_owned()],
             secret_name: Some("app-vault".to_owned()),
             kubernetes: Some(Accounts {

@@ -3,25 +3,63 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use vaultkeeper_crds::role::Capability;
+use super::validate::{Limits, Rule};
 
 /// Renders the policy in HCL. `owner` is `<namespace>/<name>`, for those who read it in Vault.
-pub fn render(owner: &str, rules: &BTreeMap<String, Vec<Capability>>) -> String {
+pub fn render(owner: &str, rules: &BTreeMap<String, Rule>) -> String {
     let mut text = format!("# Kept by Vaultkeeper for VaultRole {owner}: changes are undone.\n");
-    for (path, capabilities) in rules {
-        let capabilities: Vec<String> = capabilities
-            .iter()
-            .map(|capability| quoted(capability.as_str()))
-            .collect();
+    for (path, Rule { capabilities, limits }) in rules {
+        let capabilities = list(capabilities.iter().map(|capability| capability.as_str()));
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "\npath {} {{\n  capabilities = [{}]\n}}\n",
+            "\npath {} {{\n  capabilities = {capabilities}\n{}}}\n",
             quoted(path),
-            capabilities.join(", ")
+            limited(limits)
         );
     }
     text
+}
+
+/// The lines of a rule that ask more of a request than its path.
+fn limited(limits: &Limits) -> String {
+    let Limits {
+        required,
+        allowed,
+        denied,
+        min_wrapping,
+        max_wrapping,
+    } = limits;
+    let mut text = String::new();
+    if !required.is_empty() {
+        let names = list(required.iter().map(String::as_str));
+        let _ = writeln!(text, "  required_parameters = {names}");
+    }
+    for (key, parameters) in [("allowed_parameters", allowed), ("denied_parameters", denied)] {
+        if parameters.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "  {key} = {{");
+        for (name, values) in parameters {
+            let values = list(values.iter().map(String::as_str));
+            let _ = writeln!(text, "    {} = {values}", quoted(name));
+        }
+        text.push_str("  }\n");
+    }
+    for (key, ttl) in [
+        ("min_wrapping_ttl", min_wrapping),
+        ("max_wrapping_ttl", max_wrapping),
+    ] {
+        if let Some(ttl) = ttl {
+            let _ = writeln!(text, "  {key} = \"{}s\"", ttl.as_secs());
+        }
+    }
+    text
+}
+
+fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let items: Vec<String> = items.map(quoted).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// A string of HCL. `$` is escaped too, since `${` would begin an expression.
@@ -44,16 +82,60 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use vaultkeeper_crds::role::Capability;
+
     use super::*;
+
+    fn rule(capabilities: &[Capability], limits: Limits) -> Rule {
+        Rule {
+            capabilities: capabilities.to_vec(),
+            limits,
+        }
+    }
+
+    #[test]
+    fn limits_read_as_vault_documents_them() {
+        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let limits = Limits {
+            required: values(&["ttl"]),
+            allowed: BTreeMap::from([
+                ("*".to_owned(), Vec::new()),
+                ("ttl".to_owned(), values(&["1h", "2*"])),
+            ]),
+            denied: BTreeMap::from([("policies".to_owned(), values(&["ro\"ot"]))]),
+            min_wrapping: Some(Duration::from_secs(60)),
+            max_wrapping: Some(Duration::from_secs(3600)),
+        };
+        let rules = BTreeMap::from([("a/b".to_owned(), rule(&[Capability::Update], limits))]);
+        let expected = r#"path "a/b" {
+  capabilities = ["update"]
+  required_parameters = ["ttl"]
+  allowed_parameters = {
+    "*" = []
+    "ttl" = ["1h", "2*"]
+  }
+  denied_parameters = {
+    "policies" = ["ro\"ot"]
+  }
+  min_wrapping_ttl = "60s"
+  max_wrapping_ttl = "3600s"
+}
+"#;
+        let text = render("shop/app", &rules);
+        assert_eq!(text.split_once("\n\n").map(|(_, rules)| rules), Some(expected));
+    }
 
     #[test]
     fn a_policy_reads_as_a_person_would_write_it() {
+        let plain = |capabilities: &[Capability]| rule(capabilities, Limits::default());
         let rules = BTreeMap::from([
             (
                 "secret/data/shop/*".to_owned(),
-                vec![Capability::Create, Capability::Read],
+                plain(&[Capability::Create, Capability::Read]),
             ),
-            ("secret/data/shop/locked".to_owned(), vec![Capability::Deny]),
+            ("secret/data/shop/locked".to_owned(), plain(&[Capability::Deny])),
         ]);
         let expected = r#"# Kept by Vaultkeeper for VaultRole shop/app: changes are undone.
 
@@ -66,6 +148,15 @@ path "secret/data/shop/locked" {
 }
 "#;
         assert_eq!(render("shop/app", &rules), expected);
+    }
+
+    proptest::proptest! {
+        // Vault reads a text in quotes as Go does, which JSON's escapes are a part of.
+        #[test]
+        fn whatever_is_quoted_is_read_back_as_it_was(text in "\\PC*|[\"\\\\${}\\n\\t a]{0,12}") {
+            let read: String = serde_json::from_str(&quoted(&text)).unwrap();
+            proptest::prop_assert_eq!(read, text);
+        }
     }
 
     #[test]

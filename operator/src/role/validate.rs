@@ -6,6 +6,7 @@
 mod app_role;
 mod deliver;
 mod kubernetes;
+mod limits;
 mod people;
 mod policy;
 mod token;
@@ -25,8 +26,8 @@ pub use people::{Person, Provider};
 /// A spec that can work and that the cluster allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validated {
-    /// Capabilities by path, each path once.
-    pub rules: BTreeMap<String, Vec<Capability>>,
+    /// Rules by path.
+    pub rules: BTreeMap<String, Rule>,
     /// Further policies, lower-case as Vault keeps them, sorted.
     pub policies: Vec<String>,
     /// Name of the Secret for AppRole credentials.
@@ -41,6 +42,30 @@ pub struct Validated {
     pub person: Option<Person>,
     /// A login by a token of another provider, once [`people`] has checked it.
     pub provider: Option<Provider>,
+}
+
+/// What a policy says of one path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// What is allowed, sorted, each once; deny stands alone.
+    pub capabilities: Vec<Capability>,
+    /// What a request must be like besides.
+    pub limits: Limits,
+}
+
+/// What a request must be like to be allowed. Names of parameters are in lower case, as Vault compares them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Parameters that it must have, sorted.
+    pub required: Vec<String>,
+    /// The only parameters that it may have, with their only values; without values any will do. Empty: all parameters.
+    pub allowed: BTreeMap<String, Vec<String>>,
+    /// Parameters that it may not have, or not with these values.
+    pub denied: BTreeMap<String, Vec<String>>,
+    /// Least life of the token that wraps the answer.
+    pub min_wrapping: Option<Duration>,
+    /// Longest life of the token that wraps the answer.
+    pub max_wrapping: Option<Duration>,
 }
 
 /// Why a spec is refused.

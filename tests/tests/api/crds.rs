@@ -7,6 +7,7 @@ mod external;
 mod logins;
 mod mutants;
 mod readiness;
+mod role_policy;
 mod rules;
 mod seals;
 mod tls;

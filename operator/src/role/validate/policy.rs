@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use vaultkeeper_crds::cluster::AccessGrant;
 use vaultkeeper_crds::role::{Capability, PolicyRule};
 
-use super::{Refusal, invalid, not_allowed};
+use super::{Refusal, Rule, invalid, limits, not_allowed};
 
 pub(super) fn rules(
     rules: &[PolicyRule],
     namespace: &str,
     grants: &[&AccessGrant],
     cluster: &str,
-) -> Result<BTreeMap<String, Vec<Capability>>, Refusal> {
+) -> Result<BTreeMap<String, Rule>, Refusal> {
     // One that is not what the CRD asks for grants nothing.
     let (prefixes, broken): (Vec<String>, Vec<String>) = grants
         .iter()
@@ -21,11 +21,16 @@ pub(super) fn rules(
         .partition(|prefix| {
             prefix.ends_with('/') && ill_formed(prefix).is_none() && !prefix.contains(['*', '+'])
         });
-    let mut checked: BTreeMap<String, Vec<Capability>> = BTreeMap::new();
-    for (index, PolicyRule { path, capabilities }) in rules.iter().enumerate() {
+    let mut checked: BTreeMap<String, (usize, Rule)> = BTreeMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let PolicyRule {
+            path, capabilities, ..
+        } = rule;
         let field = format!("spec.policy.rules[{index}]");
+        // Deny wins over all else that stands beside it: such a rule only takes away, and may do so anywhere.
+        let denies = capabilities.contains(&Capability::Deny);
         // A prefix holds no wildcard, so that whatever wildcards there are come after it.
-        if !prefixes.iter().any(|prefix| path.starts_with(prefix)) {
+        if !denies && !prefixes.iter().any(|prefix| path.starts_with(prefix)) {
             let allowed = if prefixes.is_empty() {
                 "none".to_owned()
             } else {
@@ -57,17 +62,43 @@ pub(super) fn rules(
                 "{field}.capabilities: is empty: add one, such as read"
             )));
         }
-        checked.entry(path.clone()).or_default().extend(capabilities);
-    }
-    for capabilities in checked.values_mut() {
-        capabilities.sort();
-        capabilities.dedup();
-        // Vault: deny wins over all others.
-        if capabilities.contains(&Capability::Deny) {
-            *capabilities = vec![Capability::Deny];
+        let limits = limits::limits(rule, &field)?;
+        let (first, there) = checked.entry(path.clone()).or_insert_with(|| {
+            let capabilities = Vec::new();
+            let limits = limits.clone();
+            (index, Rule { capabilities, limits })
+        });
+        // Vault would add the limits of one to the capabilities of the other, which neither says.
+        let one_denies = denies || there.capabilities.contains(&Capability::Deny);
+        if there.limits != limits && !one_denies {
+            return Err(invalid(format!(
+                "{field}.path: `{path}` is that of spec.policy.rules[{first}] too, with other parameters or wrapping TTLs: \
+                 make one rule of them"
+            )));
         }
+        there.capabilities.extend(capabilities);
     }
-    Ok(checked)
+    Ok(checked
+        .into_iter()
+        .map(|(path, (_, rule))| (path, settled(rule)))
+        .collect())
+}
+
+/// Capabilities sorted, and nothing beside deny, which wins over all else in Vault.
+fn settled(rule: Rule) -> Rule {
+    let Rule {
+        mut capabilities,
+        limits,
+    } = rule;
+    if capabilities.contains(&Capability::Deny) {
+        return Rule {
+            capabilities: vec![Capability::Deny],
+            ..Rule::default()
+        };
+    }
+    capabilities.sort();
+    capabilities.dedup();
+    Rule { capabilities, limits }
 }
 
 /// What is wrong with the form of a path, whose text goes into a quoted string of a policy.
@@ -134,3 +165,7 @@ pub(super) fn names(
     checked.dedup();
     Ok(checked)
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

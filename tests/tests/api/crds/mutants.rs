@@ -14,7 +14,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use vaultkeeper_tests::wait;
 
-use super::{client, configuration, external, logins, readiness, seals, tls};
+use super::{client, configuration, external, logins, readiness, role_policy, seals, tls};
 
 /// How many mutants there are at a time.
 const AT_A_TIME: usize = 6;
@@ -192,6 +192,7 @@ fn refusals() -> Vec<Refusal> {
     logins::tokens_that_vault_would_refuse_or_bend_are_refused_and_their_neighbours_are_taken();
     logins::accounts_of_other_namespaces_are_named_or_selected_without_wildcards();
     readiness::a_waiver_needs_a_rule_that_there_is_a_reason_and_no_twin();
+    role_policy::limits_of_a_rule_that_cannot_work_are_refused_and_their_neighbours_taken();
     seals::run_all();
     tls::a_certificate_has_exactly_one_source_and_each_only_what_can_work();
     tls::the_operators_ca_is_neither_left_nor_taken_up_and_other_sources_may_change();

@@ -69,11 +69,14 @@ async fn shared(rules: Rules) -> anyhow::Result<&'static Shared> {
         .map_err(|error| anyhow!("the control plane does not start: {error}"))
 }
 
-/// Removes the CEL rules from a schema.
+/// Removes the CEL rules and the patterns of texts from a schema.
 fn without_rules(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => {
             map.remove("x-kubernetes-validations");
+            if map.get("pattern").is_some_and(serde_json::Value::is_string) {
+                map.remove("pattern");
+            }
             map.values_mut().for_each(without_rules);
         }
         serde_json::Value::Array(items) => items.iter_mut().for_each(without_rules),
