@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod app_role;
+mod deletion;
 mod deliver;
 mod jwt;
 mod kubernetes;
@@ -16,6 +17,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use app_role::AppRole;
+pub use deletion::RoleDeletionPolicy;
 pub use deliver::TokenDelivery;
 pub use jwt::JwtLogin;
 pub use kubernetes::{AliasNameSource, KubernetesLogin, LabelCondition, LabelOperator, NamespaceSelector};
@@ -55,6 +57,8 @@ pub use userpass::{PasswordSecret, UserpassLogin};
         .message("spec.policy must hold at least one rule, or the name of a policy in names"),
     validation = Rule::new("self.cluster == oldSelf.cluster")
         .message("spec.cluster cannot be changed: delete this VaultRole and create it anew, so that nothing is left behind in the old cluster"),
+    validation = Rule::new("!self.revokeTokens || self.deletionPolicy != 'Retain'")
+        .message("spec.revokeTokens ends what spec.deletionPolicy Retain is to keep: remove one of them"),
 )]
 pub struct VaultRoleSpec {
     /// The VaultCluster at which the application logs in. Its spec.access must allow this namespace.
@@ -82,6 +86,16 @@ pub struct VaultRoleSpec {
     /// What the tokens are like that each of these logins gives.
     #[serde(default)]
     pub token: TokenSettings,
+
+    /// What happens to the identity when this object is deleted. Access that the VaultCluster takes away goes in any case.
+    #[serde(default)]
+    pub deletion_policy: RoleDeletionPolicy,
+
+    /// Whether tokens that were given to this role die with it, or with its access. Without this they live on, with what other
+    /// policies than its own allow, until their time is over. Every live token of the Vault is looked at for it. Batch tokens
+    /// cannot be revoked.
+    #[serde(default)]
+    pub revoke_tokens: bool,
 }
 
 /// Names a VaultCluster.

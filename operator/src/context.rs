@@ -16,6 +16,7 @@ use crate::connect::Connect;
 use crate::metrics::Metrics;
 use crate::namespaces::Namespaces;
 use crate::report::Reporter;
+use crate::role::sweep::Sweep;
 use crate::sessions::Sessions;
 
 /// Shared by both controllers.
@@ -44,6 +45,8 @@ pub struct Context {
     pub recent: Recent,
     /// The labels of all namespaces.
     pub namespaces: Namespaces,
+    /// Roles at rest, and when they are compared with Vault.
+    pub sweep: Sweep,
     /// What whoever installed the operator has set for all clusters.
     pub rules: Rules,
 }

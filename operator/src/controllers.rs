@@ -104,14 +104,18 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
 async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
     let client = ctx.client.clone();
     let (roles, controller) = controller_of::<VaultRole>(Api::all(client.clone()));
-    let (roles_of_clusters, roles_of_cas) = (roles.clone(), roles);
+    let (roles_of_clusters, roles_of_cas) = (roles.clone(), roles.clone());
     let mut news = News::default();
+    let (clusters, writer) = reflector::store::<Guarded<VaultCluster>>();
+    ctx.sweep.watch(clusters);
     let of_clusters = watcher(
         Api::<Guarded<VaultCluster>>::all(client.clone()),
         watcher::Config::default(),
     )
     .default_backoff()
-    .flat_map(move |event| {
+    .modify(lean);
+    // What a role reads of its cluster is there before the role is woken.
+    let of_clusters = reflector::reflector(writer, of_clusters).flat_map(move |event| {
         let names = match event {
             Ok(event) => news.of(&event),
             Err(error) => {
@@ -150,18 +154,27 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
             ))
         });
     let own_secrets = Api::namespaced(client.clone(), &ctx.namespace);
+    let (of_config_maps, of_cas) = (Arc::clone(&ctx), Arc::clone(&ctx));
     let stream = controller
-        .owns_stream(changes::<ConfigMap>(
-            Api::all(client),
-            watcher::Config::default().labels(CLUSTER),
-        ))
+        .watches_stream(
+            changes::<ConfigMap>(Api::all(client), watcher::Config::default().labels(CLUSTER)),
+            move |map: PartialObjectMeta<ConfigMap>| {
+                let (namespace, cluster) = (map.namespace()?, map.annotations().get(CLUSTER)?);
+                of_config_maps.sweep.untell(&namespace, cluster);
+                keeper_of(&roles, &namespace, cluster)
+            },
+        )
         .reconcile_on(of_clusters)
         .reconcile_on(of_namespaces)
         // The CA exists before the cluster serves, and may be replaced.
         .watches_stream(
             changes::<Secret>(own_secrets, watcher::Config::default()),
             move |secret: PartialObjectMeta<Secret>| match cluster_of_ca_secret(&secret.name_any()) {
-                Some((namespace, name)) => roles_of(&roles_of_cas, namespace, name),
+                Some((namespace, name)) => {
+                    let version = secret.resource_version().unwrap_or_default();
+                    of_cas.sweep.note_ca(&format!("{namespace}.{name}"), &version);
+                    roles_of(&roles_of_cas, namespace, name)
+                }
                 None => Vec::new(),
             },
         )
@@ -220,13 +233,23 @@ where
         + 'static,
 {
     let (reader, writer) = reflector::store::<Guarded<K>>();
-    let stream = reflector::reflector(writer, watcher(api, watcher::Config::default()))
+    let objects = watcher(api, watcher::Config::default()).modify(lean);
+    let stream = reflector::reflector(writer, objects)
         .applied_objects()
         .predicate_filter(wish, PredicateConfig::default());
     let controller = Controller::for_stream(stream, reader.clone())
         .with_config(controller::Config::default().concurrency(CONCURRENCY));
     (reader, controller)
 }
+
+/// Takes away what nobody here reads and every object has: it is half of what ten thousand of them take in memory.
+fn lean<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+    object.annotations_mut().remove(LAST_APPLIED);
+}
+
+/// Written by kubectl for itself: a copy of the whole object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What people ask of an object: all but its status.
 #[allow(clippy::unnecessary_wraps)] // the shape of a predicate
@@ -302,6 +325,29 @@ fn roles_that_select(
         .iter()
         .map(|role| ObjectRef::from_obj(&**role))
         .collect()
+}
+
+/// One role that keeps the ConfigMap with a cluster's address and CA in its namespace. `cluster` is the full name. One is
+/// enough, and of ten thousand that own it together all would be woken.
+fn keeper_of(
+    roles: &Store<Guarded<VaultRole>>,
+    namespace: &str,
+    cluster: &str,
+) -> Option<ObjectRef<Guarded<VaultRole>>> {
+    let keeps = |role: &Guarded<VaultRole>| {
+        role.namespace().as_deref() == Some(namespace)
+            && role.meta().deletion_timestamp.is_none()
+            && role.0.as_ref().is_ok_and(|role| {
+                let of = &role.spec.cluster;
+                cluster.split_once('.') == Some((&of.namespace, &of.name))
+            })
+    };
+    let is_ready = |role: &Guarded<VaultRole>| role.0.as_ref().is_ok_and(role::status::is_in_place);
+    let keepers = roles.state_filter(keeps);
+    let keeper = keepers
+        .iter()
+        .min_by_key(|role| (!is_ready(role), role.name_any()))?;
+    Some(ObjectRef::from_obj(&**keeper))
 }
 
 /// What the reconciles of one kind share.

@@ -66,6 +66,7 @@ fn driver() -> Arc<Driver> {
             readiness: crate::cluster::readiness::Memory::default(),
             recent: crate::context::Recent::default(),
             namespaces: crate::namespaces::Namespaces::default(),
+            sweep: crate::role::sweep::Sweep::default(),
             rules: crate::context::Rules::default(),
         }),
         retries: Retries::default(),

@@ -71,7 +71,8 @@ fn name_of(cluster: &DeserializeGuard<VaultCluster>) -> Name {
     (cluster.namespace().unwrap_or_default(), cluster.name_any())
 }
 
-/// What VaultRoles wait for: the spec, the deletion, the CA of a Vault elsewhere, and the state of the conditions.
+/// What VaultRoles wait for: the spec, the deletion, the CA of a Vault elsewhere, a Vault made anew, and the state of the
+/// conditions.
 fn state_of(cluster: &DeserializeGuard<VaultCluster>) -> u64 {
     let conditions: &[Condition] = match &cluster.0 {
         Ok(cluster) => cluster.status.as_ref().map_or(&[], |status| &status.conditions),
@@ -90,7 +91,8 @@ fn state_of(cluster: &DeserializeGuard<VaultCluster>) -> u64 {
         .ok()
         .and_then(|cluster| cluster.status.as_ref());
     let ca = status.and_then(|status| status.ca_hash.as_deref());
-    hash(&(wish(cluster), ca, states))
+    let store = status.and_then(|status| status.cluster_id.as_deref());
+    hash(&(wish(cluster), ca, store, states))
 }
 
 #[cfg(test)]

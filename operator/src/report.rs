@@ -1,6 +1,8 @@
 //! Events on the objects that people look at. Reasons come from a bounded set, and an event never fails a
 //! reconcile: what must be known is in the status.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -69,6 +71,8 @@ pub enum Reason {
     CredentialsIssued,
     /// Secret-ids that nobody holds any more were destroyed.
     CredentialsDestroyed,
+    /// Tokens that were given to a role were revoked.
+    TokensRevoked,
     /// What was granted before is refused now and was taken away.
     AccessWithdrawn,
     /// The spec is refused.
@@ -112,6 +116,7 @@ impl Reason {
             Self::IdentityWritten => "IdentityWritten",
             Self::CredentialsIssued => "CredentialsIssued",
             Self::CredentialsDestroyed => "CredentialsDestroyed",
+            Self::TokensRevoked => "TokensRevoked",
             Self::AccessWithdrawn => "AccessWithdrawn",
             Self::Refused => "Refused",
             Self::LeftBehind => "LeftBehind",
@@ -143,7 +148,8 @@ impl Reason {
             | Self::Retained
             | Self::IdentityWritten
             | Self::CredentialsIssued
-            | Self::CredentialsDestroyed => EventType::Normal,
+            | Self::CredentialsDestroyed
+            | Self::TokensRevoked => EventType::Normal,
             Self::InitializationRepeated
             | Self::SealLatched
             | Self::AwaitingCustodians
@@ -158,10 +164,16 @@ impl Reason {
     }
 }
 
+/// After so many events the ones before are forgotten: the recorder keeps each for minutes to count its repetitions, and looks
+/// through all of them with every new one.
+const REMEMBERED: usize = 256;
+
 /// Publishes events. Cheap to clone.
 #[derive(Clone)]
 pub struct Reporter {
-    recorder: Recorder,
+    recorder: Arc<Mutex<(Recorder, usize)>>,
+    client: Client,
+    whose: kube::runtime::events::Reporter,
 }
 
 impl Reporter {
@@ -171,13 +183,25 @@ impl Reporter {
             controller: CONTROLLER.to_owned(),
             instance: Some(cut(instance, 128)),
         };
+        let recorder = Recorder::new(client.clone(), reporter.clone());
         Self {
-            recorder: Recorder::new(client, reporter),
+            recorder: Arc::new(Mutex::new((recorder, 0))),
+            client,
+            whose: reporter,
         }
     }
 
+    fn recorder(&self) -> Recorder {
+        let mut kept = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.1 >= REMEMBERED {
+            *kept = (Recorder::new(self.client.clone(), self.whose.clone()), 0);
+        }
+        kept.1 += 1;
+        kept.0.clone()
+    }
+
     /// Publishes an event about `object`. `subject` is the part of it that is meant (a member, a policy), or
-    /// empty: events that differ in it are kept apart, others within six minutes are counted in one. `note` is
+    /// empty: events that differ in it are kept apart, others soon after are counted in one. `note` is
     /// for a person. Neither ever holds a secret.
     pub async fn publish(&self, object: &ObjectReference, reason: Reason, subject: &str, note: &str) {
         let action = if subject.is_empty() {
@@ -192,7 +216,7 @@ impl Reporter {
             action: cut(&action, 128),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, object).await {
+        if let Err(error) = self.recorder().publish(&event, object).await {
             tracing::warn!(%error, reason = reason.as_str(), "failed to publish an event");
         }
     }

@@ -17,13 +17,13 @@ pub mod password;
 pub mod policy;
 pub mod secret;
 pub mod status;
+pub mod sweep;
 pub mod token;
 pub mod validate;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
@@ -34,7 +34,6 @@ use vaultkeeper_crds::role::{DeliveredToken, ExternalLoginStatus};
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_vault::Client;
 
-use crate::backoff::spread;
 use crate::context::Context;
 use crate::report::Reason;
 use crate::sessions::Target;
@@ -42,11 +41,9 @@ use desired::{Desired, Elsewhere};
 pub use error::Error;
 use owner::Whose;
 use status::{Outcome, Progress};
+use sweep::{Comparison, Task};
 use token::deliver::Token;
 use validate::{Accounts, Validated};
-
-/// How often a role at rest is compared with Vault and its Secret, which no watch tells about.
-const RESYNC: Duration = Duration::from_secs(600);
 
 /// Namespace and name of a VaultCluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,11 +105,23 @@ pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action
         return delete::reconcile(&role, &identity, &ctx).await;
     }
     let mut progress = Progress::of(role.status.as_ref());
-    let outcome = provide(&role, &identity, &ctx, &mut progress).await;
-    if let Ok(Outcome::Begun) = outcome {
+    let mut comparison = None;
+    let outcome = provide(&role, &identity, &ctx, &mut progress, &mut comparison).await;
+    match &outcome {
         // The write of the finalizer, or the first list of namespaces, wakes this role again.
-        return Ok(Action::await_change());
+        Ok(Outcome::Begun) => return Ok(Action::await_change()),
+        Ok(Outcome::AtRest(wait)) => return Ok(Action::requeue(*wait)),
+        // Nothing is known to be wrong: the VaultCluster says that its Vault is away, and its roles need not repeat it.
+        Err(error) if comparison.is_some() && error.is_absence() => {
+            tracing::debug!(error = error.chain(), role = %identity.vault_name(), "not compared");
+            return Ok(Action::requeue(
+                ctx.sweep.compared(&identity, comparison.as_ref()),
+            ));
+        }
+        _ => {}
     }
+    let before = progress.next_action_at.as_deref();
+    progress.next_action_at = sweep::next_action(before, progress.next, Timestamp::now());
     let wanted = status::build(&role, &identity, &outcome, &progress, Timestamp::now());
     let written = status::write(&ctx, &identity, role.status.as_ref(), &wanted).await;
     // The error of the pass itself matters more than that of telling it.
@@ -125,16 +134,21 @@ pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action
     }
     Ok(match outcome {
         Outcome::InPlace => {
-            let resync = spread(RESYNC, &identity.uid);
+            let resync = ctx.sweep.compared(&identity, comparison.as_ref());
             Action::requeue(progress.next.map_or(resync, |next| next.min(resync)))
         }
         // The cluster's watch or an edit wakes it.
-        Outcome::Begun | Outcome::Refused(_) | Outcome::Waiting { .. } => Action::await_change(),
+        Outcome::Begun | Outcome::AtRest(_) | Outcome::Refused(_) | Outcome::Waiting { .. } => {
+            Action::await_change()
+        }
     })
 }
 
-/// The VaultCluster that a role names.
+/// The VaultCluster that a role names. As the watch has it: a change of it wakes the role.
 async fn cluster_of(ctx: &Context, identity: &Identity) -> Result<Option<VaultCluster>, Error> {
+    if let Some(cluster) = ctx.sweep.cluster(&identity.cluster) {
+        return Ok(Some(cluster));
+    }
     let ClusterName { namespace, name } = &identity.cluster;
     let api: Api<VaultCluster> = Api::namespaced(ctx.client.clone(), namespace);
     api.get_opt(name)
@@ -148,6 +162,7 @@ async fn provide(
     identity: &Identity,
     ctx: &Context,
     progress: &mut Progress,
+    comparison: &mut Option<Comparison>,
 ) -> Result<Outcome, Error> {
     let Some(cluster) = cluster_of(ctx, identity).await? else {
         // Nothing is taken away: the cluster may come back with its volumes and keys.
@@ -203,6 +218,15 @@ async fn provide(
         // The labels of namespaces are not read yet. Once they are, this role is woken; until then it stays as it is.
         return Ok(Outcome::Begun);
     }
+    let applied = sweep::fingerprint(role, &validated, &cluster);
+    match ctx.sweep.task(role, identity, &applied) {
+        Task::Rest(wait) => {
+            tell_clients(ctx, identity, &cluster).await?;
+            return Ok(Outcome::AtRest(wait));
+        }
+        Task::Compare(begun) => *comparison = Some(begun),
+        Task::All => {}
+    }
     if finalizer::add(ctx, role).await? {
         return Ok(Outcome::Begun);
     }
@@ -215,6 +239,9 @@ async fn provide(
     progress.external.clone_from(&login);
     progress.config_map = told.map(|told| told.name);
     let vault = session(ctx, &cluster).await?;
+    let vault = comparison
+        .as_ref()
+        .map_or_else(|| vault.clone(), |comparison| comparison.paced(&vault));
     let elsewhere = match login {
         Some(login) => Some(Elsewhere {
             owner: owner::of_this_kubernetes(ctx).await?,
@@ -230,7 +257,23 @@ async fn provide(
     };
     let result = provide_in_vault(role, identity, ctx, place, &validated, progress).await;
     forget_a_spoilt_session(ctx, &cluster, &result).await;
-    result.map(|()| Outcome::InPlace)
+    result?;
+    progress.applied = Some(applied);
+    Ok(Outcome::InPlace)
+}
+
+/// Has the ConfigMap of a namespace tell the present CA, once for all the roles at rest in it.
+async fn tell_clients(ctx: &Context, identity: &Identity, cluster: &VaultCluster) -> Result<(), Error> {
+    let Identity {
+        namespace,
+        cluster: name,
+        ..
+    } = identity;
+    if let Some(ca) = ctx.sweep.untold_ca(namespace, cluster, name) {
+        ca_config_map::ensure(ctx, identity, cluster).await?;
+        ctx.sweep.tell(namespace, name, ca);
+    }
+    Ok(())
 }
 
 /// How injected pods log in, where the Vault runs elsewhere.

@@ -21,6 +21,7 @@ use crate::leader::{Elector, LeaseSettings, Lost, State};
 use crate::metrics::Metrics;
 use crate::namespaces::Namespaces;
 use crate::report::Reporter;
+use crate::role::sweep::Sweep;
 use crate::server::{self, Observed};
 use crate::sessions::Sessions;
 use crate::settings::Settings;
@@ -122,6 +123,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         readiness: Memory::default(),
         recent: Recent::default(),
         namespaces: Namespaces::default(),
+        sweep: Sweep::default(),
         rules: Rules {
             external_addresses: AllowedAddresses(external_addresses),
             cleanup_patience: Duration::from_secs(cleanup_patience_seconds),

@@ -11,6 +11,9 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::connections::Connections;
 
+/// A request as a [`Transport`] gets it.
+pub use reqwest::Request;
+
 /// The most that is read of an answer unless the client says otherwise: a larger one is a fault or an attack.
 pub const MAX_ANSWER: usize = 32 << 20;
 

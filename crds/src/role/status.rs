@@ -46,6 +46,14 @@ pub struct VaultRoleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
 
+    /// Fingerprint of what was put in place last, and of the Vault in which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
+
+    /// When something is to be done about it next, such as a rotation. In UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_action_at: Option<String>,
+
     /// How to log in at its Vault, when that runs elsewhere (spec.external of the VaultCluster). Injected pods do so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalLoginStatus>,

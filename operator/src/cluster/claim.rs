@@ -12,6 +12,7 @@ use super::error::Error;
 use super::patch_params;
 use crate::context::Context;
 use crate::report::Reason;
+use crate::role::ClusterName;
 
 /// How often a cluster of another operator is mentioned.
 const REMIND: std::time::Duration = std::time::Duration::from_secs(600);
@@ -83,6 +84,13 @@ fn words(cluster: &VaultCluster, owner: &str, own: &str) -> String {
 /// Whether the VaultCluster that a role names belongs to another operator, which then also tends the role.
 pub(crate) async fn tends_another(ctx: &Context, role: &VaultRole) -> bool {
     let of = &role.spec.cluster;
+    let name = ClusterName {
+        namespace: of.namespace.clone(),
+        name: of.name.clone(),
+    };
+    if let Some(cluster) = ctx.sweep.cluster(&name) {
+        return matches!(read(&cluster, &ctx.namespace), Claim::Anothers(_));
+    }
     let api: Api<VaultCluster> = Api::namespaced(ctx.client.clone(), &of.namespace);
     match api.get_opt(&of.name).await {
         Ok(Some(cluster)) => matches!(read(&cluster, &ctx.namespace), Claim::Anothers(_)),

@@ -1,5 +1,5 @@
-//! The ConfigMap with a cluster's address and CA bundle, in each namespace that has a VaultRole for it. All those
-//! VaultRoles own it together, so that it goes with the last one.
+//! The ConfigMap with a cluster's address and CA bundle, in each namespace that has a VaultRole for it. Some of those
+//! VaultRoles own it together, so that it goes with the last of them; if others are left then, they make it anew.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,9 @@ use crate::cluster::external::{self, Opened};
 use crate::cluster::tls_store;
 use crate::context::Context;
 use crate::sessions::SessionError;
+
+/// How many VaultRoles own it at most. Each one is written into it, and an object may have a megabyte only.
+const MAX_OWNERS: usize = 20;
 
 /// What to do about the ConfigMap.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,8 +71,12 @@ fn plan(existing: Option<&ConfigMap>, identity: &Identity, address: &str, ca: &s
         return Step::Foreign;
     }
     let current = |key: &str| existing.data.as_ref().and_then(|data| data.get(key));
-    if is_ours(meta, identity) && data.iter().all(|(key, value)| current(key) == Some(value)) {
+    let has_owners = is_ours(meta, identity) || meta.owner_references.iter().flatten().count() >= MAX_OWNERS;
+    if has_owners && data.iter().all(|(key, value)| current(key) == Some(value)) {
         return Step::Keep;
+    }
+    if has_owners {
+        return Step::Patch(json!({ "data": data }));
     }
     Step::Patch(json!({ "metadata": { "ownerReferences": [owner(identity)] }, "data": data }))
 }
@@ -190,6 +197,47 @@ mod tests {
             patch["metadata"]["ownerReferences"].as_array().unwrap().len(),
             1,
             "the merge keeps others"
+        );
+    }
+
+    #[test]
+    fn so_many_own_it_and_no_more_and_each_keeps_it_current() {
+        let mut owned = created();
+        for number in 1..MAX_OWNERS {
+            let other = Identity {
+                uid: format!("other-{number}"),
+                ..identity()
+            };
+            owned
+                .metadata
+                .owner_references
+                .get_or_insert_default()
+                .push(owner(&other));
+        }
+        let next = Identity {
+            uid: "next".to_owned(),
+            ..identity()
+        };
+        assert_eq!(
+            plan(Some(&owned), &next, ADDRESS, "PEM"),
+            Step::Keep,
+            "there are enough"
+        );
+        let Step::Patch(patch) = plan(Some(&owned), &next, ADDRESS, "NEW") else {
+            panic!("expected a patch")
+        };
+        assert_eq!(patch["data"]["ca.crt"], "NEW");
+        assert!(
+            patch["metadata"].is_null(),
+            "the owners stay as they are: {patch}"
+        );
+        owned.metadata.owner_references.as_mut().unwrap().pop();
+        let Step::Patch(patch) = plan(Some(&owned), &next, ADDRESS, "PEM") else {
+            panic!("expected a patch")
+        };
+        assert_eq!(
+            patch["metadata"]["ownerReferences"][0]["uid"], "next",
+            "there is room for one"
         );
     }
 

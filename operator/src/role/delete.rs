@@ -1,12 +1,15 @@
 //! The end of a VaultRole: what it had in Vault goes first, then its Secret, then the object.
 
+mod retain;
+mod tokens;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::controller::Action;
-use vaultkeeper_crds::role::ExternalLoginStatus;
+use vaultkeeper_crds::role::{ExternalLoginStatus, RoleDeletionPolicy};
 use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_vault::Client;
 
@@ -28,6 +31,12 @@ use crate::sessions::SessionError;
 /// One pass over a VaultRole that is being deleted.
 pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> Result<Action, Error> {
     if !finalizer::is_set(role) {
+        return Ok(Action::await_change());
+    }
+    if role.spec.deletion_policy == RoleDeletionPolicy::Retain {
+        retain::leave(role, identity, ctx).await?;
+        finalizer::remove(ctx, role).await?;
+        ctx.sweep.forget(identity);
         return Ok(Action::await_change());
     }
     let cluster = cluster_of(ctx, identity).await?;
@@ -71,6 +80,7 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
         credentials::remove(ctx, identity, &secret).await?;
     }
     finalizer::remove(ctx, role).await?;
+    ctx.sweep.forget(identity);
     Ok(Action::await_change())
 }
 
@@ -193,7 +203,18 @@ async fn remove_ours(
     }
     further::remove(vault, &further).await?;
     further::remember(ctx, identity, &BTreeSet::new());
-    execute::remove(vault, path, &name).await
+    execute::remove(vault, path, &name).await?;
+    if role.spec.revoke_tokens {
+        // After the ways in: no token comes that is not seen.
+        let revoked = tokens::revoke(vault, &name).await?;
+        if revoked > 0 {
+            let note = format!("{revoked} tokens that were given to `{name}` are revoked");
+            ctx.reporter
+                .publish(&role.object_ref(&()), Reason::TokensRevoked, "", &note)
+                .await;
+        }
+    }
+    Ok(())
 }
 
 /// What follows from a failed removal.

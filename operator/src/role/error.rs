@@ -79,6 +79,23 @@ impl Error {
         matches!(self, Self::Vault { .. } | Self::Session(_) | Self::Ca(_))
     }
 
+    /// Whether Vault is away: nothing is then known to be wrong with the role.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Session(_) => true,
+            Self::Vault { source, .. } => {
+                crate::sessions::is_spoilt_by(source)
+                    && !matches!(**source, vaultkeeper_vault::Error::Denied { .. })
+            }
+            Self::Incomplete(_)
+            | Self::Kubernetes { .. }
+            | Self::NameTaken { .. }
+            | Self::Ca(_)
+            | Self::Password { .. }
+            | Self::Bent(_) => false,
+        }
+    }
+
     /// Whether the operator's session may be at fault: its token, or the member that it leads to.
     pub fn spoils_the_session(&self) -> bool {
         matches!(self, Self::Vault { source, .. } if crate::sessions::is_spoilt_by(source))
@@ -131,6 +148,22 @@ mod tests {
         assert!(!refused.spoils_the_session(), "another login changes nothing");
         let sealed = Error::vault("write the role", Vault::Sealed { call: call(), errors });
         assert!(sealed.spoils_the_session(), "another member may be active");
+    }
+
+    #[test]
+    fn a_vault_that_is_away_is_no_fault_of_the_role_and_a_denial_is_to_be_told() {
+        let errors = vaultkeeper_vault::error::ServerErrors::default();
+        let of = |source| Error::vault("read the policy", source);
+        assert!(of(Vault::NoActive { call: call() }).is_absence());
+        assert!(
+            !of(Vault::Denied {
+                call: call(),
+                errors: errors.clone(),
+                invalid_token: false
+            })
+            .is_absence()
+        );
+        assert!(!of(Vault::BadRequest { call: call(), errors }).is_absence());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Outcome {
     Begun,
     /// The spec is refused; nothing is tried again until it or the cluster changes.
     Refused(Refusal),
+    /// Everything was put in place before, and it is not its turn to be compared: look again after this time.
+    AtRest(Duration),
     /// Something else has to happen first, and its watch wakes the role.
     Waiting {
         /// Reason of the condition.
@@ -61,6 +63,10 @@ pub struct Progress {
     pub password_version: Option<String>,
     /// When to look again, if that is earlier than usual.
     pub next: Option<Duration>,
+    /// Fingerprint of what is in place.
+    pub applied: Option<String>,
+    /// When something is to be done next.
+    pub next_action_at: Option<String>,
 }
 
 impl Progress {
@@ -81,6 +87,8 @@ impl Progress {
             further: status.further_paths.iter().cloned().collect(),
             password_version: status.password_version.clone(),
             next: None,
+            applied: status.applied.clone(),
+            next_action_at: status.next_action_at.clone(),
         }
     }
 }
@@ -115,6 +123,8 @@ pub fn build(
         further,
         password_version,
         next: _,
+        applied,
+        next_action_at,
     } = progress;
     let old: &[Condition] = role.status.as_ref().map_or(&[], |status| &status.conditions);
     let mut list = old.to_vec();
@@ -150,7 +160,7 @@ pub fn build(
                 "policy, roles and credentials are in place",
             );
         }
-        Ok(Outcome::Begun) => {}
+        Ok(Outcome::Begun | Outcome::AtRest(_)) => {}
         Ok(Outcome::Refused(refusal)) => set(READY, Status::False, refusal.reason, &refusal.message),
         Ok(Outcome::Waiting { reason, message }) => set(READY, Status::False, reason, message),
         Err(error) => set(READY, Status::False, error.reason(), &error.chain()),
@@ -166,6 +176,8 @@ pub fn build(
         token: token.clone(),
         further_paths: further.iter().cloned().collect(),
         password_version: password_version.clone(),
+        applied: applied.clone(),
+        next_action_at: next_action_at.clone(),
     }
 }
 
@@ -190,6 +202,8 @@ pub async fn write(
         token,
         further_paths,
         password_version,
+        applied,
+        next_action_at,
     } = wanted;
     // Null removes a field in a merge patch; leaving it out would keep it.
     let patch = json!({ "status": {
@@ -203,6 +217,8 @@ pub async fn write(
         "token": token,
         "furtherPaths": further_paths,
         "passwordVersion": password_version,
+        "applied": applied,
+        "nextActionAt": next_action_at,
     }});
     let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
     match api

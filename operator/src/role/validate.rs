@@ -12,11 +12,12 @@ mod policy;
 mod token;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use vaultkeeper_crds::cluster::AccessGrant;
 use vaultkeeper_crds::cluster::configuration::AuthMethod;
 use vaultkeeper_crds::names;
-use vaultkeeper_crds::role::{Capability, Policy, VaultRoleSpec};
+use vaultkeeper_crds::role::{Capability, Policy, RoleDeletionPolicy, VaultRoleSpec};
 use vaultkeeper_vault::auth::params::TokenParams;
 
 use super::token::Delivery;
@@ -106,6 +107,8 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
         userpass,
         jwt,
         token,
+        deletion_policy,
+        revoke_tokens,
     } = spec;
     let cluster = format!("VaultCluster {}/{}", cluster.namespace, cluster.name);
     let grants: Vec<&AccessGrant> = access
@@ -143,6 +146,12 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
     let delivery = delivery
         .map(|delivery| deliver::delivery(delivery, secret_name.as_deref()))
         .transpose()?;
+    if *revoke_tokens && *deletion_policy == RoleDeletionPolicy::Retain {
+        return Err(invalid(
+            "spec.revokeTokens: ends what spec.deletionPolicy Retain is to keep: remove one of them"
+                .to_owned(),
+        ));
+    }
     Ok(Validated {
         rules,
         policies,

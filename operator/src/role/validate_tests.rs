@@ -312,6 +312,28 @@ fn what_is_not_allowed_is_taken_away_even_if_the_spec_is_invalid_besides() {
 }
 
 #[test]
+fn tokens_are_not_revoked_where_everything_is_to_stay() {
+    let with = |policy: &str, revoke: bool| {
+        spec(|spec| {
+            spec.deletion_policy = serde_json::from_value(policy.into()).unwrap();
+            spec.revoke_tokens = revoke;
+        })
+    };
+    let refused = refusal(&with("Retain", true));
+    assert!(
+        refused.message.contains("spec.revokeTokens"),
+        "{}",
+        refused.message
+    );
+    for (policy, revoke) in [("Retain", false), ("Delete", true), ("Delete", false)] {
+        assert!(
+            validate(&with(policy, revoke), "shop", &shop()).is_ok(),
+            "{policy} {revoke}"
+        );
+    }
+}
+
+#[test]
 fn a_spec_without_a_login_or_without_a_right_is_refused() {
     let none = refusal(&spec(|spec| (spec.app_role, spec.kubernetes) = (None, None)));
     assert!(none.message.contains("appRole, kubernetes"), "{}", none.message);

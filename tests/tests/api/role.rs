@@ -24,6 +24,7 @@ use vaultkeeper_operator::context::{Context, HelperImage, KubernetesAuthEnvironm
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::namespaces::Namespaces;
 use vaultkeeper_operator::report::Reporter;
+use vaultkeeper_operator::role::sweep::Sweep;
 use vaultkeeper_operator::run::start_controllers;
 use vaultkeeper_operator::sessions::Sessions;
 use vaultkeeper_tests::wait;
@@ -67,6 +68,7 @@ async fn operator(client: &Client) -> &'static str {
                         readiness: Memory::default(),
                         recent: Recent::default(),
                         namespaces: Namespaces::default(),
+                        sweep: Sweep::default(),
                         rules: Rules::default(),
                     };
                     start_controllers(Arc::new(ctx), CancellationToken::new())

@@ -88,6 +88,7 @@ mod tests {
             readiness: Memory::default(),
             recent: Recent::default(),
             namespaces: Namespaces::default(),
+            sweep: crate::role::sweep::Sweep::default(),
             rules: Rules {
                 external_addresses: AllowedAddresses(allowed.iter().map(|a| a.parse().unwrap()).collect()),
                 ..Rules::default()

@@ -193,6 +193,7 @@ fn refusals() -> Vec<Refusal> {
     logins::accounts_of_other_namespaces_are_named_or_selected_without_wildcards();
     readiness::a_waiver_needs_a_rule_that_there_is_a_reason_and_no_twin();
     role_policy::limits_of_a_rule_that_cannot_work_are_refused_and_their_neighbours_taken();
+    role_policy::tokens_are_revoked_only_where_the_role_goes();
     seals::run_all();
     tls::a_certificate_has_exactly_one_source_and_each_only_what_can_work();
     tls::the_operators_ca_is_neither_left_nor_taken_up_and_other_sources_may_change();

@@ -106,3 +106,19 @@ pub(super) async fn limits_of_a_rule_that_cannot_work_are_refused_and_their_neig
     ];
     check(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
 }
+
+#[tokio::test]
+pub(super) async fn tokens_are_revoked_only_where_the_role_goes() {
+    let spec =
+        |policy: &str, revoke: bool| json!({ "spec": { "deletionPolicy": policy, "revokeTokens": revoke } });
+    let cases = vec![
+        (spec("Delete", true), Taken),
+        (spec("Retain", false), Taken),
+        (
+            spec("Retain", true),
+            Refused("spec.revokeTokens ends what spec.deletionPolicy Retain is to keep"),
+        ),
+        (spec("Orphan", false), Refused("Unsupported value: \"Orphan\"")),
+    ];
+    check(&ApiResource::erase::<VaultRole>(&()), &role(), cases).await;
+}

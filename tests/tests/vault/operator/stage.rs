@@ -24,6 +24,7 @@ use vaultkeeper_operator::context::{
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::namespaces::Namespaces;
 use vaultkeeper_operator::report::Reporter;
+use vaultkeeper_operator::role::sweep::Sweep;
 use vaultkeeper_operator::run::start_controllers;
 use vaultkeeper_operator::sessions::Sessions;
 use vaultkeeper_tests::control_plane::{ControlPlane, Options};
@@ -368,6 +369,7 @@ impl Stage {
             readiness: Memory::default(),
             recent: Recent::default(),
             namespaces: Namespaces::default(),
+            sweep: Sweep::default(),
             rules,
         });
         let shutdown = CancellationToken::new();

@@ -25,6 +25,7 @@ use vaultkeeper_operator::members::{Member, Probe};
 use vaultkeeper_operator::metrics::Metrics;
 use vaultkeeper_operator::namespaces::Namespaces;
 use vaultkeeper_operator::report::Reporter;
+use vaultkeeper_operator::role::sweep::Sweep;
 use vaultkeeper_operator::sessions::Sessions;
 use vaultkeeper_vault::SecretString;
 
@@ -56,6 +57,7 @@ pub(super) fn context(client: &Client) -> Context {
         readiness: Memory::default(),
         recent: Recent::default(),
         namespaces: Namespaces::default(),
+        sweep: Sweep::default(),
         rules: Rules::default(),
     }
 }
