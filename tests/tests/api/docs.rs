@@ -172,6 +172,7 @@ fn links_of_the_documentation_lead_somewhere() {
     for document in [
         "README.md",
         "docs/annotations.md",
+        "docs/benchmarks.md",
         "docs/conditions.md",
         "docs/custody.md",
         "docs/decisions.md",
