@@ -84,7 +84,8 @@ async fn tokens_of_every_login_are_what_the_spec_says() {
     );
 
     // A client elsewhere can do nothing with a token, and with its ServiceAccount gets none.
-    role.change(json!({"token": {"boundCidrs": ["192.0.2.7"]}}))
+    // With the policy `default`, so that nothing else keeps it from looking itself up.
+    role.change(json!({"token": {"boundCidrs": ["192.0.2.7"], "noDefaultPolicy": false}}))
         .await
         .unwrap();
     role.until_ready().await.unwrap();
