@@ -217,9 +217,9 @@ pub(crate) fn rekey_of(scope: &Scope<'_>) -> Option<RekeyPaths> {
 async fn own_needs(scope: &Scope<'_>, configuration: &Configuration, client: &Client) -> Result<(), Error> {
     let member = client.node();
     own::write_policy(client, configuration, rekey_of(scope), member).await?;
-    if devices::standard(scope.cluster.distribution, configuration, client, member).await? {
-        let note = "the default audit device was not there and is enabled again";
-        scope.event(Reason::ConfigurationDrift, "audit", note).await;
+    for device in devices::standard(scope.cluster, configuration, client, member).await? {
+        let note = format!("the default audit device {device} was not there and is enabled again");
+        scope.event(Reason::ConfigurationDrift, &device, &note).await;
     }
     autopilot::keep(scope.cluster, client, member).await?;
     own::auth_methods(client, member).await?;

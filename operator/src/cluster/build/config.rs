@@ -23,6 +23,7 @@ pub fn render(cluster: &Validated) -> String {
         namespace,
         name,
         distribution,
+        profile,
         ..
     } = cluster;
     let mut text = format!(
@@ -56,7 +57,7 @@ listener "tcp" {{
         && let Ok(configuration) = &cluster.configuration
     {
         // OpenBao refuses audit devices through its API.
-        text += &configure::audit::of_openbao(configuration);
+        text += &configure::audit::of_openbao(configuration, *profile);
     }
     text
 }
@@ -129,11 +130,15 @@ storage "raft" {
     }
 
     #[test]
-    fn only_openbao_gets_its_audit_device_by_the_file() {
-        assert!(!render(&validate(&cluster("")).unwrap()).contains("audit"));
-        assert!(
-            render(&validate(&cluster("  distribution: OpenBao")).unwrap())
-                .contains("audit \"file\" \"stdout\"")
-        );
+    fn only_openbao_gets_its_audit_devices_by_the_file_and_two_in_profile_hardened() {
+        let devices = |extra: &str| {
+            let text = render(&validate(&cluster(extra)).unwrap());
+            let stanzas = text.lines().filter_map(|line| line.strip_prefix("audit \"file\" "));
+            stanzas.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(devices("").is_empty());
+        let single = "  distribution: OpenBao\n  replicas: 1\n  profile: Development";
+        assert_eq!(devices(single), ["\"stdout\" {"]);
+        assert_eq!(devices("  distribution: OpenBao"), ["\"stdout\" {", "\"stderr\" {"]);
     }
 }

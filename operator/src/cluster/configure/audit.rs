@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use vaultkeeper_crds::cluster::Profile;
 use vaultkeeper_crds::cluster::configuration::{
     AuditDevice, AuditFormat, Configuration, FileAudit, SocketAudit, SocketType, StdoutAudit, SyslogAudit,
 };
@@ -40,10 +41,19 @@ pub(crate) fn standard_output() -> Declared {
     ours("stdout", "standard output of the active member", "stdout")
 }
 
-/// Standard error: the second device of a new cluster. Another stream, so that one that was disabled or whose reader
-/// hangs does not stop Vault; no file, which nothing would rotate.
-pub(crate) fn standard_error() -> Declared {
-    ours("stderr", "standard error of the active member", "/dev/stderr")
+/// Standard error: the second device in profile Hardened, unless the spec says otherwise. Another stream, so that one
+/// that was disabled or whose reader hangs does not stop Vault; no file, which nothing would rotate.
+pub(crate) fn second(profile: Profile) -> Option<Declared> {
+    (profile == Profile::Hardened)
+        .then(|| ours("stderr", "standard error of the active member", "/dev/stderr"))
+}
+
+/// Whether a device stands where this one would: at its path, or with its stream, which Vault gives out once.
+pub(crate) fn is_there(declared: &Declared, found: &BTreeMap<String, Device>) -> bool {
+    let file = |device: &Device| device.options.get("file_path").cloned();
+    found.iter().any(|(path, there)| {
+        is_at(path, declared) || there.kind == declared.device.kind && file(there) == file(&declared.device)
+    })
 }
 
 fn ours(path: &str, description: &str, file: &str) -> Declared {
@@ -208,16 +218,20 @@ pub(crate) fn what(declared: &Declared) -> String {
     format!("audit device {}", declared.path)
 }
 
-/// The devices in OpenBao's configuration file. The default's text never changes: a node that restarts with a device
-/// that differs from the one that it knows does not become active.
-pub(crate) fn of_openbao(configuration: &Configuration) -> String {
+/// The devices in OpenBao's configuration file. The defaults' texts never change: a node that restarts with a device
+/// that differs from the one that it knows does not become active. One that comes or goes as a whole is no difference.
+pub(crate) fn of_openbao(configuration: &Configuration, profile: Profile) -> String {
     match &configuration.audit {
         Some(devices) => {
             let mut devices = declared(devices);
             devices.iter_mut().for_each(name_by_content);
             stanzas(&devices)
         }
-        None => stanzas(&[ours("stdout", "standard output", "stdout")]),
+        None => {
+            let mut devices = vec![ours("stdout", "standard output", "stdout")];
+            devices.extend(second(profile));
+            stanzas(&devices)
+        }
     }
 }
 
@@ -291,12 +305,25 @@ mod tests {
     }
 
     #[test]
-    fn the_default_of_openbao_is_the_text_that_its_clusters_have_always_had() {
-        let text = of_openbao(&Configuration::default());
+    fn the_defaults_of_openbao_are_the_texts_that_its_clusters_have_always_had() {
+        let text = |profile| of_openbao(&Configuration::default(), profile);
+        let one = "\naudit \"file\" \"stdout\" {\n  description = \"standard output\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n";
+        assert_eq!(text(Profile::Development), one);
+        let two = "\naudit \"file\" \"stderr\" {\n  description = \"standard error of the active member\"\n  options {\n    file_path = \"/dev/stderr\"\n    mode = \"0000\"\n  }\n}\n";
         assert_eq!(
-            text,
-            "\naudit \"file\" \"stdout\" {\n  description = \"standard output\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n"
+            text(Profile::Hardened),
+            format!("{one}{two}"),
+            "its own rule Audit asks for two"
         );
+    }
+
+    #[test]
+    fn a_default_is_there_when_its_path_or_its_stream_is_taken() {
+        let second = second(Profile::Hardened).unwrap();
+        assert!(is_there(&second, &there(&devices("[{path: err, file: {path: /dev/stderr}}]"))));
+        assert!(is_there(&second, &there(&devices("[{path: stderr, stdout: {}}]"))));
+        assert!(!is_there(&second, &there(&[standard_output()])));
+        assert!(!is_there(&second, &there(&devices(TWO))), "a socket is no stream");
     }
 
     const TWO: &str =
@@ -371,7 +398,7 @@ mod tests {
                 audit: Some(serde_yaml::from_str(list).unwrap()),
                 ..Configuration::default()
             };
-            of_openbao(&configuration)
+            of_openbao(&configuration, Profile::Hardened)
         };
         let wanted = "\naudit \"file\" \"out-HASH\" {\n  description = \"\"\n  options {\n    file_path = \"stdout\"\n  }\n}\n\naudit \"socket\" \"siem-HASH\" {\n  description = \"\"\n  options {\n    address = \"127.0.0.1:9090\"\n    skip_test = \"true\"\n    socket_type = \"udp\"\n  }\n}\n";
         let path = |text: &str, name: &str| {

@@ -20,25 +20,18 @@ pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &
         return Ok(());
     }
     let declared = cluster.configuration.as_ref().map(|c| c.audit.as_deref());
-    let (first, others) = match declared {
-        Ok(Some(declared)) => (None, audit::declared(declared)),
-        Ok(None) if cluster.profile == Profile::Hardened => {
-            (Some(audit::standard_output()), vec![audit::standard_error()])
+    match declared {
+        Ok(Some(declared)) => {
+            for device in audit::declared(declared) {
+                enable_if_it_works(client, &device, member).await?;
+            }
+        }
+        Ok(None) => {
+            defaults(cluster.profile, client, member).await?;
         }
         // What a refused configuration declares is not known.
-        Ok(None) | Err(_) => (Some(audit::standard_output()), Vec::new()),
-    };
-    if let Some(first) = first {
-        enable(client, &first, member).await?;
-    }
-    for device in others {
-        match enable(client, &device, member).await {
-            Ok(_) => {}
-            // A typing error, or a pod whose standard error cannot be opened: the look at the configuration tells.
-            Err(Error::Vault { source, .. }) if matches!(*source, VaultError::BadRequest { .. }) => {
-                tracing::warn!(error = %source, device = %device.path, "an audit device could not be enabled");
-            }
-            Err(error) => return Err(error),
+        Err(_) => {
+            enable(client, &audit::standard_output(), member).await?;
         }
     }
     if found(client, member).await?.is_empty() {
@@ -48,23 +41,49 @@ pub(crate) async fn at_bootstrap(cluster: &Validated, client: &Client, member: &
     Ok(())
 }
 
-/// Standard output, unless the spec declares devices. Says whether it had to be enabled.
+/// Puts the default devices back, unless the spec declares devices. Gives the names of those that were not there.
 pub(crate) async fn standard(
-    distribution: Distribution,
+    cluster: &Validated,
     configuration: &Configuration,
     client: &Client,
     member: &str,
-) -> Result<bool, Error> {
-    if distribution == Distribution::OpenBao || configuration.audit.is_some() {
-        return Ok(false);
+) -> Result<Vec<String>, Error> {
+    if cluster.distribution == Distribution::OpenBao || configuration.audit.is_some() {
+        return Ok(Vec::new());
     }
-    enable(client, &audit::standard_output(), member).await
+    defaults(cluster.profile, client, member).await
 }
 
-/// Enables a device unless there is one at its path. Says whether it did.
+/// Enables the devices of every cluster whose spec declares none. Gives the names of those that were not there.
+async fn defaults(profile: Profile, client: &Client, member: &str) -> Result<Vec<String>, Error> {
+    let mut enabled = Vec::new();
+    let first = audit::standard_output();
+    if enable(client, &first, member).await? {
+        enabled.push(first.path);
+    }
+    if let Some(second) = audit::second(profile)
+        && enable_if_it_works(client, &second, member).await?
+    {
+        enabled.push(second.path);
+    }
+    Ok(enabled)
+}
+
+/// Enables a device, unless Vault says that it cannot work: a typing error, or a pod whose standard error cannot be
+/// opened. The look at the configuration and the rules for production tell that one is missing.
+async fn enable_if_it_works(client: &Client, device: &Declared, member: &str) -> Result<bool, Error> {
+    match enable(client, device, member).await {
+        Err(Error::Vault { source, .. }) if matches!(*source, VaultError::BadRequest { .. }) => {
+            tracing::warn!(error = %source, device = %device.path, "an audit device could not be enabled");
+            Ok(false)
+        }
+        result => result,
+    }
+}
+
+/// Enables a device unless there is one in its place. Says whether it did.
 async fn enable(client: &Client, device: &Declared, member: &str) -> Result<bool, Error> {
-    let is_it = |path: &String| path.trim_end_matches('/') == device.path;
-    if found(client, member).await?.keys().any(is_it) {
+    if audit::is_there(device, &found(client, member).await?) {
         return Ok(false);
     }
     let enabled = client.enable_audit_device(&device.path, &device.device).await;

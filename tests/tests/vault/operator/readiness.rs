@@ -148,7 +148,7 @@ async fn the_score_falls_with_what_is_taken_away_names_the_rule_and_rises_again(
     let token = stage.root_token(leader).await.unwrap();
     let root = stage.member(leader).await.unwrap().with_token(&token);
     let accessor = root.lookup_self().await.unwrap().accessor;
-    let stderr = root.audit_devices().await.unwrap().remove("stderr/").unwrap();
+    let devices = root.audit_devices().await.unwrap();
     take_away(&stage, &root).await;
     until_each_fell(
         &stage,
@@ -167,9 +167,8 @@ async fn the_score_falls_with_what_is_taken_away_names_the_rule_and_rises_again(
         event(&stage, "ReadinessFell", &[words.as_str(), "/10"]).await;
     }
 
-    // What is declared comes back by itself; the rest is put right by hand. An operator that starts looks at once.
+    // What is declared or a default comes back by itself; the rest is put right by hand. An operator that starts looks at once.
     operator.stop().await;
-    root.enable_audit_device("stderr", &stderr).await.unwrap();
     root.delete("auth/approle/role/by-hand").await.unwrap();
     root.delete_policy("everything").await.unwrap();
     let operator = stage.start_operator(&Points::record());
@@ -177,6 +176,17 @@ async fn the_score_falls_with_what_is_taken_away_names_the_rule_and_rises_again(
         .until("the audit devices to be back", |c| state(c, Audit) == Met)
         .await
         .unwrap();
+    assert_eq!(
+        root.audit_devices().await.unwrap(),
+        devices,
+        "the default device that somebody disabled is back as it was"
+    );
+    event(
+        &stage,
+        "ConfigurationDrift",
+        &["the default audit device stderr was not there and is enabled again"],
+    )
+    .await;
     assert_eq!(
         state(&cluster, NoRootToken),
         Failed,
