@@ -44,7 +44,7 @@ pub(super) async fn note_and_apply(
     match noted {
         Ok(migration::act::Noted { note, is_new }) => {
             let bound = migration::bind(cluster, note.as_ref());
-            let result = Box::pin(build_and_apply(ctx, &bound, held)).await;
+            let result = Box::pin(build_and_apply(ctx, &bound, held, is_sealed_on_purpose(record))).await;
             Applied {
                 bound,
                 is_new,
@@ -59,8 +59,18 @@ pub(super) async fn note_and_apply(
     }
 }
 
+/// Whether a member is latched, or may be for all that is known.
+fn is_sealed_on_purpose(record: Option<&KeyRecord>) -> bool {
+    record.is_some_and(|record| record.seals.damaged || !record.seals.latched.is_empty())
+}
+
 /// Nothing is applied while our own certificate cannot be made; one from elsewhere is the kubelet's to wait for.
-async fn build_and_apply(ctx: &Context, cluster: &Validated, held: &Held) -> Result<(), Error> {
+async fn build_and_apply(
+    ctx: &Context,
+    cluster: &Validated,
+    held: &Held,
+    sealed_on_purpose: bool,
+) -> Result<(), Error> {
     if let Some(invalid) = cluster.unbuildable() {
         return Err(Error::Refused(invalid.clone()));
     }
@@ -74,6 +84,7 @@ async fn build_and_apply(ctx: &Context, cluster: &Validated, held: &Held) -> Res
     let around = build::Around {
         operator_namespace: &ctx.namespace,
         helper: &ctx.helper,
+        sealed_on_purpose,
     };
     let objects = Box::new(build::build(cluster, certificate, around)?);
     apply::apply(ctx, cluster, &objects).await

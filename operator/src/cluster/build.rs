@@ -78,6 +78,8 @@ pub struct Around<'a> {
     pub operator_namespace: &'a str,
     /// Image of the helper in the members' pods.
     pub helper: &'a HelperImage,
+    /// Whether a member was sealed on purpose, which is not released yet.
+    pub sealed_on_purpose: bool,
 }
 
 /// Builds all objects.
@@ -100,7 +102,7 @@ pub fn build(
         client: services::client(cluster),
         active: services::active(cluster),
         standby: services::standby(cluster),
-        disruption_budget: services::disruption_budget(cluster),
+        disruption_budget: services::disruption_budget(cluster, around.sealed_on_purpose),
         network_policy: network_policy(cluster, around.operator_namespace),
         stateful_set,
     })

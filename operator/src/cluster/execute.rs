@@ -248,7 +248,11 @@ async fn record_seals(scope: &Scope<'_>, record: &KeyRecord, seals: &SealRecord)
     key_store::record_seals(scope.ctx, scope.cluster, record, seals).await?;
     for member in seals.latched.difference(&record.seals.latched) {
         let note = format!(
-            "{member} was sealed on purpose and stays sealed, also after a restart. To release it: kubectl annotate vc {} -n {} {}=\"<reason>\"",
+            "{member} was sealed on purpose and stays sealed{}. To release it: kubectl annotate vc {} -n {} {}=\"<reason>\"",
+            match scope.cluster.auto_seal() {
+                None => ", also after a restart",
+                Some(_) => " until its process restarts",
+            },
             scope.cluster.name,
             scope.cluster.namespace,
             vaultkeeper_crds::annotations::RELEASE_SEAL

@@ -133,12 +133,17 @@ storage "raft" {
     fn only_openbao_gets_its_audit_devices_by_the_file_and_two_in_profile_hardened() {
         let devices = |extra: &str| {
             let text = render(&validate(&cluster(extra)).unwrap());
-            let stanzas = text.lines().filter_map(|line| line.strip_prefix("audit \"file\" "));
+            let stanzas = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("audit \"file\" "));
             stanzas.map(str::to_owned).collect::<Vec<_>>()
         };
         assert!(devices("").is_empty());
         let single = "  distribution: OpenBao\n  replicas: 1\n  profile: Development";
         assert_eq!(devices(single), ["\"stdout\" {"]);
-        assert_eq!(devices("  distribution: OpenBao"), ["\"stdout\" {", "\"stderr\" {"]);
+        assert_eq!(
+            devices("  distribution: OpenBao"),
+            ["\"stdout\" {", "\"stderr\" {"]
+        );
     }
 }

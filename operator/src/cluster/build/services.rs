@@ -69,19 +69,52 @@ fn of_serving(cluster: &Validated, name: String, state: Option<&str>) -> Service
     }
 }
 
-/// One member at a time, whatever the number: a majority stays. A sealed member never blocks a drain.
-pub(crate) fn disruption_budget(cluster: &Validated) -> PodDisruptionBudget {
+/// One member at a time, whatever the number: a majority stays. A sealed member never blocks a drain, unless the drain
+/// would undo a seal on purpose: a member that unseals itself does so in its new pod.
+pub(crate) fn disruption_budget(cluster: &Validated, sealed_on_purpose: bool) -> PodDisruptionBudget {
+    let (unavailable, unhealthy) = if sealed_on_purpose && cluster.auto_seal().is_some() {
+        (0, "IfHealthyBudget")
+    } else {
+        (1, "AlwaysAllow")
+    };
     PodDisruptionBudget {
         metadata: metadata(cluster, cluster.name.clone()),
         spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(1)),
+            max_unavailable: Some(IntOrString::Int(unavailable)),
             selector: Some(LabelSelector {
                 match_labels: Some(selector(&cluster.name)),
                 ..LabelSelector::default()
             }),
-            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            unhealthy_pod_eviction_policy: Some(unhealthy.to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::validate::{tests::cluster, validate};
+
+    fn budget(extra: &str, sealed_on_purpose: bool) -> (Option<IntOrString>, Option<String>) {
+        let spec = disruption_budget(&validate(&cluster(extra)).unwrap(), sealed_on_purpose).spec;
+        let spec = spec.unwrap();
+        (spec.max_unavailable, spec.unhealthy_pod_eviction_policy)
+    }
+
+    #[test]
+    fn a_drain_takes_one_member_at_a_time_and_none_whose_new_pod_would_undo_a_seal_on_purpose() {
+        let usual = (Some(IntOrString::Int(1)), Some("AlwaysAllow".to_owned()));
+        let auto = "  seal: {awskms: {region: r, kmsKeyId: k}}";
+        assert_eq!(budget("", false), usual);
+        assert_eq!(budget(auto, false), usual);
+        assert_eq!(
+            budget("", true),
+            usual,
+            "with shares the operator keeps the new pod sealed"
+        );
+        let none = (Some(IntOrString::Int(0)), Some("IfHealthyBudget".to_owned()));
+        assert_eq!(budget(auto, true), none, "its new pod would unseal itself");
     }
 }

@@ -320,8 +320,14 @@ mod tests {
     #[test]
     fn a_default_is_there_when_its_path_or_its_stream_is_taken() {
         let second = second(Profile::Hardened).unwrap();
-        assert!(is_there(&second, &there(&devices("[{path: err, file: {path: /dev/stderr}}]"))));
-        assert!(is_there(&second, &there(&devices("[{path: stderr, stdout: {}}]"))));
+        assert!(is_there(
+            &second,
+            &there(&devices("[{path: err, file: {path: /dev/stderr}}]"))
+        ));
+        assert!(is_there(
+            &second,
+            &there(&devices("[{path: stderr, stdout: {}}]"))
+        ));
         assert!(!is_there(&second, &there(&[standard_output()])));
         assert!(!is_there(&second, &there(&devices(TWO))), "a socket is no stream");
     }

@@ -114,6 +114,7 @@ fn the_network_policy_of_the_members_lets_in_the_operator_as_the_chart_labels_it
     let around = build::Around {
         operator_namespace: "system",
         helper: &HelperImage::default(),
+        sealed_on_purpose: false,
     };
     let built = build::build(&cluster, None, around).unwrap();
     let policy = serde_json::to_value(built.network_policy).unwrap();

@@ -51,6 +51,7 @@ fn start(example: &str, change: &Value, secrets: &[(&str, &str)]) -> Rendered {
     let around = build::Around {
         operator_namespace: "vaultkeeper-system",
         helper: &HelperImage::default(),
+        sealed_on_purpose: false,
     };
     let objects = build::build(&validated, None, around).unwrap();
     let text = objects.config.data.unwrap()["vault.hcl"].clone();
