@@ -137,7 +137,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         outages: &outages,
     };
     serving::tell(&mut draft, &serving);
-    let latched = record.and_then(|r| latched(cluster, r, *seal));
+    let latched = record.and_then(|r| latched(cluster, r, *auto));
     draft.set_while("SealLatched", "SealedOnPurpose", latched.as_deref());
     let rules = readiness.map_or(old.readiness_rules, <[_]>::to_vec);
     if readiness.is_some() {
@@ -194,16 +194,16 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     }
 }
 
-/// Which members are held sealed, and how that ends.
-fn latched(cluster: &VaultCluster, record: &KeyRecord, seal: Option<&Seal>) -> Option<String> {
+/// Which members are held sealed, and how that ends. `auto` unseals new processes by itself.
+fn latched(cluster: &VaultCluster, record: &KeyRecord, auto: Option<&AutoSeal>) -> Option<String> {
     let members: Vec<&str> = record.seals.latched.iter().map(String::as_str).collect();
     (!members.is_empty()).then(|| {
         format!(
             "{} sealed on purpose and not unsealed by the operator{}. To release: kubectl annotate vc {} -n {} {}=\"<reason>\"",
             members.join(", "),
-            match seal.and_then(Seal::auto) {
+            match auto {
                 Some(by) => format!(
-                    ". A restart of the process ends this: {} unseals a new one. To keep it sealed, take that key away from it",
+                    ". A restart of the process ends this: {} unseals a new one. To keep it sealed, take that key away from it. Until it is released no member may be evicted, so that a drain of its node (kubectl drain) waits; kubectl delete pod asks nobody",
                     by.describe()
                 ),
                 None => String::new(),

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
+use kube::api::EvictParams;
 use serde_json::json;
 use vaultkeeper_crds::annotations;
 use vaultkeeper_tests::points::Points;
@@ -112,6 +113,14 @@ async fn the_token_is_in_its_secret_only(stage: &Stage, token: &str) {
     }
 }
 
+/// Asks for an eviction, as `kubectl drain` does, without making it so.
+async fn evict(stage: &Stage, pod: &str) -> Result<(), kube::Error> {
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let mut asked = EvictParams::default();
+    asked.post_options.dry_run = true;
+    pods.evict(pod, &asked).await.map(drop)
+}
+
 async fn a_seal_on_purpose_is_latched_and_ends_with_a_release_or_a_restart(
     stage: &Stage,
     operator: &super::stage::Operator,
@@ -128,6 +137,21 @@ async fn a_seal_on_purpose_is_latched_and_ends_with_a_release_or_a_restart(
     );
     operator.until_passes(3).await.unwrap();
     assert_eq!(sent_keys(points), 0, "a latched member gets no key");
+    for words in ["kubectl drain", "kubectl delete pod"] {
+        assert!(said.contains(words), "what a drain does is said: {said}");
+    }
+    wait::until_async("an eviction to be refused", DEADLINE, async || {
+        match evict(stage, "main-0").await {
+            Err(kube::Error::Api(no)) if no.code == 429 && no.message.contains("disruption budget") => {
+                // Of the budget itself: right after a change it is "still being processed".
+                anyhow::ensure!(no.message.contains("would violate"), "{}", no.message);
+                Ok(())
+            }
+            other => anyhow::bail!("its new pod would undo the seal, but the answer is {other:?}"),
+        }
+    })
+    .await
+    .unwrap();
 
     stage
         .annotate(annotations::RELEASE_SEAL, "the drill is over")
@@ -137,6 +161,11 @@ async fn a_seal_on_purpose_is_latched_and_ends_with_a_release_or_a_restart(
     assert!(sent_keys(points) >= 2, "the recovery keys have opened it again");
     let cluster = stage.clusters().get("main").await.unwrap();
     assert_eq!(reason(&cluster, "SealLatched"), "", "the latch is gone");
+    wait::until_async("an eviction to be allowed again", DEADLINE, async || {
+        Ok(evict(stage, "main-0").await?)
+    })
+    .await
+    .unwrap();
 
     root.seal().await.unwrap();
     stage
