@@ -11,7 +11,10 @@ use vaultkeeper_crds::names;
 use vaultkeeper_operator::sessions::OPERATOR_ROLE;
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
+use vaultkeeper_vault::Client;
 
+use super::configuration::{declare, until_configured};
+use super::roles;
 use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason};
 
 #[tokio::test]
@@ -96,5 +99,70 @@ async fn the_operators_own_role_is_brought_back_when_somebody_changes_it() {
     .await
     .unwrap();
     operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+/// Revokes every token that the operator has by its own login, as somebody does in an emergency.
+async fn revoke_the_operators_tokens(root: &Client) -> usize {
+    let mut revoked = 0;
+    for accessor in root.list_accessors().await.unwrap() {
+        let is_the_operators = match root.lookup_accessor(&accessor).await {
+            Ok(info) => info.policies.iter().any(|policy| policy == OPERATOR_ROLE),
+            // It ended between the two calls.
+            Err(_) => false,
+        };
+        if is_the_operators {
+            root.revoke_accessor(&accessor).await.unwrap();
+            revoked += 1;
+        }
+    }
+    revoked
+}
+
+fn logins(points: &Points) -> usize {
+    let seen = points.seen();
+    seen.iter()
+        .filter(|p| p.call.contains("auth/kubernetes/login"))
+        .count()
+}
+
+#[tokio::test]
+async fn an_operator_whose_token_was_revoked_logs_in_again_and_goes_on() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let points = Points::record();
+    let operator = stage.start_operator(&points);
+    stage.until_available().await.unwrap();
+    until_configured(&stage).await;
+    let root = stage.root(0).await.unwrap();
+
+    let before = logins(&points);
+    assert!(
+        revoke_the_operators_tokens(&root).await > 0,
+        "the operator should have had a token"
+    );
+    let text = "path \"secret/data/app\" { capabilities = [\"read\"] }";
+    declare(&stage, json!({"policies": [{"name": "app", "hcl": text}]})).await;
+    until_configured(&stage).await;
+    assert_eq!(
+        root.read_policy("app").await.unwrap(),
+        text,
+        "what was declared after the revocation is in Vault"
+    );
+    let after = logins(&points) - before;
+    assert!(
+        (1..=3).contains(&after),
+        "it logs in again, and not over and over: {after} logins"
+    );
+
+    // The same for the other controller, which has the same login.
+    assert!(
+        revoke_the_operators_tokens(&root).await > 0,
+        "the new token should be there"
+    );
+    roles::create_role(&stage).await.unwrap();
+    roles::until_ready(&stage).await.unwrap();
+    operator.stop().await;
+    root.revoke_self().await.unwrap();
     stage.end().await.unwrap();
 }

@@ -27,7 +27,7 @@ fn secrets(stage: &Stage) -> Api<Secret> {
     Api::namespaced(stage.client.clone(), &stage.namespace)
 }
 
-async fn create_role(stage: &Stage) -> anyhow::Result<()> {
+pub(super) async fn create_role(stage: &Stage) -> anyhow::Result<()> {
     let role: VaultRole = serde_json::from_value(json!({
         "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultRole",
         "metadata": { "name": "app" },
@@ -46,7 +46,7 @@ async fn create_role(stage: &Stage) -> anyhow::Result<()> {
 }
 
 /// Waits until the role is ready with the spec as it is now.
-async fn until_ready(stage: &Stage) -> anyhow::Result<VaultRole> {
+pub(super) async fn until_ready(stage: &Stage) -> anyhow::Result<VaultRole> {
     wait::until_async("the role to be ready", DEADLINE, async || {
         let role = roles(stage).get("app").await?;
         let status = role.status.clone().unwrap_or_default();
