@@ -26,6 +26,7 @@ use crate::conditions::{self, Draft};
 use crate::context::{Context, Rules};
 use crate::members::Member;
 
+mod remedies;
 mod rows;
 mod serving;
 

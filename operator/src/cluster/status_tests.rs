@@ -428,3 +428,51 @@ fn a_cluster_whose_people_are_to_unseal_it_says_so_and_is_not_in_error() {
         "nobody waits any more"
     );
 }
+
+#[test]
+fn a_cluster_without_an_active_member_is_told_with_what_brings_one_back() {
+    let away = || Probe::Unreachable("no answer".to_owned());
+    let members = [member(0, Probe::Standby), member(1, away()), member(2, away())];
+    let record = record();
+    let facts = Facts {
+        members: &members,
+        record: Some(&record),
+        observed: true,
+        ..Facts::default()
+    };
+    let status = compute(&cluster(""), &facts, now());
+    assert_eq!(of(&status, "Available"), ("False", "NoActiveMember"));
+    let said = |type_| &conditions::get(&status.conditions, type_).unwrap().message;
+    let words = [
+        "2 of 3 members",
+        "main-1 is Unreachable",
+        "kubectl logs main-2 -c vault",
+    ];
+    for words in words {
+        assert!(
+            said("Available").contains(words),
+            "{words}: {}",
+            said("Available")
+        );
+    }
+    assert_eq!(of(&status, "Unsealed"), ("False", "SomeMembers"));
+    assert!(
+        said("Unsealed").contains("kubectl logs main-1 -c vault"),
+        "{}",
+        said("Unsealed")
+    );
+}
+
+#[test]
+fn a_pod_that_keeps_the_first_initialisation_waiting_is_told_with_the_command_that_shows_why() {
+    let members = [member(0, Probe::Uninitialized), member(1, Probe::Pending)];
+    let facts = Facts {
+        members: &members,
+        observed: true,
+        ..Facts::default()
+    };
+    let status = compute(&cluster(""), &facts, now());
+    assert_eq!(of(&status, "Available"), ("False", "Initializing"));
+    let said = &conditions::get(&status.conditions, "Available").unwrap().message;
+    assert!(said.contains("kubectl describe pod main-1"), "{said}");
+}

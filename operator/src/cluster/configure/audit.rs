@@ -221,18 +221,13 @@ pub(crate) fn what(declared: &Declared) -> String {
 /// The devices in OpenBao's configuration file. The defaults' texts never change: a node that restarts with a device
 /// that differs from the one that it knows does not become active. One that comes or goes as a whole is no difference.
 pub(crate) fn of_openbao(configuration: &Configuration, profile: Profile) -> String {
-    match &configuration.audit {
-        Some(devices) => {
-            let mut devices = declared(devices);
-            devices.iter_mut().for_each(name_by_content);
-            stanzas(&devices)
-        }
-        None => {
-            let mut devices = vec![ours("stdout", "standard output", "stdout")];
-            devices.extend(second(profile));
-            stanzas(&devices)
-        }
+    let mut devices = vec![ours("stdout", "standard output", "stdout")];
+    devices.extend(second(profile));
+    if let Some(list) = &configuration.audit {
+        devices = declared(list);
+        devices.iter_mut().for_each(name_by_content);
     }
+    stanzas(&devices)
 }
 
 /// A device of OpenBao cannot be changed: an active member that finds another one at a path that it knows does not

@@ -4,6 +4,7 @@ use vaultkeeper_crds::VaultClusterStatus;
 use vaultkeeper_crds::cluster::MemberStatus;
 use vaultkeeper_vault::sys::raft::RaftConfiguration;
 
+use super::remedies;
 use crate::cluster::certificates;
 use crate::cluster::outage::Outage;
 use crate::cluster::rollout::Verdict;
@@ -118,10 +119,11 @@ fn without_keys(
         (None, failed) => {
             let states: Vec<String> = members.iter().map(Member::says).collect();
             let states = states.join(", ");
-            let (reason, message) = match failed {
-                Some((reason, why)) => (*reason, format!("no member is active: {states}; {why}")),
-                None => ("NoActiveMember", format!("no member is active: {states}")),
+            let (reason, why) = match failed {
+                Some((reason, why)) => (*reason, why.clone()),
+                None => ("NoActiveMember", remedies::of_members(members, &[]).join("; ")),
             };
+            let message = format!("no member is active: {states}; {why}");
             draft.set("Available", false, reason, &message);
         }
     }

@@ -1,6 +1,6 @@
 //! Whether the cluster is set up, open, and serves its clients, by what its members answer.
 
-use super::AWAITING;
+use super::{AWAITING, remedies};
 use crate::cluster::keys::{KeyKind, KeyRecord, State};
 use crate::cluster::outage::Outage;
 use crate::conditions::Draft;
@@ -105,22 +105,30 @@ fn available(seen: &Seen<'_>, others: &str) -> Word {
     };
     let why = stuck.clone().or_else(|| failed.clone());
     let (reason, message) = why.or_else(of_people).or_else(of_an_outage).unwrap_or_else(|| {
-        let few = majority.filter(|majority| serving(members) < *majority);
-        let lost = few.map(|majority| without(majority, members.len()));
-        let others = format!("{others}{}", lost.unwrap_or_default());
-        waiting(is_initialized(*record), active.is_some(), &others)
+        match (is_initialized(*record), active) {
+            (false, _) => (
+                "Initializing",
+                format!("waiting for every member to be up and empty: {others}"),
+            ),
+            (true, None) => ("NoActiveMember", no_active_member(members, others, *majority)),
+            (true, Some(_)) => ("Configuring", "the configuration is being written".to_owned()),
+        }
     });
     (false, reason, message)
 }
 
-fn waiting(initialized: bool, active: bool, others: &str) -> (&'static str, String) {
-    match (initialized, active) {
-        (false, _) => (
-            "Initializing",
-            format!("waiting for every member to be up and empty: {others}"),
-        ),
-        (true, false) => ("NoActiveMember", format!("no member is active: {others}")),
-        (true, true) => ("Configuring", "the configuration is being written".to_owned()),
+fn no_active_member(members: &[Member], others: &str, majority: Option<usize>) -> String {
+    if let Some(majority) = majority.filter(|majority| serving(members) < *majority) {
+        return format!(
+            "no member is active: {others}{}",
+            without(majority, members.len())
+        );
+    }
+    let remedy = remedies::of_no_active_member(members);
+    if others.is_empty() {
+        format!("no member is active: {remedy}")
+    } else {
+        format!("no member is active: {remedy}. {others}")
     }
 }
 
@@ -131,7 +139,7 @@ fn without(majority: usize, members: usize) -> String {
     )
 }
 
-/// The members that do not serve, and each reason once.
+/// The members that do not serve, and each reason and each remedy once.
 fn others(members: &[Member], outages: &[Option<Outage>]) -> String {
     let states: Vec<String> = members
         .iter()
@@ -145,6 +153,9 @@ fn others(members: &[Member], outages: &[Option<Outage>]) -> String {
             said.push(&outage.message);
             text = format!("{text}; {}", outage.message);
         }
+    }
+    for remedy in remedies::of_members(members, outages) {
+        text = format!("{text}; {remedy}");
     }
     text
 }
