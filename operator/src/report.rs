@@ -232,6 +232,9 @@ fn cut(text: &str, max: usize) -> String {
 }
 
 #[cfg(test)]
+mod witnessed;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,6 +8,7 @@ use vaultkeeper_crds::annotations;
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
+use super::configuration::event;
 use super::crash::lose_the_answer_of_init;
 use super::kms::Kms;
 use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason};
@@ -258,6 +259,12 @@ async fn recovery_keys_whose_answer_was_lost_are_followed_by_another_attempt() {
     lose_the_answer_of_init(&stage).await.unwrap();
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
+    event(
+        &stage,
+        "InitializationRepeated",
+        &["the answer of sys/init was lost"],
+    )
+    .await;
     assert_keys_and_no_root(&stage).await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();

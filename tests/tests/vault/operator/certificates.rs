@@ -16,6 +16,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::shown_certificate;
 
+use super::configuration::event;
 use super::stage::{DEADLINE, Stage, condition, reason};
 
 const CURRENT: &str = "CertificateCurrent";
@@ -125,6 +126,7 @@ async fn a_new_certificate_is_shown_by_a_member_that_runs_on() {
     assert_eq!(now.serial, second, "the member shows the new one");
     assert!(now.dns_names.contains("vault.example.com"), "{:?}", now.dns_names);
     assert_eq!(containers(&stage).await, before, "without a restart");
+    event(&stage, "CertificateIssued", &["issued for the members"]).await;
     operator.stop().await;
     stage.end().await.unwrap();
 }
@@ -232,6 +234,7 @@ async fn a_ca_is_replaced_while_clients_of_the_old_and_of_the_new_one_are_served
         !asked.contains_key(annotations::ROTATE_CA),
         "the request is taken: {asked:?}"
     );
+    event(&stage, "CaReplacementBegun", &["a rehearsal"]).await;
     let both = mounted_cas(&stage).await;
     assert_eq!(both.matches("BEGIN CERTIFICATE").count(), 2, "{both}");
     assert!(both.starts_with(old.trim_end()), "the old one signs still");
@@ -264,6 +267,7 @@ async fn a_ca_is_replaced_while_clients_of_the_old_and_of_the_new_one_are_served
     stage.kubelet.withhold_secrets("main-2").await;
     claim_config_map(&stage, Some(&format!("{}.main", stage.namespace))).await;
     until_waiting(&stage, "Retiring", "main-2").await;
+    event(&stage, "CaPromoted", &["the new CA signs"]).await;
     until_config_map(&stage, &mounted_cas(&stage).await).await;
     for ordinal in 0..3 {
         reaches(&stage, ordinal, &both).await.expect("a client with both");
@@ -292,6 +296,7 @@ async fn a_ca_is_replaced_while_clients_of_the_old_and_of_the_new_one_are_served
         })
         .await
         .unwrap();
+    event(&stage, "CaRetired", &["trusted no more"]).await;
     let left = ca_secret(&stage).await;
     assert_eq!(
         left.keys().collect::<Vec<_>>(),

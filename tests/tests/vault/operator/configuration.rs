@@ -152,6 +152,12 @@ async fn everything_that_is_declared_is_found_in_vault() {
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
     until_configured(&stage).await;
+    event(
+        &stage,
+        "Configured",
+        &["the configuration is applied", "secretsEngines[0]"],
+    )
+    .await;
     let root = stage.root(0).await.unwrap();
 
     mounts_are_tuned(&root).await.unwrap();

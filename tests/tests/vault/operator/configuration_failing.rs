@@ -8,7 +8,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::Client;
 use vaultkeeper_vault::sys::mounts::MountRequest;
 
-use super::configuration::{declare, log_in, password, until_configured};
+use super::configuration::{declare, event, log_in, password, until_configured};
 use super::stage::{DEADLINE, Stage, condition, reason};
 
 const POLICY: &str = "path \"secret/data/app\" { capabilities = [\"read\"] }";
@@ -84,6 +84,7 @@ async fn one_object_that_fails_is_tried_again_alone_and_drift_and_passwords_of_t
     let operator = stage.start_operator(&Points::record());
     let told = until_told(&stage).await;
     assert_eq!(told.pending, ["policies[0]"], "the others were applied");
+    event(&stage, "Failed", &["later"]).await;
     let root = stage.root(0).await.unwrap();
     until_policy(&root, POLICY).await;
     log_in(&stage.member(0).await.unwrap(), "people", "ana", "first")

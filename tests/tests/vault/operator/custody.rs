@@ -14,6 +14,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::sys::rekey::{RekeyPaths, RekeyRequest};
 use vaultkeeper_vault::{Client, ExposeSecret as _, SecretString};
 
+use super::configuration::event;
 use super::gpg::Keyring;
 use super::stage::{DEADLINE, Stage, condition, reason};
 
@@ -126,6 +127,12 @@ async fn people_get_the_shares_of_three_members_and_unseal_the_one_that_restarts
     .await
     .unwrap();
     let cluster = until_delivered(&stage).await.unwrap();
+    event(
+        &stage,
+        "SharesHandedOver",
+        &["held by", "the operator keeps none"],
+    )
+    .await;
     assert_eq!(reason(&cluster, "Available"), "AllMembersServe");
     assert_the_operator_holds_nothing(&stage).await.unwrap();
     let told = custody(&cluster).unwrap();

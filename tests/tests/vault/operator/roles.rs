@@ -14,6 +14,7 @@ use vaultkeeper_tests::points::{Point, Points, Side};
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::{Client, SecretString};
 
+use super::configuration::event;
 use super::stage::Stage;
 
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -178,6 +179,8 @@ async fn a_role_gets_what_it_asks_for_keeps_it_over_a_restart_and_leaves_nothing
         [stage.namespace.as_str()]
     );
     assert_eq!(kubernetes.token.ttl, Duration::from_secs(600));
+    event(&stage, "IdentityWritten", &["policy", name.as_str()]).await;
+    event(&stage, "CredentialsIssued", &[SECRET]).await;
 
     // Another operator makes no new secret-id, and changes nothing at all.
     let before = stored(&stage).await.unwrap();
@@ -210,6 +213,8 @@ async fn a_role_gets_what_it_asks_for_keeps_it_over_a_restart_and_leaves_nothing
     })
     .await
     .unwrap();
+
+    event(&stage, "CredentialsDestroyed", &[SECRET]).await;
 
     // Another Secret name: the new one is there, the old one goes.
     let change = json!({ "spec": { "appRole": { "secretName": "renamed" } } });
@@ -251,6 +256,7 @@ async fn a_role_gets_what_it_asks_for_keeps_it_over_a_restart_and_leaves_nothing
     })
     .await
     .unwrap();
+    event(&stage, "AccessWithdrawn", &["does not allow this any more"]).await;
     delete_role(&stage).await.unwrap();
     root.revoke_self().await.unwrap();
     operator.stop().await;

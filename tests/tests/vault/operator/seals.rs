@@ -5,6 +5,7 @@ use vaultkeeper_crds::{VaultCluster, annotations};
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
+use super::configuration::event;
 use super::stage::{DEADLINE, Stage, reason};
 
 #[tokio::test]
@@ -22,6 +23,7 @@ async fn a_killed_member_is_unsealed_and_a_sealed_one_stays_sealed_until_it_is_r
         .await
         .unwrap();
     stage.until_available().await.unwrap();
+    event(&stage, "Unsealed", &["the shares were sent to main-0"]).await;
 
     let root = stage.root(0).await.unwrap();
     root.seal().await.unwrap();
