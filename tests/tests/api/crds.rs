@@ -323,6 +323,18 @@ async fn placement_and_network_that_cannot_work_are_refused_in_words_and_their_n
     };
     let egress = |to: Value, port: i32| json!({ "spec": { "networkPolicy": { "egress": [{ "to": to, "ports": [{ "port": port }] }] } } });
     let cases = vec![
+        (
+            pod(json!({ "resources": { "requests": { "cpu": "250m" }, "limits": { "memory": "1Gi" } } })),
+            Taken,
+        ),
+        (
+            pod(json!({ "resources": { "requests": { "cpu": "250 m" } } })),
+            Refused("should match"),
+        ),
+        (
+            pod(json!({ "resources": { "limits": { "memory": "1GB" } } })),
+            Refused("should match"),
+        ),
         (image("vault"), Taken),
         (image(&digest(64)), Taken),
         (

@@ -1,4 +1,5 @@
 //! Whatever the API server takes the operator takes: a spec that only the operator refuses would be noticed too late.
+//! What no rule of the API server can say stands at the end, and nothing else may.
 
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, PostParams};
@@ -7,8 +8,9 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vaultkeeper_crds::VaultCluster;
-use vaultkeeper_operator::cluster::external;
 use vaultkeeper_operator::cluster::validate::validate;
+use vaultkeeper_operator::cluster::{build, external};
+use vaultkeeper_operator::context::HelperImage;
 
 use super::{client, cluster, merge};
 
@@ -231,4 +233,50 @@ async fn whatever_the_api_server_takes_the_operator_takes_too() {
         taken > 300 && refused > 300,
         "the questions should be of both kinds: {taken} were taken, {refused} refused"
     );
+}
+
+const ALICE: &str = include_str!("../../../../operator/src/cluster/openpgp/keys/alice.asc");
+const BOB: &str = include_str!("../../../../operator/src/cluster/openpgp/keys/bob.asc");
+
+/// What the operator says of a spec.
+fn judged(cluster: &VaultCluster) -> Result<(), String> {
+    let validated = validate(cluster).map_err(|refused| refused.to_string())?;
+    let around = build::Around {
+        operator_namespace: "system",
+        helper: &HelperImage::default(),
+        sealed_on_purpose: false,
+    };
+    let built = build::build(&validated, None, around);
+    built.map(drop).map_err(|refused| refused.to_string())
+}
+
+#[tokio::test]
+async fn the_content_of_a_key_and_of_server_settings_is_judged_by_the_operator_alone() {
+    let client = client().await;
+    let custodians = |bobs: &str| {
+        let people = json!([{"name": "alice", "pgpKey": ALICE}, {"name": "bob", "pgpKey": bobs}]);
+        json!({"seal": {"shamir": {"shares": 2, "threshold": 2, "custodians": people}}})
+    };
+    let setting = |name: &str| json!({"serverConfig": {name: "87600h"}});
+    for (spec, words) in [
+        (custodians(BOB), None),
+        (custodians("nonsense"), Some("the pgpKey of bob")),
+        (custodians(ALICE), Some("bob and alice have the same pgpKey")),
+        (setting("max_lease_ttl"), None),
+        (setting("storage"), Some("storage")),
+    ] {
+        let mut object = cluster();
+        merge(&mut object, &json!({ "spec": spec }));
+        let stored = ask(&client, &object).await;
+        let mut stored = stored.unwrap_or_else(|| panic!("the API server should take {spec}"));
+        stored.metadata.uid = Some("u-1".to_owned());
+        let said = judged(&stored);
+        match words {
+            None => assert_eq!(said, Ok(()), "{spec}"),
+            Some(words) => assert!(
+                said.as_ref().is_err_and(|said| said.contains(words)),
+                "{spec} should be refused with {words:?}: {said:?}"
+            ),
+        }
+    }
 }

@@ -82,6 +82,11 @@ pub(super) async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_it
             &json!({ "roles": [{ "name": "web", "certificate": pem }] }),
         )
     };
+    let cert_role = |name: &str, policy: &str| {
+        let pem = "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n";
+        let role = json!({ "name": name, "certificate": pem, "token": { "policies": [policy] } });
+        method("cert", "web", "cert", &json!({ "roles": [role] }))
+    };
     let user = |name: &str, policy: &str, ttl: &str| {
         method(
             "userpass",
@@ -144,6 +149,11 @@ pub(super) async fn a_mount_or_an_auth_method_that_cannot_work_is_refused_and_it
         (method("cert", "oidc", "jwt", &json!({ "jwksUrl": "https://k" })), Refused("jwt holds the settings of a method of type jwt or oidc")),
         (role("build"), Taken),
         (role("Build"), Refused("should match")),
+        (bound(&json!({ "boundSubject": "a", "token": { "policies": ["app"] } })), Taken),
+        (bound(&json!({ "boundSubject": "a", "token": { "policies": ["app,root"] } })), Refused("should match")),
+        (cert_role("web", "app"), Taken),
+        (cert_role("Web", "app"), Refused("should match")),
+        (cert_role("web", "app,root"), Refused("should match")),
         (cert("CERTIFICATE"), Taken),
         (cert("PRIVATE KEY"), Refused("should match")),
         (bound(&json!({ "boundAudiences": ["vault"] })), Taken),
@@ -214,8 +224,13 @@ pub(super) async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refus
     };
     let file = |path: &str| device(&json!({ "file": { "path": path } }));
     let devices = |list: &Value| configuration(&json!({ "audit": list }));
-    let totp = |digits: u32| {
-        configuration(&json!({ "mfa": { "totp": [{ "name": "app", "issuer": "v", "digits": digits }] } }))
+    let totp_named = |name: &str, digits: u32| {
+        configuration(&json!({ "mfa": { "totp": [{ "name": name, "issuer": "v", "digits": digits }] } }))
+    };
+    let totp = |digits: u32| totp_named("app", digits);
+    let enforcement = |name: &str| {
+        let rule = json!({ "name": name, "methods": ["app"], "authMethods": ["people"] });
+        configuration(&json!({ "mfa": { "enforcements": [rule] } }))
     };
     let enforced = |path: &str| {
         configuration(
@@ -261,6 +276,11 @@ pub(super) async fn policies_audit_mfa_and_namespaces_that_cannot_work_are_refus
         (device(&json!({ "socket": { "address": "/a/log.sock", "type": "Unix" } })), Refused("socket.type Unix cannot work")),
         (device(&json!({ "syslog": {} })), Refused("syslog cannot work: the socket of the machine's syslog is not in the pod")),
         (device(&json!({ "syslog": { "facility": "auth;" } })), Refused("should match")),
+        (device(&json!({ "syslog": { "tag": "a b" } })), Refused("should match")),
+        (totp_named("app-1_b", 6), Taken),
+        (totp_named("App", 6), Refused("should match")),
+        (enforcement("people-1"), Taken),
+        (enforcement("people 1"), Refused("should match")),
         (totp(8), Taken),
         (totp(7), Refused("digits must be 6 or 8")),
         (enforced("people"), Taken),

@@ -1,5 +1,5 @@
-//! A rule that is taken away turns a test red: tried for each of them, with the specs that the tests beside this one
-//! want refused. Each mutant is a CRD of a group of its own that lacks one rule.
+//! A rule that is taken away turns a test red: tried for each CEL rule and each pattern, with the specs that the tests
+//! beside this one want refused. Each mutant is a CRD of a group of its own that lacks one rule.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -71,26 +71,79 @@ fn take_away(schema: &mut Value, rule: &(String, String)) {
     }
 }
 
+/// Where each pattern of a schema stands.
+fn patterns(schema: &Value, pointer: &str, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            // A property of that name would be an object.
+            if map.get("pattern").is_some_and(Value::is_string) {
+                found.push(format!("{pointer}/pattern"));
+            }
+            for (key, inner) in map {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                patterns(inner, &format!("{pointer}/{key}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (n, inner) in items.iter().enumerate() {
+                patterns(inner, &format!("{pointer}/{n}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a CRD lacks.
+#[derive(Clone, Debug)]
+enum Lack {
+    Nothing,
+    /// A CEL rule with its message.
+    Rule((String, String)),
+    /// The pattern at this place.
+    Pattern(String),
+}
+
+impl Lack {
+    fn apply(&self, crd: &mut Value) {
+        match self {
+            Self::Nothing => {}
+            Self::Rule(rule) => take_away(&mut crd["spec"]["versions"], rule),
+            Self::Pattern(pointer) => {
+                let parent = pointer
+                    .strip_suffix("/pattern")
+                    .and_then(|at| crd.pointer_mut(at));
+                let map = parent.and_then(Value::as_object_mut).expect("there is a pattern");
+                map.remove("pattern").expect("it was there");
+            }
+        }
+    }
+
+    /// Whether a spec may have been refused for what is lacking. What no rule tells the schema does.
+    fn may_tell(&self, words: &str, messages: &BTreeSet<String>) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Rule((_, message)) => message.contains(words),
+            Self::Pattern(_) => !messages.iter().any(|message| message.contains(words)),
+        }
+    }
+}
+
 /// One CRD without one rule.
 struct Mutant {
     crd: Value,
-    rule: (String, String),
+    lack: Lack,
     group: String,
 }
 
 impl Mutant {
-    fn new(crd: &Value, rule: &(String, String), number: usize) -> Self {
+    fn new(crd: &Value, lack: Lack, number: usize) -> Self {
         let mut crd = crd.clone();
-        take_away(&mut crd["spec"]["versions"], rule);
+        lack.apply(&mut crd);
         let group = format!("m{number}.vaultkeeper.dev");
         crd["spec"]["group"] = json!(group);
         let plural = crd["spec"]["names"]["plural"].as_str().unwrap();
         crd["metadata"]["name"] = json!(format!("{plural}.{group}"));
-        Self {
-            crd,
-            rule: rule.clone(),
-            group,
-        }
+        Self { crd, lack, group }
     }
 
     fn name(&self, of: &str) -> String {
@@ -214,19 +267,24 @@ fn each_rule_that_is_taken_away_turns_a_test_red() {
 async fn mutate(refusals: &[Refusal]) -> anyhow::Result<(usize, Vec<String>)> {
     let client = client().await;
     let mut mutants = Vec::new();
+    let mut messages = BTreeSet::new();
     for manifest in vaultkeeper_crds::generate::manifests()? {
         let crd: Value = serde_yaml::from_str(&manifest.yaml)?;
         let mut found = BTreeSet::new();
         rules(&crd["spec"]["versions"], &mut found);
-        for rule in &found {
-            mutants.push(Mutant::new(&crd, rule, mutants.len()));
+        messages.extend(found.iter().map(|(_, message)| message.clone()));
+        let mut places = Vec::new();
+        patterns(&crd["spec"]["versions"], "/spec/versions", &mut places);
+        let rules = found.into_iter().map(Lack::Rule);
+        for lack in rules.chain(places.into_iter().map(Lack::Pattern)) {
+            mutants.push(Mutant::new(&crd, lack, mutants.len()));
         }
     }
     let tried = mutants.len();
     // A copy that lacks nothing refuses all of them: what follows is the doing of the rule that is taken away.
     for manifest in vaultkeeper_crds::generate::manifests()? {
         let crd: Value = serde_yaml::from_str(&manifest.yaml)?;
-        let whole = Mutant::new(&crd, &("none".to_owned(), "none".to_owned()), mutants.len());
+        let whole = Mutant::new(&crd, Lack::Nothing, mutants.len());
         let all = refusals
             .iter()
             .filter(|refusal| refusal.kind == whole.name("plural"));
@@ -240,7 +298,7 @@ async fn mutate(refusals: &[Refusal]) -> anyhow::Result<(usize, Vec<String>)> {
         let kind = mutant.name("plural");
         let breaking: Vec<Refusal> = refusals
             .iter()
-            .filter(|refusal| refusal.kind == kind && mutant.rule.1.contains(refusal.words))
+            .filter(|refusal| refusal.kind == kind && mutant.lack.may_tell(refusal.words, &messages))
             .cloned()
             .collect();
         async move {
@@ -251,9 +309,8 @@ async fn mutate(refusals: &[Refusal]) -> anyhow::Result<(usize, Vec<String>)> {
     let answers: Vec<_> = stream::iter(asked).buffer_unordered(AT_A_TIME).collect().await;
     let mut green = Vec::new();
     for (mutant, red) in answers {
-        let (rule, message) = &mutant.rule;
-        if !red.with_context(|| format!("with a CRD that lacks {rule}"))? {
-            green.push(format!("{rule}: {message}"));
+        if !red.with_context(|| format!("with a CRD that lacks {:?}", mutant.lack))? {
+            green.push(format!("{:?}", mutant.lack));
         }
     }
     Ok((tried, green))

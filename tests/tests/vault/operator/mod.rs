@@ -15,6 +15,7 @@ mod configuration_refused;
 mod consul;
 mod crash;
 mod custody;
+mod custody_refused;
 mod deletion;
 mod external;
 mod external_hostile;
