@@ -188,6 +188,14 @@ impl ControlPlane {
         client::from_file(&self.files.admin_kubeconfig).await
     }
 
+    /// The same, but an answer such as "not now" (429) is given back instead of being asked for again for minutes.
+    pub async fn client_that_asks_once(&self) -> anyhow::Result<kube::Client> {
+        let text = std::fs::read_to_string(&self.files.admin_kubeconfig)?;
+        let mut config = client::config_from_text(&text).await?;
+        config.default_retry = false;
+        kube::Client::try_from(config).context("cannot make a Kubernetes client")
+    }
+
     /// Writes `<name>.kubeconfig` for a user known by a client certificate, and gives its path.
     pub fn kubeconfig_for(&self, name: &str, user: &str, groups: &[&str]) -> anyhow::Result<PathBuf> {
         kubeconfig::write(&self.files.folder, name, &self.url, &self.ca, user, groups)

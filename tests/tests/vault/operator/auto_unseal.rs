@@ -116,7 +116,8 @@ async fn the_token_is_in_its_secret_only(stage: &Stage, token: &str) {
 
 /// Asks for an eviction, as `kubectl drain` does, without making it so.
 async fn evict(stage: &Stage, pod: &str) -> Result<(), kube::Error> {
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let client = stage.client_that_asks_once().await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, &stage.namespace);
     let mut asked = EvictParams::default();
     asked.post_options.dry_run = true;
     pods.evict(pod, &asked).await.map(drop)

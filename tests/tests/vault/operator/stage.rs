@@ -256,6 +256,15 @@ impl Stage {
         })
     }
 
+    /// A client that gives "not now" back instead of asking again.
+    pub(crate) async fn client_that_asks_once(&self) -> anyhow::Result<kube::Client> {
+        shared(self.rules)
+            .await?
+            .control_plane
+            .client_that_asks_once()
+            .await
+    }
+
     /// How a Vault reaches the API server, to review tokens.
     pub(crate) fn environment(&self) -> &KubernetesAuthEnvironment {
         &self.environment
