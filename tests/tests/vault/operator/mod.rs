@@ -29,6 +29,7 @@ mod logins;
 mod lost_quorum;
 mod membership;
 mod names;
+mod openbao;
 mod ownership;
 mod pods;
 mod readiness;

@@ -355,6 +355,12 @@ impl Stage {
         )
     }
 
+    /// Starts an operator that reaches Vault in another way.
+    pub(crate) fn start_operator_through(&self, points: &Arc<Points>, vault: Arc<dyn Connect>) -> Operator {
+        let (watched, own) = (&self.namespace, &self.operator_namespace);
+        self.start_through(points, watched, own, OPERATOR, OperatorRules::default(), vault)
+    }
+
     fn start(
         &self,
         points: &Arc<Points>,
@@ -362,6 +368,19 @@ impl Stage {
         namespace: &str,
         service_account: &str,
         rules: OperatorRules,
+    ) -> Operator {
+        let vault = Arc::new(TappedConnect(Arc::clone(points)));
+        self.start_through(points, watched, namespace, service_account, rules, vault)
+    }
+
+    fn start_through(
+        &self,
+        points: &Arc<Points>,
+        watched: &str,
+        namespace: &str,
+        service_account: &str,
+        rules: OperatorRules,
+        vault: Arc<dyn Connect>,
     ) -> Operator {
         let client = points.kubernetes(&self.client, watched);
         let metrics = Arc::new(Metrics::new());
@@ -372,7 +391,7 @@ impl Stage {
             service_account: service_account.to_owned(),
             auth_environment: self.environment.clone(),
             helper: HelperImage::default(),
-            vault: Arc::new(TappedConnect(Arc::clone(points))),
+            vault,
             sessions: Sessions::default(),
             metrics: Arc::clone(&metrics),
             readiness: Memory::default(),
