@@ -99,6 +99,16 @@ async fn a_cluster_at_rest_is_not_written_to_and_the_next_operator_changes_nothi
         .await
         .unwrap();
     until_quiet(&stage, &operator).await;
+    let life = points.seen();
+    assert!(
+        life.iter().any(|p| p.call.contains("sys/init")),
+        "these should be the calls of a whole life: {life:?}"
+    );
+    let roots: Vec<_> = life.iter().filter(|p| p.call.contains("generate-root")).collect();
+    assert!(
+        roots.is_empty(),
+        "the operator never makes another root token: {roots:?}"
+    );
     // Writes that change nothing are told apart from none: only what is repaired each minute is applied again.
     let seen = points.seen().len();
     operator.until_passes(3).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod at_rest;
 mod audit_receiver;
+mod auth_methods;
 mod auto_unseal;
 mod bootstrap;
 mod certificates;
@@ -29,6 +30,7 @@ mod logins;
 mod lost_quorum;
 mod membership;
 mod names;
+mod oidc_provider;
 mod openbao;
 mod ownership;
 mod pods;
