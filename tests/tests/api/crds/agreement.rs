@@ -267,7 +267,7 @@ async fn the_content_of_a_key_and_of_server_settings_is_judged_by_the_operator_a
     ] {
         let mut object = cluster();
         merge(&mut object, &json!({ "spec": spec }));
-        let stored = ask(&client, &object).await;
+        let stored: Option<VaultCluster> = ask(&client, &object).await;
         let mut stored = stored.unwrap_or_else(|| panic!("the API server should take {spec}"));
         stored.metadata.uid = Some("u-1".to_owned());
         let said = judged(&stored);
