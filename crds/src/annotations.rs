@@ -33,6 +33,13 @@ pub const TOKEN_UNTIL: &str = "vaultkeeper.dev/token-until";
 pub const PREVIOUS_TOKEN: &str = "vaultkeeper.dev/previous-token-accessor";
 /// On the Secret with a VaultRole's token: until when the one before is valid.
 pub const PREVIOUS_TOKEN_UNTIL: &str = "vaultkeeper.dev/previous-token-until";
+/// On a VaultRole: another value replaces the secret-id.
+pub const ROTATE: &str = "vaultkeeper.dev/rotate";
+/// On a VaultRole's Secret: what the operator knows of the credentials in it, as JSON without secrets.
+pub const CREDENTIALS: &str = "vaultkeeper.dev/credentials";
+/// On the pod template of a workload that is restarted after a rotation: which credentials it was restarted for. Not under
+/// [`PREFIX`], which the injector's webhook looks for: it has no business with those pods.
+pub const RESTARTED_FOR: &str = "rotation.vaultkeeper.dev/credentials";
 /// On a member's pod: `active` or `standby`, as the member itself last said. The Services of both names select by it.
 pub const STATE: &str = "vaultkeeper.dev/state";
 /// Value of [`STATE`] on the member that is active.

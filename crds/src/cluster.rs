@@ -7,7 +7,7 @@ mod access;
 pub mod configuration;
 mod custody;
 mod external;
-mod kubernetes_schema;
+pub(crate) mod kubernetes_schema;
 mod network;
 mod pod;
 mod readiness;

@@ -9,6 +9,7 @@ mod deliver;
 mod jwt;
 mod kubernetes;
 mod policy;
+mod rotation;
 mod status;
 mod token;
 mod userpass;
@@ -16,13 +17,14 @@ mod userpass;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-pub use app_role::AppRole;
+pub use app_role::{AppRole, CredentialsSecret, SecretKeys};
 pub use deletion::RoleDeletionPolicy;
 pub use deliver::TokenDelivery;
 pub use jwt::JwtLogin;
 pub use kubernetes::{AliasNameSource, KubernetesLogin, LabelCondition, LabelOperator, NamespaceSelector};
 pub use policy::{Capability, Parameter, Policy, PolicyRule};
-pub use status::{DeliveredToken, ExternalLoginStatus, VaultRoleStatus};
+pub use rotation::{RestartKind, RestartTarget, Rotation};
+pub use status::{AppRoleStatus, DeliveredToken, ExternalLoginStatus, PreviousSecretId, VaultRoleStatus};
 pub use token::{RoleTokenType, TokenSettings};
 pub use userpass::{PasswordSecret, UserpassLogin};
 

@@ -73,6 +73,10 @@ pub enum Reason {
     CredentialsDestroyed,
     /// Tokens that were given to a role were revoked.
     TokensRevoked,
+    /// Pods of a workload are restarted for a new secret-id.
+    WorkloadRestarted,
+    /// Pods of a workload cannot be restarted for a new secret-id.
+    RestartFailed,
     /// What was granted before is refused now and was taken away.
     AccessWithdrawn,
     /// The spec is refused.
@@ -117,6 +121,8 @@ impl Reason {
             Self::CredentialsIssued => "CredentialsIssued",
             Self::CredentialsDestroyed => "CredentialsDestroyed",
             Self::TokensRevoked => "TokensRevoked",
+            Self::WorkloadRestarted => "WorkloadRestarted",
+            Self::RestartFailed => "RestartFailed",
             Self::AccessWithdrawn => "AccessWithdrawn",
             Self::Refused => "Refused",
             Self::LeftBehind => "LeftBehind",
@@ -149,13 +155,15 @@ impl Reason {
             | Self::IdentityWritten
             | Self::CredentialsIssued
             | Self::CredentialsDestroyed
-            | Self::TokensRevoked => EventType::Normal,
+            | Self::TokensRevoked
+            | Self::WorkloadRestarted => EventType::Normal,
             Self::InitializationRepeated
             | Self::SealLatched
             | Self::AwaitingCustodians
             | Self::ConfigurationDrift
             | Self::ReadinessFell
             | Self::AccessWithdrawn
+            | Self::RestartFailed
             | Self::RolloutStuck
             | Self::Refused
             | Self::LeftBehind

@@ -15,6 +15,7 @@ pub mod mount_limits;
 pub mod owner;
 pub mod password;
 pub mod policy;
+pub mod rotation;
 pub mod secret;
 pub mod status;
 pub mod sweep;
@@ -30,6 +31,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt as _};
+use vaultkeeper_crds::annotations::ROTATE;
 use vaultkeeper_crds::role::{DeliveredToken, ExternalLoginStatus};
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_vault::Client;
@@ -37,6 +39,7 @@ use vaultkeeper_vault::Client;
 use crate::context::Context;
 use crate::report::Reason;
 use crate::sessions::Target;
+use ca_config_map::Told;
 use desired::{Desired, Elsewhere};
 pub use error::Error;
 use owner::Whose;
@@ -237,7 +240,7 @@ async fn provide(
     tell_if_it_moved(role, ctx, progress, login.as_ref()).await;
     let written_before = was_written_to(role, login.as_ref());
     progress.external.clone_from(&login);
-    progress.config_map = told.map(|told| told.name);
+    progress.config_map = told.as_ref().map(|told| told.name.clone());
     let vault = session(ctx, &cluster).await?;
     let vault = comparison
         .as_ref()
@@ -254,6 +257,7 @@ async fn provide(
         kubernetes_path: cluster.spec.kubernetes_auth_path(),
         elsewhere: elsewhere.as_ref(),
         written_before,
+        told: told.as_ref(),
     };
     let result = provide_in_vault(role, identity, ctx, place, &validated, progress).await;
     forget_a_spoilt_session(ctx, &cluster, &result).await;
@@ -383,6 +387,8 @@ struct InVault<'a> {
     elsewhere: Option<&'a Elsewhere>,
     /// Whether the role was written there before.
     written_before: bool,
+    /// What clients are told of it.
+    told: Option<&'a Told>,
 }
 
 async fn provide_in_vault(
@@ -394,6 +400,7 @@ async fn provide_in_vault(
         kubernetes_path,
         elsewhere,
         written_before,
+        told,
     }: InVault<'_>,
     validated: &Validated,
     progress: &mut Progress,
@@ -451,17 +458,32 @@ async fn provide_in_vault(
             .publish(&object, Reason::IdentityWritten, "", &note)
             .await;
     }
-    if let Some(secret_name) = &validated.secret_name {
-        let done = credentials::ensure(ctx, vault, identity, &desired.name, secret_name).await?;
-        report_credentials(ctx, &object, secret_name, done).await;
+    let secret_name = validated.app_role.as_ref().map(|wish| &wish.secret_name);
+    if let Some(wish) = &validated.app_role {
+        let task = credentials::Task {
+            identity,
+            object: &object,
+            vault_name: &desired.name,
+            wish,
+            request: role.annotations().get(ROTATE).cloned(),
+            former: progress.secret.as_deref().filter(|old| *old != wish.secret_name),
+            address: told.map_or("", |told| &told.address),
+            ca: told.map_or("", |told| &told.ca),
+        };
+        let done = Box::pin(credentials::ensure(ctx, vault, &task)).await?;
+        progress.app_role = rotation::report::status(&done.state, wish, &identity.uid);
+        progress.next = rotation::report::look_again(&done.state, wish, &identity.uid, Timestamp::now());
+        report_credentials(ctx, &object, &wish.secret_name, &done).await;
+    } else {
+        progress.app_role = None;
     }
     // The Secret of an earlier name goes only when the new one is there.
     if let Some(old) = &progress.secret
-        && Some(old) != validated.secret_name.as_ref()
+        && Some(old) != secret_name
     {
         credentials::remove(ctx, identity, old).await?;
     }
-    progress.secret.clone_from(&validated.secret_name);
+    progress.secret = secret_name.cloned();
     let token = Token {
         ctx,
         vault,
@@ -501,7 +523,7 @@ async fn deliver(
                 .publish(object, Reason::CredentialsDestroyed, secret, &note)
                 .await;
         }
-        progress.next = Some(done.next);
+        progress.next = progress.next.into_iter().chain([done.next]).min();
         progress.token = Some(DeliveredToken {
             secret_name: secret.clone(),
             accessor: done.accessor,
@@ -514,7 +536,8 @@ async fn deliver(
         let old = BTreeSet::from([before.secret_name.clone()]);
         token.end(&old, known).await?;
         // AppRole credentials may lie there now.
-        if Some(&before.secret_name) != validated.secret_name.as_ref() {
+        let app_role = validated.app_role.as_ref().map(|wish| &wish.secret_name);
+        if Some(&before.secret_name) != app_role {
             credentials::remove(ctx, identity, &before.secret_name).await?;
         }
         if delivery.is_none() {
@@ -524,16 +547,22 @@ async fn deliver(
     Ok(())
 }
 
-async fn report_credentials(ctx: &Context, object: &ObjectReference, secret: &str, done: credentials::Done) {
-    let credentials::Done { issued, destroyed } = done;
-    if issued {
-        let note = format!("a new secret-id is stored in Secret {secret}");
+async fn report_credentials(ctx: &Context, object: &ObjectReference, secret: &str, done: &credentials::Done) {
+    let credentials::Done {
+        issued,
+        destroyed,
+        state: _,
+    } = done;
+    if let Some(cause) = issued {
+        let note = format!("new credentials are stored in Secret {secret}: {}", cause.words());
         ctx.reporter
             .publish(object, Reason::CredentialsIssued, secret, &note)
             .await;
     }
-    if destroyed > 0 {
-        let note = format!("{destroyed} secret-ids that were not in Secret {secret} are destroyed");
+    if *destroyed > 0 {
+        let note = format!(
+            "{destroyed} secret-ids that were not in Secret {secret}, or had been long enough, are destroyed"
+        );
         ctx.reporter
             .publish(object, Reason::CredentialsDestroyed, secret, &note)
             .await;
@@ -556,7 +585,7 @@ async fn withdraw(
     for secret in delete::secrets_of(role) {
         credentials::remove(ctx, identity, &secret).await?;
     }
-    (progress.secret, progress.vault_name) = (None, None);
+    (progress.secret, progress.app_role, progress.vault_name) = (None, None, None);
     progress.namespaces.clear();
     progress.further.clear();
     (progress.token, progress.password_version) = (None, None);

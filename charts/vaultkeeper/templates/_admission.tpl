@@ -51,3 +51,28 @@ has(c.securityContext) && (
 (has(c.securityContext.privileged) && c.securityContext.privileged) ||
 (has(c.securityContext.capabilities) && has(c.securityContext.capabilities.add))))
 {{- end -}}
+
+{{- /*
+CEL: whether a change of a Deployment, StatefulSet or DaemonSet is nothing but a restart of its pods, by the annotation
+rotation.vaultkeeper.dev/credentials of their template. With dyn, since the three kinds have different fields. The annotation of a
+DaemonSet that may change is written by the API server itself.
+*/ -}}
+{{- define "vaultkeeper.onlyRestarts" -}}
+request.operation == 'UPDATE' && object.spec.template.spec == oldObject.spec.template.spec &&
+{{- range list "labels" "finalizers" }}
+dyn(object.spec.template.metadata).?{{ . }} == dyn(oldObject.spec.template.metadata).?{{ . }} &&
+{{- end }}
+{{- range list "replicas" "selector" "strategy" "updateStrategy" "paused" "minReadySeconds" "revisionHistoryLimit" "progressDeadlineSeconds" "persistentVolumeClaimRetentionPolicy" "volumeClaimTemplates" "ordinals" }}
+dyn(object.spec).?{{ . }} == dyn(oldObject.spec).?{{ . }} &&
+{{- end }}
+{{- range list "labels" "ownerReferences" "finalizers" }}
+dyn(object.metadata).?{{ . }} == dyn(oldObject.metadata).?{{ . }} &&
+{{- end }}
+{{- range $at, $free := dict "spec.template.metadata" "rotation.vaultkeeper.dev/credentials" "metadata" "deprecated.daemonset.template.generation" }}
+dyn(object.{{ $at }}).?annotations.orValue({}).all(k, k == '{{ $free }}' ||
+(k in dyn(oldObject.{{ $at }}).?annotations.orValue({}) &&
+object.{{ $at }}.annotations[k] == oldObject.{{ $at }}.annotations[k])) &&
+dyn(oldObject.{{ $at }}).?annotations.orValue({}).all(k, k in dyn(object.{{ $at }}).?annotations.orValue({})) &&
+{{- end }}
+true
+{{- end -}}

@@ -139,7 +139,7 @@ pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A map of texts, as labels and annotations are. Bounded, so that rules over it have a bounded cost.
-pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn texts(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({
         "type": "object",
         "maxProperties": 50,

@@ -25,6 +25,10 @@ pub struct VaultRoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
 
+    /// The secret-id in that Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_role: Option<AppRoleStatus>,
+
     /// The Secret with a token, and which token that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<DeliveredToken>,
@@ -68,6 +72,35 @@ pub struct DeliveredToken {
     /// Accessor of the token; none for a batch token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accessor: Option<String>,
+}
+
+/// What is known of a secret-id without being secret. Times are in UTC.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRoleStatus {
+    /// Its accessor: what it is looked up and destroyed by in Vault.
+    pub secret_id_accessor: String,
+    /// When it was made.
+    pub issued_at: String,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// When it will be replaced, if nothing else comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_at: Option<String>,
+    /// Earlier ones that still work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous: Vec<PreviousSecretId>,
+}
+
+/// An earlier secret-id that still works.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousSecretId {
+    /// Its accessor.
+    pub secret_id_accessor: String,
+    /// When it is destroyed.
+    pub destroyed_at: String,
 }
 
 /// How to log in at a Vault that runs elsewhere.

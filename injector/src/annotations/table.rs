@@ -351,7 +351,9 @@ pub static ROWS: &[Row] = &[
     row("agent-share-process-namespace", "bool", Effect::NotYet, "Lets the agent signal the app."),
     // Set by, or for, the operator.
     row("cluster", "text", Effect::Elsewhere, "On generated objects."),
+    row("credentials", "text", Effect::Elsewhere, "On generated objects."),
     row("release-seal", "text", Effect::Elsewhere, "On a VaultCluster."),
+    row("rotate", "text", Effect::Elsewhere, "On a VaultRole."),
     row("secret-id-accessor", "text", Effect::Elsewhere, "On generated objects."),
 ];
 

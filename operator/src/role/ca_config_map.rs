@@ -87,6 +87,8 @@ pub struct Told {
     pub name: String,
     /// The address in it.
     pub address: String,
+    /// The CA bundle in it.
+    pub ca: String,
 }
 
 /// Writes the ConfigMap as soon as the cluster has a CA, which is before its Vault runs: a pod that was injected
@@ -107,7 +109,7 @@ pub async fn ensure(
         .await
         .map_err(|e| Error::kubernetes("read the ConfigMap with the CA", e))?;
     let written = match plan(existing.as_ref(), identity, &address, &ca) {
-        Step::Keep => return Ok(Some(Told { name, address })),
+        Step::Keep => return Ok(Some(Told { name, address, ca })),
         Step::Create(config_map) => api.create(&PostParams::default(), &config_map).await,
         Step::Patch(patch) => {
             let params = PatchParams {
@@ -125,7 +127,7 @@ pub async fn ensure(
         }
     };
     written.map_err(|e| Error::kubernetes("write the ConfigMap with the CA", e))?;
-    Ok(Some(Told { name, address }))
+    Ok(Some(Told { name, address, ca }))
 }
 
 /// What clients need to know of a cluster; none while there is no CA. An address elsewhere is given away only if the

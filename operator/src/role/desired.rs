@@ -58,7 +58,7 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
     let Validated {
         rules,
         policies,
-        secret_name,
+        app_role,
         kubernetes,
         token,
         delivery,
@@ -91,10 +91,14 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
         further.extend(fields(&format!("{mount}/role"), &vault_name, &role));
     }
     Desired {
-        app_role: secret_name.is_some().then(|| approle::Role {
-            bind_secret_id: true,
+        app_role: app_role.as_ref().map(|wish| approle::Role {
+            bind_secret_id: wish.bind_secret_id,
+            secret_id_bound_cidrs: wish.bound_cidrs.clone(),
+            secret_id_num_uses: wish.num_uses,
+            secret_id_ttl: wish.ttl,
+            local_secret_ids: wish.local_secret_ids,
+            role_id: wish.role_id.clone(),
             token: tokens.clone(),
-            ..approle::Role::default()
         }),
         kubernetes: kubernetes.as_ref().map(|accounts| kubernetes::Role {
             bound_service_account_names: accounts.names.clone(),
@@ -152,10 +156,13 @@ fn jwt_role(login: &JwtLogin, token: &TokenParams) -> impl Serialize {
 
 /// Whether an AppRole role read from Vault is what is wanted.
 pub fn same_app_role(found: &approle::Role, wanted: &approle::Role) -> bool {
-    let found = approle::Role {
+    let mut found = approle::Role {
         token: found.token.clone().normalised(),
+        // Told by another read.
+        role_id: wanted.role_id.clone(),
         ..found.clone()
     };
+    found.secret_id_bound_cidrs.sort();
     found == *wanted
 }
 
@@ -175,11 +182,28 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use vaultkeeper_crds::role::Capability;
+    use vaultkeeper_crds::role::{Capability, CredentialsSecret};
 
-    use super::super::validate::Accounts;
-    use super::super::validate::Rule;
+    use super::super::validate::{Accounts, AppRoleWish, Period, RotationWish, Rule};
     use super::*;
+
+    fn app_role() -> AppRoleWish {
+        AppRoleWish {
+            secret_name: "app-vault".to_owned(),
+            secret: CredentialsSecret::default(),
+            role_id: Some("shop-app".to_owned()),
+            bind_secret_id: true,
+            local_secret_ids: true,
+            bound_cidrs: vec!["10.0.0.0/8".to_owned(), "9.0.0.0/8".to_owned()],
+            ttl: Duration::from_secs(86400),
+            num_uses: 40,
+            rotation: RotationWish {
+                period: Period::Never,
+                overlap: None,
+                targets: Vec::new(),
+            },
+        }
+    }
 
     fn validated() -> Validated {
         Validated {
@@ -191,7 +215,7 @@ mod tests {
                 },
             )]),
             policies: vec!["read-metrics".to_owned()],
-            secret_name: Some("app-vault".to_owned()),
+            app_role: Some(app_role()),
             kubernetes: Some(Accounts {
                 names: vec!["app".to_owned(), "job".to_owned()],
                 namespaces: BTreeSet::from(["shop".to_owned()]),
@@ -276,7 +300,7 @@ mod tests {
     #[test]
     fn a_login_that_is_not_asked_for_is_not_there() {
         let plain = Validated {
-            secret_name: None,
+            app_role: None,
             ..validated()
         };
         assert_eq!(desired("shop", "app", &plain, None).app_role, None);
@@ -302,6 +326,25 @@ mod tests {
     }
 
     #[test]
+    fn every_parameter_of_a_secret_id_is_in_the_role() {
+        let role = desired("shop", "app", &validated(), None).app_role.unwrap();
+        assert_eq!(role.secret_id_ttl, Duration::from_secs(86400));
+        assert_eq!(role.secret_id_num_uses, 40);
+        assert_eq!(role.secret_id_bound_cidrs, ["10.0.0.0/8", "9.0.0.0/8"]);
+        assert_eq!(role.role_id.as_deref(), Some("shop-app"));
+        assert!(role.local_secret_ids);
+        for change in [
+            |role: &mut approle::Role| role.secret_id_num_uses = 0,
+            |role: &mut approle::Role| role.secret_id_bound_cidrs.clear(),
+            |role: &mut approle::Role| role.local_secret_ids = false,
+        ] {
+            let mut found = role.clone();
+            change(&mut found);
+            assert!(!same_app_role(&found, &role), "{found:?} is not what is wanted");
+        }
+    }
+
+    #[test]
     fn what_vault_reads_back_in_its_own_order_is_the_same() {
         let wanted = desired("shop", "app", &validated(), None);
         let mut app_role = wanted.app_role.clone().unwrap();
@@ -309,6 +352,12 @@ mod tests {
         assert!(
             same_app_role(&app_role, wanted.app_role.as_ref().unwrap()),
             "the order of policies is Vault's"
+        );
+        app_role.role_id = None;
+        app_role.secret_id_bound_cidrs.reverse();
+        assert!(
+            same_app_role(&app_role, wanted.app_role.as_ref().unwrap()),
+            "a read tells no role-id, and the order of blocks means nothing"
         );
         app_role.token.ttl = Duration::from_secs(1);
         assert!(

@@ -29,6 +29,20 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A Secret of ours cannot become what it is to be.
+    #[error("Secret {name} {what}: delete it, or choose another spec.appRole.secretName")]
+    SecretFixed {
+        /// Its name.
+        name: String,
+        /// What is in the way.
+        what: &'static str,
+    },
+    /// Vault made a secret-id that it does not show.
+    #[error("Vault does not know the secret-id that it has just made")]
+    SecretIdUnknown,
+    /// The state of the credentials cannot be written down: a defect.
+    #[error("failed to write the state of the credentials as JSON")]
+    State(#[source] serde_json::Error),
     /// The CA of the cluster cannot be read.
     #[error("failed to read the CA of the cluster")]
     Ca(#[source] Box<crate::cluster::Error>),
@@ -110,9 +124,11 @@ impl Error {
 impl ReconcileError for Error {
     fn reason(&self) -> &'static str {
         match self {
-            Self::Incomplete(_) => "Incomplete",
+            Self::Incomplete(_) | Self::State(_) => "Incomplete",
             Self::Kubernetes { .. } => "KubernetesError",
             Self::NameTaken { .. } => "NameTaken",
+            Self::SecretFixed { .. } => "SecretFixed",
+            Self::SecretIdUnknown => "SecretIdUnknown",
             Self::Ca(error) => error.reason(),
             Self::Session(error) => error.reason(),
             Self::Password { .. } => "PasswordMissing",

@@ -76,16 +76,56 @@ async fn apply_app_role(
     name: &str,
     wanted: Option<&approle::Role>,
 ) -> Result<Option<&'static str>, Error> {
-    let there = found("read the AppRole role", method.read_role(name).await)?;
+    let mut there = found("read the AppRole role", method.read_role(name).await)?;
+    if let (Some(wanted), Some(found)) = (wanted, &there)
+        && wanted.local_secret_ids != found.local_secret_ids
+    {
+        // Decided at creation: a role that somebody made otherwise is of no use.
+        gone("delete the AppRole role", method.delete_role(name).await)?;
+        there = None;
+    }
     match step(wanted, there.as_ref(), same_app_role) {
-        Step::Leave => return Ok(None),
-        Step::Write(wanted) => method
-            .write_role(name, wanted)
-            .await
-            .map_err(|e| Error::vault("write the AppRole role", e))?,
+        Step::Leave => match wanted {
+            Some(wanted) if !has_its_role_id(method, name, wanted).await? => {
+                written(method.write_role(name, wanted).await, wanted)?;
+            }
+            _ => return Ok(None),
+        },
+        Step::Write(wanted) if there.is_none() => written(method.create_role(name, wanted).await, wanted)?,
+        Step::Write(wanted) => written(method.write_role(name, wanted).await, wanted)?,
         Step::Delete => gone("delete the AppRole role", method.delete_role(name).await)?,
     }
     Ok(Some("AppRole role"))
+}
+
+/// Whether a role has the role-id that it is to have. Nothing is read where any will do.
+async fn has_its_role_id(
+    method: &approle::AppRole,
+    name: &str,
+    wanted: &approle::Role,
+) -> Result<bool, Error> {
+    let Some(wanted) = &wanted.role_id else {
+        return Ok(true);
+    };
+    let there = method.role_id(name).await;
+    let there = there.map_err(|e| Error::vault("read the role-id", e))?;
+    Ok(there == *wanted)
+}
+
+/// The answer to a write of an AppRole role.
+fn written(answer: Result<(), VaultError>, wanted: &approle::Role) -> Result<(), Error> {
+    match (answer, &wanted.role_id) {
+        (Err(VaultError::Server { errors, .. } | VaultError::BadRequest { errors, .. }), Some(role_id))
+            if errors.mention("already in use") =>
+        {
+            Err(Error::NameTaken {
+                kind: "AppRole role-id",
+                name: role_id.clone(),
+                remedy: "another role in that Vault has it: choose another spec.appRole.roleId, or leave it out",
+            })
+        }
+        (answer, _) => answer.map_err(|e| Error::vault("write the AppRole role", e)),
+    }
 }
 
 async fn apply_kubernetes(

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use vaultkeeper_crds::role::{DeliveredToken, ExternalLoginStatus};
+use vaultkeeper_crds::role::{AppRoleStatus, DeliveredToken, ExternalLoginStatus};
 use vaultkeeper_crds::{VaultRole, VaultRoleStatus};
 
 use super::Identity;
@@ -49,6 +49,8 @@ pub struct Progress {
     pub vault_name: Option<String>,
     /// The Secret that is in place.
     pub secret: Option<String>,
+    /// The secret-id in it.
+    pub app_role: Option<AppRoleStatus>,
     /// The ConfigMap that is in place.
     pub config_map: Option<String>,
     /// How to log in, where its Vault runs elsewhere.
@@ -80,6 +82,7 @@ impl Progress {
             refusal: None,
             vault_name: status.vault_name.clone(),
             secret: status.secret_name.clone(),
+            app_role: status.app_role.clone(),
             config_map: status.config_map_name.clone(),
             external: status.external.clone(),
             namespaces: status.namespaces.clone(),
@@ -116,6 +119,7 @@ pub fn build(
         refusal,
         vault_name,
         secret,
+        app_role,
         config_map,
         external,
         namespaces,
@@ -170,6 +174,7 @@ pub fn build(
         conditions: list,
         vault_name: vault_name.clone(),
         secret_name: secret.clone(),
+        app_role: app_role.clone(),
         config_map_name: config_map.clone(),
         external: external.clone(),
         namespaces: namespaces.clone(),
@@ -196,6 +201,7 @@ pub async fn write(
         conditions,
         vault_name,
         secret_name,
+        app_role,
         config_map_name,
         external,
         namespaces,
@@ -211,6 +217,7 @@ pub async fn write(
         "conditions": conditions,
         "vaultName": vault_name,
         "secretName": secret_name,
+        "appRole": app_role.as_ref().map(whole),
         "configMapName": config_map_name,
         "external": external,
         "namespaces": namespaces,
@@ -230,6 +237,24 @@ pub async fn write(
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(Error::kubernetes("write the status", error)),
     }
+}
+
+/// All of it, with null for what is not there: a merge patch would keep what is left out.
+fn whole(app_role: &AppRoleStatus) -> serde_json::Value {
+    let AppRoleStatus {
+        secret_id_accessor,
+        issued_at,
+        expires_at,
+        next_rotation_at,
+        previous,
+    } = app_role;
+    json!({
+        "secretIdAccessor": secret_id_accessor,
+        "issuedAt": issued_at,
+        "expiresAt": expires_at,
+        "nextRotationAt": next_rotation_at,
+        "previous": (!previous.is_empty()).then_some(previous),
+    })
 }
 
 #[cfg(test)]
@@ -259,6 +284,7 @@ mod tests {
             refusal: None,
             vault_name: Some("shop.app".to_owned()),
             secret: Some("app-vault".to_owned()),
+            app_role: None,
             config_map: Some("vaultkeeper.vault.main".to_owned()),
             external: None,
             ..Progress::default()

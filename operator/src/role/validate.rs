@@ -24,6 +24,8 @@ use super::token::Delivery;
 pub use kubernetes::Accounts;
 pub use people::{Person, Provider};
 
+pub use app_role::{AppRoleWish, Period, RotationWish};
+
 /// A spec that can work and that the cluster allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validated {
@@ -31,8 +33,8 @@ pub struct Validated {
     pub rules: BTreeMap<String, Rule>,
     /// Further policies, lower-case as Vault keeps them, sorted.
     pub policies: Vec<String>,
-    /// Name of the Secret for AppRole credentials.
-    pub secret_name: Option<String>,
+    /// The AppRole login.
+    pub app_role: Option<AppRoleWish>,
     /// ServiceAccounts that may log in.
     pub kubernetes: Option<Accounts>,
     /// What the tokens of all logins are like, but for their policies.
@@ -125,13 +127,13 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
     let Policy { rules, names } = policy;
     let rules = policy::rules(rules, namespace, &grants, &cluster)?;
     let policies = policy::names(names, &grants, &cluster)?;
-    let secret_name = app_role.as_ref().map(app_role::secret_name).transpose()?;
+    let app_role = app_role.as_ref().map(app_role::wish).transpose()?;
     let kubernetes = kubernetes
         .as_ref()
         .map(|login| kubernetes::accounts(login, namespace, access, &cluster))
         .transpose()?;
     let is_without = userpass.is_none() && jwt.is_none() && token.deliver.is_none();
-    if secret_name.is_none() && kubernetes.is_none() && is_without {
+    if app_role.is_none() && kubernetes.is_none() && is_without {
         return Err(invalid(
             "spec: holds no way to log in: add appRole, kubernetes, userpass, jwt or token.deliver"
                 .to_owned(),
@@ -144,7 +146,7 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
     }
     let delivery = token.deliver.as_ref();
     let delivery = delivery
-        .map(|delivery| deliver::delivery(delivery, secret_name.as_deref()))
+        .map(|delivery| deliver::delivery(delivery, app_role.as_ref().map(|wish| wish.secret_name.as_str())))
         .transpose()?;
     if *revoke_tokens && *deletion_policy == RoleDeletionPolicy::Retain {
         return Err(invalid(
@@ -155,7 +157,7 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
     Ok(Validated {
         rules,
         policies,
-        secret_name,
+        app_role,
         kubernetes,
         token: token::params(token)?,
         delivery,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vaultkeeper_crds::role::{AppRole, KubernetesLogin, TokenSettings};
+use vaultkeeper_crds::role::{KubernetesLogin, TokenSettings};
 
 use super::*;
 
@@ -54,7 +54,8 @@ fn a_spec_within_its_grant_is_accepted() {
         validated.rules["secret/data/shop/app/*"].capabilities,
         [Capability::Read]
     );
-    assert_eq!(validated.secret_name.as_deref(), Some("app-vault"));
+    let app_role = validated.app_role.expect("it is asked for");
+    assert_eq!(app_role.secret_name, "app-vault");
     assert_eq!(validated.kubernetes.unwrap().names, ["app"]);
     assert_eq!(validated.token.ttl, Duration::from_secs(3600), "the default");
     assert_eq!(validated.token.max_ttl, Duration::from_secs(14400), "the default");
@@ -352,9 +353,8 @@ fn names_of_the_operators_own_secrets_and_wildcards_are_refused() {
         "",
     ] {
         let refusal = refusal(&spec(|spec| {
-            spec.app_role = Some(AppRole {
-                secret_name: name.to_owned(),
-            });
+            let app_role = serde_json::json!({ "secretName": name });
+            spec.app_role = Some(serde_json::from_value(app_role).unwrap());
         }));
         assert!(
             refusal.message.contains("spec.appRole.secretName"),

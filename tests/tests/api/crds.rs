@@ -1,6 +1,7 @@
 //! The CRDs on a real API server: what it refuses, with which words, and what just passes.
 
 mod agreement;
+mod app_role;
 mod configuration;
 mod explain;
 mod external;

@@ -174,6 +174,7 @@ fn links_of_the_documentation_lead_somewhere() {
         "docs/annotations.md",
         "docs/benchmarks.md",
         "docs/conditions.md",
+        "docs/credentials.md",
         "docs/custody.md",
         "docs/decisions.md",
         "docs/lost-quorum.md",

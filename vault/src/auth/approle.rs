@@ -36,6 +36,12 @@ pub struct Role {
     /// How long a secret-id lives; zero for ever. The server is up to 60 s late to enforce it.
     #[serde(with = "seconds")]
     pub secret_id_ttl: Duration,
+    /// Whether secret-ids stay in the cluster that made them. Decided at creation: see [`AppRole::create_role`].
+    #[serde(skip_serializing)]
+    pub local_secret_ids: bool,
+    /// The role-id to have; none keeps it, or has one made. A read does not tell it: see [`AppRole::role_id`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role_id: Option<String>,
     /// The tokens of a login.
     #[serde(flatten)]
     pub token: TokenParams,
@@ -48,6 +54,8 @@ impl Default for Role {
             secret_id_bound_cidrs: Vec::new(),
             secret_id_num_uses: 0,
             secret_id_ttl: Duration::ZERO,
+            local_secret_ids: false,
+            role_id: None,
             token: TokenParams::default(),
         }
     }
@@ -120,10 +128,23 @@ impl AppRole {
         format!("auth/{}/role/{role}{rest}", self.mount)
     }
 
-    /// Creates or changes a role: `PUT auth/<mount>/role/<role>`. Names are folded to lower case by the server.
+    /// Creates or changes a role: `PUT auth/<mount>/role/<role>`. Names are folded to lower case by the server. A role-id
+    /// that another role has is refused with "`role_id` already in use" (500).
     pub async fn write_role(&self, role: &str, settings: &Role) -> Result<()> {
         self.client
             .done(Request::put(self.role_path(role, ""), settings).named(role))
+            .await
+    }
+
+    /// Creates a role, with what is decided then for ever (`local_secret_ids`). Where it exists the server refuses that
+    /// (400).
+    pub async fn create_role(&self, role: &str, settings: &Role) -> Result<()> {
+        let mut body = json!(settings);
+        if settings.local_secret_ids {
+            body["local_secret_ids"] = json!(true);
+        }
+        self.client
+            .done(Request::put(self.role_path(role, ""), &body).named(role))
             .await
     }
 
@@ -185,6 +206,28 @@ impl AppRole {
         self.client
             .keys(Request::list(self.role_path(role, "/secret-id")).named(role))
             .await
+    }
+
+    /// A secret-id, without using it up: `PUT auth/<mount>/role/<role>/secret-id/lookup`. None where the role has no such
+    /// one.
+    pub async fn lookup_secret_id(
+        &self,
+        role: &str,
+        secret_id: &SecretString,
+    ) -> Result<Option<SecretIdInfo>> {
+        let path = self.role_path(role, "/secret-id/lookup");
+        let body = json!({"secret_id": secret_id.expose_secret()});
+        let request = Request::put(path, &body).named(role);
+        let call = self.client.call(&request);
+        let Some(answer) = self.client.optional_secret(request).await? else {
+            return Ok(None);
+        };
+        let decoded = answer.data.decode();
+        let decoded = decoded.map_err(|error| crate::Error::Decode {
+            call,
+            reason: error.to_string(),
+        });
+        decoded.map(Some)
     }
 
     /// A secret-id by its accessor: `PUT auth/<mount>/role/<role>/secret-id-accessor/lookup`.
@@ -288,6 +331,17 @@ mod tests {
             role, wanted,
             "null lists, seconds and the flattened token settings"
         );
+    }
+
+    #[test]
+    fn what_is_decided_at_creation_is_not_sent_with_a_change() {
+        let role = Role {
+            local_secret_ids: true,
+            ..Role::default()
+        };
+        let sent = json!(role);
+        assert!(sent.get("local_secret_ids").is_none(), "Vault refuses it: {sent}");
+        assert!(sent.get("role_id").is_none(), "it would be emptied: {sent}");
     }
 
     #[test]

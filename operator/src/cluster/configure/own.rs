@@ -40,6 +40,7 @@ path "auth/approle/role"   { capabilities = ["list"] }
 path "auth/approle/role/+" { capabilities = ["create", "read", "update", "delete"] }
 path "auth/approle/role/+/role-id"   { capabilities = ["read"] }
 path "auth/approle/role/+/secret-id" { capabilities = ["update", "list"] }
+path "auth/approle/role/+/secret-id/lookup" { capabilities = ["update"] }
 path "auth/approle/role/+/secret-id-accessor/+" { capabilities = ["update"] }
 path "auth/kubernetes/config"  { capabilities = ["read", "update"] }
 path "auth/kubernetes/role"    { capabilities = ["list"] }
@@ -195,6 +196,7 @@ pub(crate) fn needed_paths() -> Vec<String> {
         "sys/auth/probe".to_owned(),
         format!("auth/{}/role/probe", names::APPROLE_AUTH_PATH),
         format!("auth/{}/role/probe/secret-id", names::APPROLE_AUTH_PATH),
+        format!("auth/{}/role/probe/secret-id/lookup", names::APPROLE_AUTH_PATH),
         format!("auth/{}/role/probe", names::KUBERNETES_AUTH_PATH),
         "auth/token/roles/probe".to_owned(),
         "auth/token/create/probe".to_owned(),

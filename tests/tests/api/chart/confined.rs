@@ -108,6 +108,14 @@ impl Stage {
                 stateful_set("theirs", "theirs", &json!({})),
             ),
             (
+                format!("/apis/apps/v1/namespaces/{}/deployments", self.foreign),
+                workload("theirs"),
+            ),
+            (
+                format!("/apis/apps/v1/namespaces/{}/daemonsets", self.foreign),
+                workload("theirs"),
+            ),
+            (
                 "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings".to_owned(),
                 json!({
                     "metadata": { "name": format!("theirs-{}", self.foreign) },
@@ -187,6 +195,13 @@ fn stateful_set(name: &str, account: &str, pod: &Value) -> Value {
             "template": { "metadata": { "labels": { "app": name } }, "spec": spec },
         },
     })
+}
+
+/// A Deployment or a DaemonSet.
+fn workload(name: &str) -> Value {
+    let mut workload = stateful_set(name, "strong", &json!({}));
+    workload["spec"].as_object_mut().unwrap().remove("serviceName");
+    workload
 }
 
 /// One request. A `PATCH` is a merge patch.

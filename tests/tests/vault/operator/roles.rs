@@ -37,7 +37,7 @@ pub(super) async fn create_role(stage: &Stage) -> anyhow::Result<()> {
             "policy": { "rules": [
                 { "path": format!("secret/data/{}/app", stage.namespace), "capabilities": ["read"] },
             ] },
-            "appRole": { "secretName": SECRET },
+            "appRole": { "secretName": SECRET, "rotation": { "overlap": "0s" } },
             "kubernetes": { "serviceAccounts": ["app"] },
             "token": { "ttl": "10m", "maxTtl": "1h" },
         },

@@ -33,12 +33,18 @@ impl Stage {
         vec![
             create(
                 "a Secret that gets the token of a strong ServiceAccount",
-                "types Opaque and kubernetes.io/tls only",
+                "Secrets of Opaque and kubernetes.io/tls only",
                 format!("{space}/secrets"),
                 json!({
                     "metadata": { "name": "a", "labels": ours(), "annotations": { "kubernetes.io/service-account.name": "strong" } },
                     "type": "kubernetes.io/service-account-token",
                 }),
+            ),
+            create(
+                "a Secret that is read as a token to join the cluster with",
+                "Secrets of Opaque and kubernetes.io/tls only",
+                format!("{space}/secrets"),
+                json!({ "metadata": { "name": "a", "labels": ours() }, "type": "bootstrap.kubernetes.io/token" }),
             ),
             create(
                 "a Secret without the label",
@@ -142,6 +148,13 @@ impl Stage {
             path,
             body,
         };
+        let restart = "nothing of a Deployment or DaemonSet but the annotation";
+        let restart_and = |spec: Value| {
+            let annotations = json!({ "rotation.vaultkeeper.dev/credentials": "1" });
+            let mut body = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
+            merge(&mut body["spec"], &spec);
+            body
+        };
         // The label in the change itself must not help.
         let take = || json!({ "metadata": { "labels": ours() } });
         vec![
@@ -192,6 +205,61 @@ impl Stage {
                 mark,
                 "PATCH",
                 format!("{apps}/statefulsets/theirs"),
+                take(),
+            ),
+            abuse(
+                "restarting a foreign StatefulSet with another image",
+                mark,
+                "PATCH",
+                format!("{apps}/statefulsets/theirs"),
+                restart_and(
+                    json!({ "template": { "spec": { "containers": [{ "name": "a", "image": "b" }] } } }),
+                ),
+            ),
+            abuse(
+                "restarting a foreign Deployment with another image",
+                restart,
+                "PATCH",
+                format!("{apps}/deployments/theirs"),
+                restart_and(
+                    json!({ "template": { "spec": { "containers": [{ "name": "a", "image": "b" }] } } }),
+                ),
+            ),
+            abuse(
+                "restarting a foreign Deployment as somebody else",
+                restart,
+                "PATCH",
+                format!("{apps}/deployments/theirs"),
+                restart_and(json!({ "template": { "spec": { "serviceAccountName": "other" } } })),
+            ),
+            abuse(
+                "scaling a foreign Deployment",
+                restart,
+                "PATCH",
+                format!("{apps}/deployments/theirs"),
+                restart_and(json!({ "replicas": 0 })),
+            ),
+            abuse(
+                "having something injected into a foreign DaemonSet",
+                restart,
+                "PATCH",
+                format!("{apps}/daemonsets/theirs"),
+                restart_and(
+                    json!({ "template": { "metadata": { "annotations": { "vault.hashicorp.com/agent-inject": "true" } } } }),
+                ),
+            ),
+            abuse(
+                "labelling the pods of a foreign DaemonSet",
+                restart,
+                "PATCH",
+                format!("{apps}/daemonsets/theirs"),
+                restart_and(json!({ "template": { "metadata": { "labels": { "b": "c" } } } })),
+            ),
+            abuse(
+                "taking a foreign Deployment over",
+                restart,
+                "PATCH",
+                format!("{apps}/deployments/theirs"),
                 take(),
             ),
             abuse(
@@ -384,5 +452,17 @@ impl Stage {
                 } }),
             ),
         ]
+    }
+}
+
+/// What one object adds to another.
+fn merge(target: &mut Value, more: &Value) {
+    match (target, more) {
+        (Value::Object(target), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(target.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (target, more) => *target = more.clone(),
     }
 }

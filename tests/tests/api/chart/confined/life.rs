@@ -14,21 +14,45 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource as _};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use vaultkeeper_crds::annotations::RESTARTED_FOR;
+use vaultkeeper_crds::role::{CredentialsSecret, RestartKind, RestartTarget};
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_operator::cluster::build::{reviewer_binding_name, volume_claim};
 use vaultkeeper_operator::context::Context;
 use vaultkeeper_operator::report::Reason;
+use vaultkeeper_operator::role::rotation::restart::restart;
+use vaultkeeper_operator::role::rotation::state::{Dress, State};
 use vaultkeeper_operator::role::{Identity, credentials, secret};
 use vaultkeeper_operator::run::start_controllers;
 use vaultkeeper_tests::wait;
-use vaultkeeper_vault::auth::approle::SecretId;
+use vaultkeeper_vault::SecretString;
 
 use super::super::installed::installed;
 use super::acts::{cluster, context};
 use super::{DEADLINE, Stage, send};
 
-fn secret_id(text: &str) -> SecretId {
-    serde_json::from_value(json!({ "secret_id": text, "secret_id_accessor": format!("of-{text}") })).unwrap()
+/// A Secret with credentials.
+fn with_credentials(existing: Option<Secret>, identity: &Identity, name: &str, secret_id: &str) -> Secret {
+    let facts = secret::Facts {
+        role_id: "role".to_owned(),
+        address: "https://main".to_owned(),
+        ca: "PEM".to_owned(),
+    };
+    let accessor = format!("of-{secret_id}");
+    let state = State {
+        checksum: secret::checksum("role", Some(&accessor), secret_id),
+        accessor: Some(accessor),
+        issued: 0,
+        expires: None,
+        made_with: String::new(),
+        request: None,
+        previous: Vec::new(),
+        restart_pending: false,
+        dress: Dress::default(),
+    };
+    let shape = CredentialsSecret::default();
+    let value = SecretString::from(secret_id);
+    secret::dressed(existing, identity, (name, &shape), &facts, &state, &value).unwrap()
 }
 
 /// The objects of a VaultCluster and a VaultRole, while the operator runs as its ServiceAccount.
@@ -147,7 +171,7 @@ impl Life<'_> {
         );
 
         let secrets: Api<Secret> = Api::namespaced(self.stage.operator.clone(), &self.app);
-        let fresh = secret::with_credentials(None, &identity, "extra", "role", &secret_id("one"));
+        let fresh = with_credentials(None, &identity, "extra", "one");
         secrets
             .create(&PostParams::default(), &fresh)
             .await
@@ -155,13 +179,49 @@ impl Life<'_> {
         credentials::remove(ctx, &identity, "extra")
             .await
             .expect("an earlier Secret should be removed");
-        let fresh = secret::with_credentials(None, &identity, "app-vault", "role", &secret_id("one"));
+        let fresh = with_credentials(None, &identity, "app-vault", "one");
         let stored = secrets.create(&PostParams::default(), &fresh).await.unwrap();
-        let next = secret::with_credentials(Some(stored), &identity, "app-vault", "role", &secret_id("two"));
+        let next = with_credentials(Some(stored), &identity, "app-vault", "two");
         secrets
             .replace("app-vault", &PostParams::default(), &next)
             .await
             .expect("credentials should be replaced");
+    }
+
+    /// Workloads that a VaultRole names are restarted, twice, and no other way is refused.
+    async fn restarts(&self, ctx: &Context) {
+        let kinds = [
+            (RestartKind::Deployment, "deployments"),
+            (RestartKind::StatefulSet, "statefulsets"),
+            (RestartKind::DaemonSet, "daemonsets"),
+        ];
+        let role = self.roles().get("app").await.unwrap();
+        for (kind, plural) in kinds {
+            let path = format!("/apis/apps/v1/namespaces/{}/{plural}/theirs", self.stage.foreign);
+            let targets = [RestartTarget {
+                kind,
+                name: "theirs".to_owned(),
+            }];
+            let mut seen = Vec::new();
+            for accessor in ["one", "two"] {
+                restart(
+                    ctx,
+                    &self.stage.foreign,
+                    &targets,
+                    accessor,
+                    &role.object_ref(&()),
+                )
+                .await
+                .unwrap();
+                let found = send(&self.stage.admin, "GET", &path, &Value::Null).await.unwrap();
+                let annotations = &found["spec"]["template"]["metadata"]["annotations"];
+                seen.push(annotations[RESTARTED_FOR].clone());
+            }
+            assert!(
+                seen[0].is_string() && seen[1].is_string() && seen[0] != seen[1],
+                "{plural}: each rotation should have restarted it: {seen:?}"
+            );
+        }
     }
 
     /// With `deletionPolicy: Delete` volumes and StatefulSet go.
@@ -291,6 +351,7 @@ pub(super) async fn a_cluster_and_a_role_live_and_end(stage: &Stage) {
     life.is_repaired().await;
     life.is_opened().await;
     life.credentials(&context(&stage.operator)).await;
+    life.restarts(&context(&stage.operator)).await;
     let claim = json!({
         "metadata": { "name": volume_claim("main", 0), "labels": { "vaultkeeper.dev/cluster": "main" } },
         "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
