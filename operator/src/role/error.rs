@@ -104,6 +104,9 @@ impl Error {
             Self::Incomplete(_)
             | Self::Kubernetes { .. }
             | Self::NameTaken { .. }
+            | Self::SecretFixed { .. }
+            | Self::SecretIdUnknown
+            | Self::State(_)
             | Self::Ca(_)
             | Self::Password { .. }
             | Self::Bent(_) => false,
