@@ -9,11 +9,11 @@ testbed := $(target)/debug/testbed
 # Only as an argument of make: a variable of the environment that happens to have this name says nothing about the demo.
 cluster := $(if $(filter command,$(origin CLUSTER)),$(CLUSTER:%=--cluster=%))
 
-.PHONY: help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
+.PHONY: bench-operator help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
 	crds up down demo demo-down clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 prepare:
 	@tests/prepare
@@ -44,6 +44,11 @@ test-long: testbed ## What the tiers leave out because it takes long (root)
 
 test-fresh: ## make test in a freshly bootstrapped Debian with nothing cached (root, debootstrap)
 	@tests/fresh-debian make test
+
+# For example: make bench-operator ROLES=300 AT_ONCE=100 REST_SECONDS=60
+bench-operator: testbed servers ## Measure the operator with 10,000 VaultRoles, an hour (no root); ROLES, AT_ONCE, NAMESPACES, REST_SECONDS
+	$(foreach name,ROLES AT_ONCE NAMESPACES REST_SECONDS LOGINS,$(if $($(name)),$(name)=$($(name)))) \
+		cargo bench --locked --package vaultkeeper-tests --bench operator
 
 lint: testbed ## Format check, Clippy, rules of dependency
 	@$(testbed) test fmt lint

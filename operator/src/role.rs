@@ -222,7 +222,7 @@ async fn provide(
         return Ok(Outcome::Begun);
     }
     let applied = sweep::fingerprint(role, &validated, &cluster);
-    match ctx.sweep.task(role, identity, &applied) {
+    match ctx.sweep.task(role, identity, &cluster, &applied) {
         Task::Rest(wait) => {
             tell_clients(ctx, identity, &cluster).await?;
             return Ok(Outcome::AtRest(wait));

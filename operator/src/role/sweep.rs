@@ -20,6 +20,7 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_vault::Client;
 
 use super::{ClusterName, Identity};
+use crate::controllers::hash;
 use known::{Known, known, left};
 pub use known::{fingerprint, next_action};
 use line::{Line, Turn};
@@ -55,6 +56,20 @@ struct OneVault {
 struct Told {
     cas: HashMap<String, String>,
     namespaces: HashMap<(String, String), String>,
+}
+
+impl Told {
+    /// Identifies the CA of a cluster, and its address where it runs elsewhere. `name` is its full name.
+    fn ca(&self, cluster: &VaultCluster, name: &str) -> String {
+        let elsewhere = cluster
+            .status
+            .as_ref()
+            .and_then(|status| status.ca_hash.as_deref());
+        match &cluster.spec.external {
+            Some(vault) => format!("{} {}", vault.address, elsewhere.unwrap_or_default()),
+            None => self.cas.get(name).cloned().unwrap_or_default(),
+        }
+    }
 }
 
 /// What a pass over a role is to do.
@@ -107,14 +122,15 @@ impl Sweep {
         lock(&self.vaults).entry(cluster.to_string()).or_default().clone()
     }
 
-    /// What to do about a role for which `applied` is to be in place.
-    pub fn task(&self, role: &VaultRole, identity: &Identity, applied: &str) -> Task {
+    /// What to do about a role for which `applied` is to be in place in this cluster.
+    pub fn task(&self, role: &VaultRole, identity: &Identity, cluster: &VaultCluster, applied: &str) -> Task {
         let now = Timestamp::now();
         if known(role, applied, now) == Known::Changed {
             return Task::All;
         }
         let vault = self.vault(&identity.cluster);
-        let turn = lock(&vault.line).ask(&identity.uid, Instant::now());
+        let ca = hash(&lock(&self.told).ca(cluster, &identity.cluster.to_string()));
+        let turn = lock(&vault.line).ask(&identity.uid, ca, Instant::now());
         let wait = match turn {
             Turn::In(wait) => wait,
             Turn::Now => match Room::take(&self.under_way) {
@@ -167,13 +183,9 @@ impl Sweep {
 
     /// The CA that the ConfigMap of a namespace is to tell, if it was not told by this process yet.
     pub fn untold_ca(&self, namespace: &str, cluster: &VaultCluster, name: &ClusterName) -> Option<String> {
-        let elsewhere = cluster.status.as_ref().and_then(|status| status.ca_hash.clone());
         let told = lock(&self.told);
         let name = name.to_string();
-        let ca = match &cluster.spec.external {
-            Some(vault) => format!("{} {}", vault.address, elsewhere.unwrap_or_default()),
-            None => told.cas.get(&name).cloned().unwrap_or_default(),
-        };
+        let ca = told.ca(cluster, &name);
         let is_told = told.namespaces.get(&(namespace.to_owned(), name)) == Some(&ca);
         (!is_told).then_some(ca)
     }

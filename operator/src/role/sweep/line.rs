@@ -35,15 +35,22 @@ struct Place {
     due: Instant,
     /// Its turn, once it is due.
     turn: Option<Instant>,
+    /// Fingerprint of the CA of its Vault at the last look.
+    ca: Option<u64>,
 }
 
 impl Line {
-    /// Whether it is the turn of this role. One that was not heard of before is due.
-    pub(super) fn ask(&mut self, role: &str, now: Instant) -> Turn {
-        let place = self
-            .roles
-            .entry(role.to_owned())
-            .or_insert(Place { due: now, turn: None });
+    /// Whether it is the turn of this role. One that was not heard of before is due, and so are all when the CA of their Vault
+    /// is another: some have it in their Secrets.
+    pub(super) fn ask(&mut self, role: &str, ca: u64, now: Instant) -> Turn {
+        let place = self.roles.entry(role.to_owned()).or_insert(Place {
+            due: now,
+            turn: None,
+            ca: None,
+        });
+        if place.ca.replace(ca).is_some_and(|before| before != ca) {
+            place.due = place.due.min(now);
+        }
         if now < place.due {
             return Turn::In(place.due - now);
         }
@@ -63,11 +70,13 @@ impl Line {
     pub(super) fn compared(&mut self, role: &str, requests: Option<u32>, now: Instant) -> Duration {
         self.requests = requests.map(|requests| requests.max(1)).or(self.requests);
         let wait = spread(RESYNC, &role);
+        let ca = self.roles.get(role).and_then(|place| place.ca);
         self.roles.insert(
             role.to_owned(),
             Place {
                 due: now + wait,
                 turn: None,
+                ca,
             },
         );
         wait
@@ -94,7 +103,7 @@ mod tests {
                 break;
             }
             let name = format!("role-{role}");
-            let wait = match line.ask(&name, start + at) {
+            let wait = match line.ask(&name, 0, start + at) {
                 Turn::In(wait) => wait,
                 Turn::Now => {
                     done.push((role, at));
@@ -182,22 +191,46 @@ mod tests {
     fn a_role_that_is_woken_early_keeps_its_turn_and_one_that_was_just_written_is_not_due() {
         let mut line = Line::default();
         let now = Instant::now();
-        assert_eq!(line.ask("a", now), Turn::Now);
-        let Turn::In(first) = line.ask("b", now) else {
+        assert_eq!(line.ask("a", 0, now), Turn::Now);
+        let Turn::In(first) = line.ask("b", 0, now) else {
             panic!("b comes after a")
         };
         assert_eq!(
-            line.ask("b", now),
+            line.ask("b", 0, now),
             Turn::In(first),
             "asking again changes nothing"
         );
-        assert_eq!(line.ask("b", now + first), Turn::Now, "when its time has come");
+        assert_eq!(line.ask("b", 0, now + first), Turn::Now, "when its time has come");
         let wait = line.compared("c", None, now);
-        assert_eq!(line.ask("c", now), Turn::In(wait), "it was written a moment ago");
+        assert_eq!(
+            line.ask("c", 0, now),
+            Turn::In(wait),
+            "it was written a moment ago"
+        );
         line.forget("c");
         assert!(
-            line.ask("c", now) != Turn::In(wait),
+            line.ask("c", 0, now) != Turn::In(wait),
             "another one of this name is another role"
         );
+    }
+
+    #[test]
+    fn another_ca_lets_every_role_be_compared_soon_and_in_turn() {
+        let mut line = Line::default();
+        let now = Instant::now();
+        for role in ["a", "b"] {
+            line.ask(role, 1, now);
+            line.compared(role, Some(5), now);
+            assert!(
+                line.ask(role, 1, now) != Turn::Now,
+                "{role} was compared a moment ago"
+            );
+        }
+        let later = now + Duration::from_secs(30);
+        assert_eq!(line.ask("a", 2, later), Turn::Now, "another CA");
+        let Turn::In(wait) = line.ask("b", 2, later) else {
+            panic!("b comes after a")
+        };
+        assert!(wait <= Duration::from_secs(2), "b after {wait:?}");
     }
 }
