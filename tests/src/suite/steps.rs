@@ -46,10 +46,10 @@ pub(super) fn of(tier: Tier) -> anyhow::Result<Vec<Command>> {
     })
 }
 
-/// How many tests run at a time where they wait for servers far more than they compute: two for each core.
+/// How many tests run at a time where they wait for servers far more than they compute: five for two cores.
 fn waiting_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    (2 * cores).min(8)
+    (5 * cores).div_ceil(2).min(8)
 }
 
 /// Unit tests, and the tests folders of all packages but ours.
