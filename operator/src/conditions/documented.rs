@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// Words in the same files that are no reasons: kinds of Kubernetes, words of the kubelet and of clouds, values of
 /// conditions, states of members.
-const OTHER_WORDS: [&str; 24] = [
+const OTHER_WORDS: [&str; 25] = [
     "AccessDenied",
     "Active",
     "AlreadyExists",
     "ContainerCreating",
     "CrashLoopBackOff",
+    "Event",
     "False",
     "NetworkPolicy",
     "Opaque",

@@ -24,7 +24,11 @@ fn statements() -> Vec<String> {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            let about = |statement: &&str| ["event", "Event", "note("].iter().any(|w| statement.contains(w));
+            let about = |statement: &&str| {
+                ["event", "Event", "note(", "notes("]
+                    .iter()
+                    .any(|w| statement.contains(w))
+            };
             found.extend(text.split(';').filter(about).map(str::to_owned));
         }
     }

@@ -17,7 +17,7 @@ const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// Written by kubectl for itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// A time in a status moves only if it is more wrong than this.
+/// A time in a status moves if it is earlier than right by more than this, or later at all.
 const SLACK: Duration = Duration::from_secs(120);
 
 /// Whether there is something to do.
@@ -94,6 +94,7 @@ pub fn next_action(before: Option<&str>, away: Option<Duration>, now: Timestamp)
     let known = before.and_then(|before| before.parse::<Timestamp>().ok());
     if let (Some(known), Some(before)) = (known, before)
         && known > now
+        && known.as_second() <= next.as_second()
         && next.duration_since(known).unsigned_abs() < SLACK
     {
         return Some(before.to_owned());
@@ -245,6 +246,12 @@ mod tests {
         assert_eq!(first.as_deref(), Some("1970-01-01T01:00:00Z"));
         let again = next_action(first.as_deref(), away(3000), at(630));
         assert_eq!(again, first, "half a minute is no news");
+        let sooner = next_action(first.as_deref(), away(2960), at(630));
+        assert_eq!(
+            sooner.as_deref(),
+            Some("1970-01-01T00:59:50Z"),
+            "what is due sooner is not late"
+        );
         let later = next_action(first.as_deref(), away(7200), at(630));
         assert_eq!(later.as_deref(), Some("1970-01-01T02:10:30Z"), "two hours are");
         let passed = next_action(first.as_deref(), away(10), at(3601));

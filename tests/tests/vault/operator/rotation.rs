@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::events::v1::Event;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use vaultkeeper_crds::annotations::RESTARTED_FOR;
 use vaultkeeper_tests::points::{Point, Points};
 use vaultkeeper_tests::wait;
 
+use super::configuration::event;
 use super::rotation_support::{DEADLINE, Role, SECRET, set};
 use super::stage::Stage;
 
@@ -383,20 +382,8 @@ async fn a_workload_is_restarted_once_for_each_rotation_and_a_missing_one_is_tol
         mark.is_some() && after == before + 1,
         "restarted once: {mark:?}, {after}"
     );
-    let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
-    wait::until_async("the event about the missing one", DEADLINE, async || {
-        let events = events.list(&ListParams::default()).await?;
-        let told = events
-            .iter()
-            .find(|event| event.reason.as_deref() == Some("RestartFailed"));
-        let note = told
-            .and_then(|event| event.note.clone())
-            .context("there is none")?;
-        ensure!(note.contains("missing"), "it says {note}");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    event(&stage, "WorkloadRestarted", &["Deployment shop"]).await;
+    event(&stage, "RestartFailed", &["missing"]).await;
     role.until_ready()
         .await
         .expect("a missing workload holds nothing up");

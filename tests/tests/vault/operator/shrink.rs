@@ -13,6 +13,7 @@ use vaultkeeper_tests::points::{Point, Points, Side};
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::Client;
 
+use super::configuration::event;
 use super::rollout_watch::{Watch, Writer};
 use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition};
 
@@ -131,6 +132,8 @@ async fn five_members_become_three_without_a_moment_in_which_one_may_not_fail() 
             "main-{ordinal} stays"
         );
     }
+    event(&stage, "MemberRemoved", &["main-4", "is kept"]).await;
+    event(&stage, "ScaledDown", &["the StatefulSet has 3 members"]).await;
     root.revoke_self().await.unwrap();
     assert_keys_and_no_root(&stage).await.unwrap();
     operator.stop().await;
@@ -198,6 +201,7 @@ async fn three_members_become_one_under_operators_that_die_and_three_again_with_
         );
     }
     assert_eq!(claim(&stage, 0).await.uid(), first, "whoever stayed has its data");
+    event(&stage, "VolumeCleared", &["the new one comes empty"]).await;
     wait::until_async(
         "a new member to give what was written before",
         DEADLINE,
