@@ -129,7 +129,8 @@ impl Sweep {
             return Task::All;
         }
         let vault = self.vault(&identity.cluster);
-        let ca = hash(&lock(&self.told).ca(cluster, &identity.cluster.to_string()));
+        let ca = lock(&self.told).ca(cluster, &identity.cluster.to_string());
+        let ca = (!ca.is_empty()).then(|| hash(&ca));
         let turn = lock(&vault.line).ask(&identity.uid, ca, Instant::now());
         let wait = match turn {
             Turn::In(wait) => wait,

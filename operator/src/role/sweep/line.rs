@@ -41,14 +41,16 @@ struct Place {
 
 impl Line {
     /// Whether it is the turn of this role. One that was not heard of before is due, and so are all when the CA of their Vault
-    /// is another: some have it in their Secrets.
-    pub(super) fn ask(&mut self, role: &str, ca: u64, now: Instant) -> Turn {
+    /// is another: some have it in their Secrets. None: it is not read yet.
+    pub(super) fn ask(&mut self, role: &str, ca: Option<u64>, now: Instant) -> Turn {
         let place = self.roles.entry(role.to_owned()).or_insert(Place {
             due: now,
             turn: None,
             ca: None,
         });
-        if place.ca.replace(ca).is_some_and(|before| before != ca) {
+        if let Some(ca) = ca
+            && place.ca.replace(ca).is_some_and(|before| before != ca)
+        {
             place.due = place.due.min(now);
         }
         if now < place.due {
@@ -103,7 +105,7 @@ mod tests {
                 break;
             }
             let name = format!("role-{role}");
-            let wait = match line.ask(&name, 0, start + at) {
+            let wait = match line.ask(&name, None, start + at) {
                 Turn::In(wait) => wait,
                 Turn::Now => {
                     done.push((role, at));
@@ -191,25 +193,29 @@ mod tests {
     fn a_role_that_is_woken_early_keeps_its_turn_and_one_that_was_just_written_is_not_due() {
         let mut line = Line::default();
         let now = Instant::now();
-        assert_eq!(line.ask("a", 0, now), Turn::Now);
-        let Turn::In(first) = line.ask("b", 0, now) else {
+        assert_eq!(line.ask("a", None, now), Turn::Now);
+        let Turn::In(first) = line.ask("b", None, now) else {
             panic!("b comes after a")
         };
         assert_eq!(
-            line.ask("b", 0, now),
+            line.ask("b", None, now),
             Turn::In(first),
             "asking again changes nothing"
         );
-        assert_eq!(line.ask("b", 0, now + first), Turn::Now, "when its time has come");
+        assert_eq!(
+            line.ask("b", None, now + first),
+            Turn::Now,
+            "when its time has come"
+        );
         let wait = line.compared("c", None, now);
         assert_eq!(
-            line.ask("c", 0, now),
+            line.ask("c", None, now),
             Turn::In(wait),
             "it was written a moment ago"
         );
         line.forget("c");
         assert!(
-            line.ask("c", 0, now) != Turn::In(wait),
+            line.ask("c", None, now) != Turn::In(wait),
             "another one of this name is another role"
         );
     }
@@ -219,16 +225,20 @@ mod tests {
         let mut line = Line::default();
         let now = Instant::now();
         for role in ["a", "b"] {
-            line.ask(role, 1, now);
+            line.ask(role, Some(1), now);
             line.compared(role, Some(5), now);
             assert!(
-                line.ask(role, 1, now) != Turn::Now,
+                line.ask(role, Some(1), now) != Turn::Now,
                 "{role} was compared a moment ago"
             );
         }
         let later = now + Duration::from_secs(30);
-        assert_eq!(line.ask("a", 2, later), Turn::Now, "another CA");
-        let Turn::In(wait) = line.ask("b", 2, later) else {
+        assert!(
+            line.ask("a", None, later) != Turn::Now,
+            "a CA that is not read is no other"
+        );
+        assert_eq!(line.ask("a", Some(2), later), Turn::Now, "another CA");
+        let Turn::In(wait) = line.ask("b", Some(2), later) else {
             panic!("b comes after a")
         };
         assert!(wait <= Duration::from_secs(2), "b after {wait:?}");

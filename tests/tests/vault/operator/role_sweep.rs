@@ -53,26 +53,32 @@ impl Log {
     }
 }
 
-/// The most requests within a second.
-fn busiest(requests: &[(Timestamp, String)]) -> usize {
-    let within = |from: Timestamp| {
-        let span = |at: &Timestamp| at.duration_since(from);
-        let after = requests.iter().filter(|(at, _)| !span(at).is_negative());
-        after.filter(|(at, _)| span(at).as_millis() < 1000).count()
-    };
+/// The roles that were compared, by the one request that nothing but a comparison makes: the readiness rules read policies
+/// and roles, too, in batches of their own.
+fn compared(requests: &[(Timestamp, String)]) -> Vec<(Timestamp, &str)> {
     requests
+        .iter()
+        .filter_map(|(at, path)| Some((*at, path.strip_suffix("/role-id")?.rsplit('/').next()?)))
+        .collect()
+}
+
+fn names_of<'a>(compared: &[(Timestamp, &'a str)]) -> BTreeSet<&'a str> {
+    compared.iter().map(|(_, name)| *name).collect()
+}
+
+/// The most comparisons within ten seconds.
+fn busiest(compared: &[(Timestamp, &str)]) -> usize {
+    let within = |from: Timestamp| {
+        let spans = compared.iter().map(|(at, _)| at.duration_since(from));
+        spans
+            .filter(|span| !span.is_negative() && span.as_secs() < 10)
+            .count()
+    };
+    compared
         .iter()
         .map(|(at, _)| within(*at))
         .max()
         .unwrap_or_default()
-}
-
-/// The roles whose policy was read.
-fn compared(requests: &[(Timestamp, String)]) -> BTreeSet<&str> {
-    requests
-        .iter()
-        .filter_map(|(_, path)| path.strip_prefix("sys/policies/acl/"))
-        .collect()
 }
 
 #[tokio::test]
@@ -103,7 +109,8 @@ async fn an_operator_that_starts_compares_roles_in_turn_and_changes_wait_for_no_
     let points = Points::record();
     let operator = stage.start_operator(&points);
     wait::until_async("the sweep to begin", DEADLINE, async || {
-        ensure!(compared(&log.requests(&space)[before..]).len() >= 3, "not yet");
+        let requests = log.requests(&space).split_off(before);
+        ensure!(compared(&requests).len() >= 3, "not yet");
         Ok(())
     })
     .await
@@ -121,13 +128,12 @@ async fn an_operator_that_starts_compares_roles_in_turn_and_changes_wait_for_no_
     let name = tenant.vault_name("new");
     let at = requests
         .iter()
-        .position(|(_, path)| path.ends_with(&name))
+        .position(|(_, path)| path.contains(&name))
         .unwrap();
-    let first = compared(&requests[..at]);
+    let first = names_of(&compared(&requests[..at])).len();
     assert!(
-        first.len() < ROLES,
-        "all roles were compared before a new one was looked at: {} of them",
-        first.len()
+        first < ROLES,
+        "all roles were compared before a new one was looked at: {first} of them"
     );
 
     // What would wake all of them: another spec of the cluster, and the ConfigMap that all of them use.
@@ -160,33 +166,27 @@ async fn an_operator_that_starts_compares_roles_in_turn_and_changes_wait_for_no_
     .await
     .unwrap();
 
-    wait::until_async("every role to be compared", DEADLINE, async || {
+    let requests = wait::until_async("every role to be compared", DEADLINE, async || {
         let requests = log.requests(&space).split_off(before);
-        let compared = compared(&requests);
-        ensure!(compared.len() > ROLES, "{} of them", compared.len());
-        Ok(())
+        let compared = names_of(&compared(&requests)).len();
+        ensure!(compared > ROLES, "{compared} of them");
+        Ok(requests)
     })
     .await
     .unwrap();
     let prompt = [tenant.vault_name("new"), tenant.vault_name("app-9")];
-    let requests: Vec<(Timestamp, String)> = log
-        .requests(&space)
-        .split_off(before)
-        .into_iter()
-        .filter(|(_, path)| {
-            !prompt
-                .iter()
-                .any(|name| path.ends_with(name) || path.contains(&format!("{name}/")))
-        })
-        .collect();
-    let most = busiest(&requests);
-    assert!(
-        most <= 6,
-        "five requests a second, one of which may come a little late: {most} of {} in one",
-        requests.len()
+    let mut compared = compared(&requests);
+    compared.retain(|(_, name)| !prompt.iter().any(|prompt| prompt == name));
+    assert_eq!(
+        (names_of(&compared).len(), compared.len()),
+        (ROLES - 1, ROLES - 1),
+        "each role at rest is compared once, whatever wakes it"
     );
-    let per_role = requests.len() / ROLES;
-    assert!((3..=12).contains(&per_role), "{per_role} requests for each role");
+    let most = busiest(&compared);
+    assert!(
+        most <= 11,
+        "a comparison takes five requests or more, so that there is one a second at most: {most} in ten seconds"
+    );
 
     // What was changed is put right, and nothing else is written.
     let text = root.read_policy(&changed).await.unwrap();
