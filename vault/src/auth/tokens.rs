@@ -149,6 +149,8 @@ pub fn path_of_role(role: &str) -> String {
     format!("auth/token/create/{role}")
 }
 
+const LOOKUP_ACCESSOR: &str = "auth/token/lookup-accessor";
+
 impl Client {
     /// Creates or changes a token role: `PUT auth/token/roles/<role>`.
     pub async fn write_token_role(&self, role: &str, settings: &TokenRole) -> Result<()> {
@@ -211,15 +213,27 @@ impl Client {
     /// A token by its accessor: `PUT auth/token/lookup-accessor`. [`Error::NotFound`] where there is none
     /// (the server says 400 or 403).
     pub async fn lookup_accessor(&self, accessor: &str) -> Result<TokenInfo> {
-        let request = Request::put("auth/token/lookup-accessor", &json!({"accessor": accessor}));
-        match self.data(request).await {
-            Err(Error::Denied { call, errors, .. })
-                if errors.mention("bad token") || errors.mention("invalid accessor") =>
-            {
-                Err(Error::NotFound { call, errors })
-            }
-            other => other.map_err(|error: Error| error.absent_when("invalid accessor")),
-        }
+        let request = Request::put(LOOKUP_ACCESSOR, &json!({"accessor": accessor}));
+        let denied = match self.data(request).await {
+            Err(error @ Error::Denied { .. }) => error,
+            other => return other.map_err(|error: Error| error.absent_when("invalid accessor")),
+        };
+        let says_so = matches!(&denied, Error::Denied { errors, .. }
+            if errors.mention("bad token") || errors.mention("invalid accessor"));
+        // Of a token that has just ended, whose accessor is still there, Vault says "permission denied" and no more, as it
+        // does to whoever may not ask.
+        let is_gone = says_so || self.may_look_up().await;
+        Err(match denied {
+            Error::Denied { call, errors, .. } if is_gone => Error::NotFound { call, errors },
+            denied => denied,
+        })
+    }
+
+    /// Whether this client's own token may look others up.
+    async fn may_look_up(&self) -> bool {
+        let allowed = self.capabilities_self(&[LOOKUP_ACCESSOR]).await;
+        let words = allowed.ok().and_then(|mut paths| paths.remove(LOOKUP_ACCESSOR));
+        words.is_some_and(|words| words.iter().any(|word| word == "update" || word == "root"))
     }
 
     /// Revokes a token by its accessor: `PUT auth/token/revoke-accessor`. Succeeds where there is none, on most versions;
