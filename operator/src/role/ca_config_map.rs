@@ -23,6 +23,9 @@ use crate::sessions::SessionError;
 /// How many VaultRoles own it at most. Each one is written into it, and an object may have a megabyte only.
 const MAX_OWNERS: usize = 20;
 
+/// How often it is tried in one pass, where others write it at the same time.
+const TRIES: u32 = 32;
+
 /// What to do about the ConfigMap.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
@@ -102,32 +105,49 @@ pub async fn ensure(
     let Some((address, ca)) = address_and_ca(ctx, identity, cluster).await? else {
         return Ok(None);
     };
-    let name = names::ca_config_map(namespace, name);
+    let told = Told {
+        name: names::ca_config_map(namespace, name),
+        address,
+        ca,
+    };
+    for _ in 1..TRIES {
+        match write(ctx, identity, &told).await {
+            // Others write it at the same time, so that it is counted anew who owns it.
+            Err(Error::Kubernetes { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 409) =>
+                {}
+            written => return written.map(|()| Some(told)),
+        }
+    }
+    write(ctx, identity, &told).await.map(|()| Some(told))
+}
+
+async fn write(ctx: &Context, identity: &Identity, told: &Told) -> Result<(), Error> {
+    let Told { name, address, ca } = told;
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &identity.namespace);
-    let existing = api
-        .get_opt(&name)
-        .await
-        .map_err(|e| Error::kubernetes("read the ConfigMap with the CA", e))?;
-    let written = match plan(existing.as_ref(), identity, &address, &ca) {
-        Step::Keep => return Ok(Some(Told { name, address, ca })),
+    let existing = api.get_opt(name).await;
+    let existing = existing.map_err(|e| Error::kubernetes("read the ConfigMap with the CA", e))?;
+    let written = match plan(existing.as_ref(), identity, address, ca) {
+        Step::Keep => return Ok(()),
         Step::Create(config_map) => api.create(&PostParams::default(), &config_map).await,
-        Step::Patch(patch) => {
+        Step::Patch(mut patch) => {
             let params = PatchParams {
                 field_manager: Some(FIELD_MANAGER.to_owned()),
                 ..PatchParams::default()
             };
-            api.patch(&name, &params, &Patch::Strategic(&patch)).await
+            let version = existing.and_then(|existing| existing.metadata.resource_version);
+            patch["metadata"]["resourceVersion"] = json!(version);
+            api.patch(name, &params, &Patch::Strategic(&patch)).await
         }
         Step::Foreign => {
             return Err(Error::NameTaken {
                 kind: "ConfigMap",
-                name,
+                name: name.clone(),
                 remedy: "delete it: the name is that of the cluster's address and CA",
             });
         }
     };
-    written.map_err(|e| Error::kubernetes("write the ConfigMap with the CA", e))?;
-    Ok(Some(Told { name, address, ca }))
+    let written = written.map(drop);
+    written.map_err(|e| Error::kubernetes("write the ConfigMap with the CA", e))
 }
 
 /// What clients need to know of a cluster; none while there is no CA. An address elsewhere is given away only if the

@@ -17,7 +17,15 @@ use super::stage::Stage;
 /// Calls that change Vault or a Secret; those that look are left aside.
 fn changes(points: &Points) -> Vec<Point> {
     let is_change = |point: &Point| {
-        let looks = ["LIST", "lookup", "auth/kubernetes/login", "status", "leases"];
+        // An operator that starts applies the objects of the VaultCluster again.
+        let looks = [
+            "LIST",
+            "lookup",
+            "auth/kubernetes/login",
+            "status",
+            "leases",
+            "main-tls",
+        ];
         let names_it = ["app", "secrets", "deployments"];
         names_it.iter().any(|part| point.call.contains(part))
             && !looks.iter().any(|part| point.call.contains(part))
