@@ -20,6 +20,17 @@ pub(crate) fn short_hash(text: &[u8], bytes: usize) -> String {
     hex(&hash[..bytes.min(hash.len())])
 }
 
+/// The first half of the SHA-256 hash of several texts, in hexadecimal digits. The length of each is part of it, so that no
+/// other texts make the same whole.
+pub(crate) fn checksum(parts: &[&[u8]]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    hex(&context.finish().as_ref()[..16])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

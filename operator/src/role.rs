@@ -22,7 +22,7 @@ pub mod sweep;
 pub mod token;
 pub mod validate;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -98,6 +98,25 @@ impl Identity {
     /// Name of the policy and roles in Vault.
     pub fn vault_name(&self) -> String {
         names::vault_name(&self.namespace, &self.name)
+    }
+
+    /// What secret-ids and tokens in Vault say of whose they are. No secrets.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let Self {
+            namespace,
+            name,
+            uid,
+            generation,
+            cluster: _,
+        } = self;
+        [
+            ("namespace", namespace.clone()),
+            ("name", name.clone()),
+            ("uid", uid.clone()),
+            ("generation", generation.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
     }
 }
 

@@ -154,6 +154,22 @@ pub struct SecretKeys {
     pub ca: Option<String>,
 }
 
+impl SecretKeys {
+    /// All of them.
+    pub fn names(&self) -> Vec<&str> {
+        let Self {
+            role_id,
+            secret_id,
+            accessor,
+            address,
+            ca,
+        } = self;
+        let always = [role_id, secret_id].into_iter();
+        let named = [accessor, address, ca].into_iter().flatten();
+        always.chain(named).map(String::as_str).collect()
+    }
+}
+
 impl Default for SecretKeys {
     fn default() -> Self {
         Self {

@@ -1,7 +1,5 @@
 //! Keeps the Secret with AppRole credentials: makes a secret-id, proves it, stores it, and only then destroys others.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -181,7 +179,7 @@ impl At<'_> {
             return Ok((state, SecretString::from("")));
         }
         let request = SecretIdRequest {
-            metadata: metadata(identity),
+            metadata: identity.metadata(),
             ..SecretIdRequest::default()
         };
         let made = self.method.create_secret_id(vault_name, &request).await;
@@ -299,24 +297,6 @@ pub async fn remove(ctx: &Context, identity: &Identity, secret_name: &str) -> Re
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(Error::kubernetes(step, error)),
     }
-}
-
-fn metadata(identity: &Identity) -> BTreeMap<String, String> {
-    let Identity {
-        namespace,
-        name,
-        uid,
-        generation,
-        cluster: _,
-    } = identity;
-    [
-        ("namespace", namespace.clone()),
-        ("name", name.clone()),
-        ("uid", uid.clone()),
-        ("generation", generation.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
 }
 
 async fn accessors(method: &AppRole, role: &str) -> Result<Vec<String>, Error> {

@@ -1,6 +1,6 @@
 //! The Secret with AppRole credentials: whose it is, whether it is intact, and how it is to look. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -11,7 +11,7 @@ use vaultkeeper_vault::{ExposeSecret, SecretString};
 
 use super::Identity;
 use super::rotation::state::{Dress, State};
-use crate::hex::hex;
+use crate::hex;
 
 /// Annotation that shows whether a token in a Secret is the one that was stored.
 pub const CHECKSUM: &str = "vaultkeeper.dev/credentials-checksum";
@@ -64,12 +64,8 @@ pub fn intact_secret_id(secret: &Secret, state: &State, role_id: &str) -> Option
 
 /// What ties the parts of the credentials together.
 pub fn checksum(role_id: &str, accessor: Option<&str>, secret_id: &str) -> String {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in [role_id, accessor.unwrap_or_default(), secret_id] {
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    hex(&context.finish().as_ref()[..16])
+    let parts = [role_id, accessor.unwrap_or_default(), secret_id];
+    hex::checksum(&parts.map(str::as_bytes))
 }
 
 /// The Secret as it is to be: credentials, state and everything that the spec wishes. What others have added to an existing
@@ -102,7 +98,7 @@ pub fn dressed(
     secret.type_ = Some(type_.clone());
 
     let data = secret.data.get_or_insert_default();
-    for key in names_of(&before.keys) {
+    for key in before.keys.names() {
         data.remove(key);
     }
     data.extend(contents(keys, facts, &state, secret_id));
@@ -130,21 +126,6 @@ pub fn dressed(
             .push(owner(identity));
     }
     Ok(secret)
-}
-
-/// Names of all keys that the operator writes.
-fn names_of(keys: &SecretKeys) -> BTreeSet<&String> {
-    let SecretKeys {
-        role_id,
-        secret_id,
-        accessor,
-        address,
-        ca,
-    } = keys;
-    let always = [role_id, secret_id].into_iter();
-    always
-        .chain([accessor, address, ca].into_iter().flatten())
-        .collect()
 }
 
 fn contents(

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use vaultkeeper_crds::annotations::CREDENTIALS;
 use vaultkeeper_crds::role::SecretKeys;
 
-use crate::hex::hex;
+use crate::hex::short_hash;
 
 /// What is remembered of a secret-id. No part of it is secret. Times are Unix seconds by the operator's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,8 +71,7 @@ impl State {
 
 /// A request to rotate, as it is remembered: of whatever length it is.
 pub fn remembered(request: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, request.as_bytes());
-    hex(&hash.as_ref()[..8])
+    short_hash(request.as_bytes(), 8)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The order makes a death at any call harmless: a new token is minted for a minute, stored, and only then renewed to its
 //! whole life. One that was minted and never stored ends by itself, and nobody ever knew it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -193,7 +193,7 @@ impl Token<'_> {
                 self.name,
                 first,
                 role(token).explicit_max_ttl,
-                &metadata(self.identity),
+                &self.identity.metadata(),
             )
             .await
             .map_err(|e| Error::vault("mint a token", e))?;
@@ -307,22 +307,4 @@ fn longest(info: &TokenInfo, max: Duration, now: Timestamp) -> Option<Duration> 
     }
     let age = u64::try_from(now.as_second().saturating_sub(info.creation_time)).unwrap_or_default();
     Some(max.saturating_sub(Duration::from_secs(age)))
-}
-
-fn metadata(identity: &Identity) -> BTreeMap<String, String> {
-    let Identity {
-        namespace,
-        name,
-        uid,
-        generation,
-        cluster: _,
-    } = identity;
-    [
-        ("namespace", namespace.clone()),
-        ("name", name.clone()),
-        ("uid", uid.clone()),
-        ("generation", generation.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
 }

@@ -13,7 +13,7 @@ use vaultkeeper_vault::auth::params::TokenParams;
 use super::super::Identity;
 use super::super::secret::{CHECKSUM, is_ours, labels, owner};
 use super::{Delivery, role};
-use crate::hex::hex;
+use crate::hex::{checksum, short_hash};
 
 const TYPE: &str = "Opaque";
 /// Annotation that shows with which settings the token was minted.
@@ -55,17 +55,7 @@ pub struct Minted<'a> {
 /// A fingerprint of what a token is minted with: none of it is secret.
 fn fingerprint(token: &TokenParams) -> String {
     let text = format!("{:?} {:?}", role(token), token.ttl);
-    hex(&ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref()[..8])
-}
-
-/// A token is a long random text, which a hash does not give away.
-fn checksum(parts: [&[u8]; 4]) -> String {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(part);
-    }
-    hex(&context.finish().as_ref()[..16])
+    short_hash(text.as_bytes(), 8)
 }
 
 /// What is noted of the token, if the Secret is as it was stored and where it is wanted.
@@ -75,7 +65,8 @@ pub fn noted(secret: &Secret, wanted: &Delivery, token: &TokenParams) -> Option<
     let get = |key: &str| annotations.get(key).map(String::as_str);
     let (accessor, until) = (get(TOKEN_ACCESSOR), get(TOKEN_UNTIL));
     let settings = get(SETTINGS)?;
-    let expected = checksum([
+    // A token is a long random text, which a hash does not give away.
+    let expected = checksum(&[
         value,
         accessor.unwrap_or_default().as_bytes(),
         until.unwrap_or_default().as_bytes(),
@@ -136,7 +127,7 @@ pub fn with_token(
     let meta = &mut secret.metadata;
     meta.name = Some(wanted.secret_name.clone());
     meta.namespace = Some(identity.namespace.clone());
-    let checksum = checksum([
+    let checksum = checksum(&[
         value,
         minted.accessor.as_bytes(),
         until.as_deref().unwrap_or_default().as_bytes(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vaultkeeper_crds::cidr::ParseCidrError;
-use vaultkeeper_crds::role::{AppRole, CredentialsSecret, RestartTarget, Rotation, SecretKeys};
+use vaultkeeper_crds::role::{AppRole, CredentialsSecret, RestartTarget, Rotation};
 use vaultkeeper_crds::{annotations, cidr, duration};
 
 use super::{Refusal, invalid, is_object_name};
@@ -273,7 +273,7 @@ fn shape(secret: &CredentialsSecret) -> Result<CredentialsSecret, Refusal> {
     })?;
     check_map("annotations", annotations, |key, _| !reserved(key))?;
     let mut seen = BTreeSet::new();
-    for key in names_of(keys) {
+    for key in keys.names() {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if key.is_empty() || key.len() > 253 || !key.chars().all(plain) || key == "." || key.starts_with("..")
         {
@@ -288,20 +288,6 @@ fn shape(secret: &CredentialsSecret) -> Result<CredentialsSecret, Refusal> {
         }
     }
     Ok(secret.clone())
-}
-
-/// All names of keys.
-fn names_of(keys: &SecretKeys) -> Vec<&str> {
-    let SecretKeys {
-        role_id,
-        secret_id,
-        accessor,
-        address,
-        ca,
-    } = keys;
-    let always = [role_id, secret_id].into_iter();
-    let named = [accessor, address, ca].into_iter().flatten();
-    always.chain(named).map(String::as_str).collect()
 }
 
 /// A Secret of a type of Kubernetes' own would be read, or filled, by one of its controllers.
