@@ -10,6 +10,8 @@ pub const CLUSTER_PORT: u16 = 8201;
 pub const KUBERNETES_AUTH_PATH: &str = "kubernetes";
 /// Path of the AppRole auth method that VaultRoles use.
 pub const APPROLE_AUTH_PATH: &str = "approle";
+/// Path of the auth method for client certificates that VaultRoles use.
+pub const CERT_AUTH_PATH: &str = "cert";
 /// Key of the CA bundle in ConfigMaps and Secrets.
 pub const CA_KEY: &str = "ca.crt";
 /// Key of the address in the ConfigMap of a namespace.
@@ -62,6 +64,24 @@ pub fn key_secret(namespace: &str, name: &str) -> String {
 /// Secret with the key of the cluster's CA, in the operator's namespace.
 pub fn ca_secret(namespace: &str, name: &str) -> String {
     format!("vault-ca.{namespace}.{name}")
+}
+
+/// Secret with the CA for client certificates and the list of those that are revoked, in the operator's namespace. No
+/// cluster's name holds a dot, so that it is no cluster's CA; what protects those by their prefix protects it as well.
+pub fn client_ca_secret(namespace: &str, name: &str) -> String {
+    format!("{}.clients", ca_secret(namespace, name))
+}
+
+/// Whether Secrets of this name are the operator's own: unseal shares and CAs, also those that do not exist yet.
+pub fn is_reserved_secret(name: &str) -> bool {
+    name.starts_with("vault-keys.") || name.starts_with("vault-ca.")
+}
+
+/// The URI in a VaultRole's client certificate, in the form of a SPIFFE ID. With the UID: a VaultRole that is made anew
+/// has another. The parts hold neither slashes nor `*`.
+pub fn certificate_uri(cluster: (&str, &str), namespace: &str, name: &str, uid: &str) -> String {
+    let (cluster_namespace, cluster_name) = cluster;
+    format!("spiffe://{cluster_name}.{cluster_namespace}.vaultkeeper/ns/{namespace}/vaultrole/{name}/{uid}")
 }
 
 /// Secret with the members' certificate, in the cluster's namespace.
@@ -128,6 +148,34 @@ mod tests {
             external_audience("u-1", "https://[fd00::1]:8200"),
             "vaultkeeper.dev/cluster/u-1/fd00::1:8200"
         );
+    }
+
+    #[test]
+    fn uris_of_different_roles_never_collide_and_match_nothing_but_themselves() {
+        let uri = |namespace, name| certificate_uri(("vault", "main"), namespace, name, "u-1");
+        assert_eq!(
+            uri("shop", "a-b"),
+            "spiffe://main.vault.vaultkeeper/ns/shop/vaultrole/a-b/u-1"
+        );
+        assert_ne!(uri("shop", "a-b"), uri("shop-a", "b"));
+        assert_ne!(uri("shop", "a.b"), uri("shop.a", "b"));
+        assert_ne!(
+            uri("shop", "app"),
+            certificate_uri(("vault", "main"), "shop", "app", "u-2"),
+            "made anew"
+        );
+        assert!(
+            !uri("shop", "app").contains('*'),
+            "Vault would read it as any text"
+        );
+    }
+
+    #[test]
+    fn the_ca_for_clients_is_reserved_like_that_for_servers_and_no_clusters() {
+        let of_clients = client_ca_secret("vault", "main");
+        assert!(is_reserved_secret(&of_clients));
+        assert_ne!(of_clients, ca_secret("vault", "main"));
+        assert!(is_reserved_secret(&key_secret("vault", "main")) && !is_reserved_secret("app"));
     }
 
     #[test]

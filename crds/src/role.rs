@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod app_role;
+mod certificate;
 mod deletion;
 mod deliver;
 mod jwt;
@@ -18,6 +19,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use app_role::{AppRole, CredentialsSecret, SecretKeys};
+pub use certificate::{CertificateLogin, CertificateStatus, IssuedCertificate, PkiIssuer};
 pub use deletion::RoleDeletionPolicy;
 pub use deliver::TokenDelivery;
 pub use jwt::JwtLogin;
@@ -51,10 +53,14 @@ pub use userpass::{PasswordSecret, UserpassLogin};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.appRole) || has(self.kubernetes) || has(self.userpass) || has(self.jwt) || has(self.token.deliver)")
-        .message("spec must hold at least one way to log in: appRole, kubernetes, userpass, jwt or token.deliver"),
+    validation = Rule::new("has(self.appRole) || has(self.kubernetes) || has(self.userpass) || has(self.jwt) || has(self.certificate) || has(self.token.deliver)")
+        .message("spec must hold at least one way to log in: appRole, kubernetes, userpass, jwt, certificate or token.deliver"),
     validation = Rule::new("!has(self.token.deliver) || !has(self.appRole) || self.token.deliver.secretName != self.appRole.secretName")
         .message("spec.token.deliver.secretName must not be spec.appRole.secretName"),
+    validation = Rule::new("!has(self.certificate) || !has(self.appRole) || self.certificate.secretName != self.appRole.secretName")
+        .message("spec.certificate.secretName must differ from spec.appRole.secretName: one Secret cannot be of both types"),
+    validation = Rule::new("!has(self.certificate) || !has(self.token.deliver) || self.certificate.secretName != self.token.deliver.secretName")
+        .message("spec.certificate.secretName must differ from spec.token.deliver.secretName: one Secret cannot be of both types"),
     validation = Rule::new("size(self.policy.rules) + size(self.policy.names) > 0")
         .message("spec.policy must hold at least one rule, or the name of a policy in names"),
     validation = Rule::new("self.cluster == oldSelf.cluster")
@@ -84,6 +90,10 @@ pub struct VaultRoleSpec {
     /// Log in by a token of another provider, such as that of a CI job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtLogin>,
+
+    /// Log in by a client certificate in a Secret of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateLogin>,
 
     /// What the tokens are like that each of these logins gives.
     #[serde(default)]

@@ -4,6 +4,7 @@
 //! finalizer is there exactly while something of the role may be in Vault.
 
 pub mod ca_config_map;
+pub mod certificate;
 pub mod credentials;
 pub mod delete;
 pub mod desired;
@@ -25,6 +26,7 @@ pub mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
@@ -166,6 +168,12 @@ pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action
     })
 }
 
+/// How long it is until then, at least a second.
+fn until(due: Timestamp) -> Duration {
+    let left = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+    left.max(Duration::from_secs(1))
+}
+
 /// The VaultCluster that a role names. As the watch has it: a change of it wakes the role.
 async fn cluster_of(ctx: &Context, identity: &Identity) -> Result<Option<VaultCluster>, Error> {
     if let Some(cluster) = ctx.sweep.cluster(&identity.cluster) {
@@ -244,6 +252,11 @@ async fn provide(
     match ctx.sweep.task(role, identity, &cluster, &applied) {
         Task::Rest(wait) => {
             tell_clients(ctx, identity, &cluster).await?;
+            if let Some(certificate) = &validated.certificate
+                && let Some(told) = ca_config_map::ensure(ctx, identity, &cluster).await?
+            {
+                certificate::refresh_cas(ctx, identity, certificate, &told.ca).await?;
+            }
             return Ok(Outcome::AtRest(wait));
         }
         Task::Compare(begun) => *comparison = Some(begun),
@@ -259,6 +272,9 @@ async fn provide(
     tell_if_it_moved(role, ctx, progress, login.as_ref()).await;
     let written_before = was_written_to(role, login.as_ref());
     progress.external.clone_from(&login);
+    if let (Some(told), Some(certificate)) = (&told, &validated.certificate) {
+        certificate::refresh_cas(ctx, identity, certificate, &told.ca).await?;
+    }
     progress.config_map = told.as_ref().map(|told| told.name.clone());
     let vault = session(ctx, &cluster).await?;
     let vault = comparison
@@ -430,7 +446,8 @@ async fn provide_in_vault(
     let wanted: BTreeSet<String> = desired.further.keys().cloned().collect();
     let paths = &known | &wanted;
     if let Some(place) = elsewhere {
-        let there = owner::look(vault, kubernetes_path, &desired.name, &paths).await?;
+        let by_certificate = certificate::is_mentioned(role);
+        let there = owner::look(vault, kubernetes_path, &desired.name, &paths, by_certificate).await?;
         let is_anothers = |before| owner::whose(&there, &place.owner, before) == Whose::Anothers;
         // The watch may be behind the status of the last pass, which says that the name is this role's.
         if is_anothers(written_before) && is_anothers(was_written_lately(role, ctx, progress).await?) {
@@ -509,7 +526,16 @@ async fn provide_in_vault(
         identity,
         name: &desired.name,
     };
-    deliver(&token, &object, validated, &desired, progress).await
+    deliver(&token, &object, validated, &desired, progress).await?;
+    let certificate = validated.certificate.as_ref();
+    let certificate = certificate.map(|certificate| certificate::Wanted {
+        certificate,
+        token: &desired.token,
+        cas: told.map_or("", |told| told.ca.as_str()),
+    });
+    let due = Box::pin(keep_certificate(role, identity, ctx, vault, certificate)).await?;
+    progress.next = progress.next.into_iter().chain(due.map(until)).min();
+    Ok(())
 }
 
 /// Keeps the token in its Secret, or takes it away.
@@ -566,6 +592,62 @@ async fn deliver(
     Ok(())
 }
 
+/// Keeps the client certificate, or takes away the one that the spec asks for no more. When the next one is due.
+async fn keep_certificate(
+    role: &VaultRole,
+    identity: &Identity,
+    ctx: &Context,
+    vault: &Client,
+    wanted: Option<certificate::Wanted<'_>>,
+) -> Result<Option<Timestamp>, Error> {
+    let noted = role
+        .status
+        .as_ref()
+        .and_then(|status| status.certificate.as_ref());
+    let secret = wanted
+        .as_ref()
+        .map(|wanted| wanted.certificate.secret_name.clone());
+    let done = match (wanted, noted) {
+        (Some(wanted), _) => certificate::ensure(ctx, vault, identity, role, wanted).await?,
+        (None, Some(noted)) => certificate::Done {
+            revoked: certificate::withdraw(ctx, vault, identity, noted).await?,
+            ..certificate::Done::default()
+        },
+        (None, None) => return Ok(None),
+    };
+    let certificate::Done {
+        role_written,
+        issued,
+        revoked,
+        due,
+    } = done;
+    let tell = async |reason, note: String| {
+        ctx.reporter
+            .publish(&role.object_ref(&()), reason, "", &note)
+            .await;
+    };
+    if role_written {
+        let note = format!(
+            "certificate auth role `{}` brought to the declared state in Vault",
+            identity.vault_name()
+        );
+        tell(Reason::IdentityWritten, note).await;
+    }
+    if let Some((serial, until)) = issued {
+        let secret = secret.unwrap_or_default();
+        let note = format!(
+            "a client certificate with serial {serial}, good until {until}, is stored in Secret {secret}"
+        );
+        tell(Reason::CertificateIssued, note).await;
+    }
+    if revoked > 0 {
+        let note =
+            format!("{revoked} client certificates are revoked: they were lost, or are not wanted any more");
+        tell(Reason::CredentialsDestroyed, note).await;
+    }
+    Ok(due)
+}
+
 async fn report_credentials(ctx: &Context, object: &ObjectReference, secret: &str, done: &credentials::Done) {
     let credentials::Done {
         issued,
@@ -609,6 +691,9 @@ async fn withdraw(
     progress.further.clear();
     (progress.token, progress.password_version) = (None, None);
     finalizer::remove(ctx, role).await?;
+    if certificate::is_mentioned(role) {
+        certificate::forget(ctx, identity).await?;
+    }
     let note = "the VaultCluster does not allow this any more: policy, roles and Secret are removed";
     ctx.reporter
         .publish(&role.object_ref(&()), Reason::AccessWithdrawn, "", note)

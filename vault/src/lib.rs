@@ -19,6 +19,7 @@ mod client;
 mod connections;
 pub mod error;
 pub mod kv;
+pub mod pki;
 mod request;
 mod response;
 mod shown;

@@ -44,7 +44,7 @@ pub struct Configuration {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]
     pub secrets_engines: Vec<SecretsEngine>,
 
-    /// Further auth methods that are to be enabled. `kubernetes` and `approle` always are.
+    /// Further auth methods that are to be enabled. `kubernetes`, `approle` and `cert` always are.
     #[serde(default)]
     #[schemars(length(max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["path".to_owned()]))]

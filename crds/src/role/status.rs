@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::CertificateStatus;
+
 /// What was observed of a VaultRole.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +63,10 @@ pub struct VaultRoleStatus {
     /// How to log in at its Vault, when that runs elsewhere (spec.external of the VaultCluster). Injected pods do so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalLoginStatus>,
+
+    /// The client certificates, while there may be a role for them in Vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
 }
 
 /// A token in a Secret.

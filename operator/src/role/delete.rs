@@ -18,7 +18,7 @@ use super::owner::{self, Whose};
 use super::status::{self, Outcome, Progress};
 use super::token::deliver::Token;
 use super::{
-    ClusterName, Identity, cluster_of, credentials, execute, external_login, finalizer,
+    ClusterName, Identity, certificate, cluster_of, credentials, execute, external_login, finalizer,
     forget_a_spoilt_session, further, session, was_written_to,
 };
 use crate::cluster::external::Address;
@@ -56,6 +56,10 @@ pub async fn reconcile(role: &VaultRole, identity: &Identity, ctx: &Context) -> 
     if cluster.is_none() {
         // Gone, so that nobody can be waited for. Its data may be kept, and this role in it.
         report_a_kept_cluster(role, identity, ctx).await?;
+    }
+    if certificate::is_mentioned(role) {
+        // Also where Vault cannot be told of it now.
+        certificate::revoke_all(ctx, None, identity).await?;
     }
     if let Some(cluster) = cluster
         && !is_paused
@@ -157,7 +161,11 @@ pub fn secrets_of(role: &VaultRole) -> BTreeSet<String> {
     let deliver = role.spec.token.deliver.as_ref();
     let deliver = deliver.map(|deliver| deliver.secret_name.clone());
     let tokens = delivered.into_iter().chain(deliver);
-    seen.into_iter().chain(wished).chain(tokens).collect()
+    seen.into_iter()
+        .chain(wished)
+        .chain(tokens)
+        .chain(certificate::secrets_of(role))
+        .collect()
 }
 
 /// Removes policy and roles from Vault. What somebody else made under that name in a Vault elsewhere stays.
@@ -185,7 +193,8 @@ async fn remove_ours(
         let address = Address::parse(&place.address).map(|address| address.to_string());
         let login = address.ok().and_then(|address| external_login(cluster, &address));
         let owner = owner::of_this_kubernetes(ctx).await?;
-        let there = owner::look(vault, path, &name, &further).await?;
+        let by_certificate = certificate::is_mentioned(role);
+        let there = owner::look(vault, path, &name, &further, by_certificate).await?;
         if owner::whose(&there, &owner, was_written_to(role, login.as_ref())) != Whose::Ours {
             return Ok(());
         }
@@ -203,6 +212,9 @@ async fn remove_ours(
     }
     further::remove(vault, &further).await?;
     further::remember(ctx, identity, &BTreeSet::new());
+    if certificate::is_mentioned(role) {
+        certificate::remove_from_vault(ctx, vault, identity).await?;
+    }
     execute::remove(vault, path, &name).await?;
     if role.spec.revoke_tokens {
         // After the ways in: no token comes that is not seen.

@@ -62,6 +62,7 @@ pub fn desired(namespace: &str, name: &str, validated: &Validated, elsewhere: Op
         kubernetes,
         token,
         delivery,
+        certificate: _,
         person,
         provider,
     } = validated;
@@ -229,6 +230,7 @@ mod tests {
                 ..TokenParams::default()
             },
             delivery: None,
+            certificate: None,
             person: None,
             provider: None,
         }

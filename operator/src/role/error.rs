@@ -46,6 +46,17 @@ pub enum Error {
     /// The CA of the cluster cannot be read.
     #[error("failed to read the CA of the cluster")]
     Ca(#[source] Box<crate::cluster::Error>),
+    /// The CA for client certificates cannot be used.
+    #[error("failed to issue or revoke a client certificate")]
+    ClientCa(#[source] super::certificate::ca::Error),
+    /// A role of a PKI engine signs something else than it was asked for.
+    #[error("the PKI role {issuer} cannot be used: {problem}")]
+    PkiRoleUnfit {
+        /// Path of the role.
+        issuer: String,
+        /// What is wrong, and the remedy.
+        problem: &'static str,
+    },
     /// There is no login at Vault.
     #[error("Vault cannot be reached at present")]
     Session(#[source] Box<SessionError>),
@@ -109,6 +120,8 @@ impl Error {
             | Self::State(_)
             | Self::Ca(_)
             | Self::Password { .. }
+            | Self::ClientCa(_)
+            | Self::PkiRoleUnfit { .. }
             | Self::Bent(_) => false,
         }
     }
@@ -133,6 +146,8 @@ impl ReconcileError for Error {
             Self::SecretFixed { .. } => "SecretFixed",
             Self::SecretIdUnknown => "SecretIdUnknown",
             Self::Ca(error) => error.reason(),
+            Self::ClientCa(_) => "ClientCaUnusable",
+            Self::PkiRoleUnfit { .. } => "PkiRoleUnfit",
             Self::Session(error) => error.reason(),
             Self::Password { .. } => "PasswordMissing",
             Self::Bent(_) => "MountDiffers",

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
-use vaultkeeper_crds::names::APPROLE_AUTH_PATH;
+use vaultkeeper_crds::names::{APPROLE_AUTH_PATH, CERT_AUTH_PATH};
 use vaultkeeper_vault::Client;
 
 use super::error::Error;
@@ -23,6 +23,7 @@ pub(super) struct There {
     policy: Option<String>,
     app_role: bool,
     kubernetes: bool,
+    /// At a path of its own, or among the certificates.
     further: bool,
 }
 
@@ -58,20 +59,28 @@ pub(super) fn whose(there: &There, owner: &str, written_before: bool) -> Whose {
     }
 }
 
-/// Reads what stands under a name, and at further paths.
+/// Reads what stands under a name, and at further paths. `by_certificate`: whether certificates are of interest, for which
+/// there may be no auth method.
 pub(super) async fn look(
     vault: &Client,
     kubernetes_path: &str,
     name: &str,
     further: &BTreeSet<String>,
+    by_certificate: bool,
 ) -> Result<There, Error> {
+    let certificate = if by_certificate {
+        let certificate = vault.cert(CERT_AUTH_PATH).read_role(name).await;
+        found("read the certificate auth role", certificate)?.is_some()
+    } else {
+        false
+    };
     let app_role = vault.approle(APPROLE_AUTH_PATH).read_role(name).await;
     let kubernetes = vault.kubernetes(kubernetes_path).read_role(name).await;
     Ok(There {
         policy: found("read the policy", vault.read_policy(name).await)?,
         app_role: found("read the AppRole role", app_role)?.is_some(),
         kubernetes: found("read the Kubernetes auth role", kubernetes)?.is_some(),
-        further: further::any(vault, further).await?,
+        further: certificate || further::any(vault, further).await?,
     })
 }
 
@@ -118,6 +127,11 @@ mod tests {
         );
         assert_eq!(whose(&there(None, true, false), "k-1", false), Whose::Anothers);
         assert_eq!(whose(&there(None, false, true), "k-1", false), Whose::Anothers);
+        let further = There {
+            further: true,
+            ..There::default()
+        };
+        assert_eq!(whose(&further, "k-1", false), Whose::Anothers);
     }
 
     #[test]

@@ -183,6 +183,8 @@ pub fn build(
         password_version: password_version.clone(),
         applied: applied.clone(),
         next_action_at: next_action_at.clone(),
+        // Written by that part alone, and from what the API server has at that moment.
+        certificate: role.status.as_ref().and_then(|status| status.certificate.clone()),
     }
 }
 
@@ -210,6 +212,7 @@ pub async fn write(
         password_version,
         applied,
         next_action_at,
+        certificate: _,
     } = wanted;
     // Null removes a field in a merge patch; leaving it out would keep it.
     let patch = json!({ "status": {

@@ -4,6 +4,7 @@
 //! already; they are checked again because a CRD of another version may have let the object in.
 
 mod app_role;
+mod certificate;
 mod deliver;
 mod kubernetes;
 mod limits;
@@ -25,6 +26,7 @@ pub use kubernetes::Accounts;
 pub use people::{Person, Provider};
 
 pub use app_role::{AppRoleWish, Period, RotationWish};
+pub use certificate::Certificate;
 
 /// A spec that can work and that the cluster allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Validated {
     pub token: TokenParams,
     /// Where a token is to be delivered.
     pub delivery: Option<Delivery>,
+    /// The client certificate.
+    pub certificate: Option<Certificate>,
     /// A person's login, once [`people`] has checked it.
     pub person: Option<Person>,
     /// A login by a token of another provider, once [`people`] has checked it.
@@ -108,6 +112,7 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
         kubernetes,
         userpass,
         jwt,
+        certificate,
         token,
         deletion_policy,
         revoke_tokens,
@@ -127,15 +132,19 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
     let Policy { rules, names } = policy;
     let rules = policy::rules(rules, namespace, &grants, &cluster)?;
     let policies = policy::names(names, &grants, &cluster)?;
+    if let Some(certificate) = certificate {
+        certificate::is_granted(certificate, namespace, &grants, &cluster)?;
+    }
     let app_role = app_role.as_ref().map(app_role::wish).transpose()?;
     let kubernetes = kubernetes
         .as_ref()
         .map(|login| kubernetes::accounts(login, namespace, access, &cluster))
         .transpose()?;
-    let is_without = userpass.is_none() && jwt.is_none() && token.deliver.is_none();
+    let certificate = certificate.as_ref().map(certificate::check).transpose()?;
+    let is_without = userpass.is_none() && jwt.is_none() && certificate.is_none() && token.deliver.is_none();
     if app_role.is_none() && kubernetes.is_none() && is_without {
         return Err(invalid(
-            "spec: holds no way to log in: add appRole, kubernetes, userpass, jwt or token.deliver"
+            "spec: holds no way to log in: add appRole, kubernetes, userpass, jwt, certificate or token.deliver"
                 .to_owned(),
         ));
     }
@@ -154,6 +163,10 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
                 .to_owned(),
         ));
     }
+    if let Some(certificate) = &certificate {
+        let of_app_role = app_role.as_ref().map(|wish| wish.secret_name.as_str());
+        certificate::is_alone(certificate, of_app_role, delivery.as_ref())?;
+    }
     Ok(Validated {
         rules,
         policies,
@@ -161,6 +174,7 @@ pub fn validate(spec: &VaultRoleSpec, namespace: &str, access: &[AccessGrant]) -
         kubernetes,
         token: token::params(token)?,
         delivery,
+        certificate,
         person: None,
         provider: None,
     })

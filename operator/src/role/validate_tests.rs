@@ -343,6 +343,28 @@ fn a_spec_without_a_login_or_without_a_right_is_refused() {
 }
 
 #[test]
+fn a_certificate_alone_is_a_login_and_has_a_secret_of_its_own() {
+    let with = |secret: &str, app_role: bool| {
+        spec(|spec| {
+            spec.kubernetes = None;
+            if !app_role {
+                spec.app_role = None;
+            }
+            spec.certificate =
+                Some(serde_json::from_value(serde_json::json!({ "secretName": secret })).unwrap());
+        })
+    };
+    let validated = validate(&with("app-tls", false), "shop", &shop()).unwrap();
+    assert_eq!(validated.certificate.unwrap().secret_name, "app-tls");
+    assert!(validate(&with("app-tls", true), "shop", &shop()).is_ok());
+    let shared = refusal(&with("app-vault", true));
+    assert!(
+        shared.message.contains("spec.certificate.secretName") && !shared.withdraws,
+        "{shared:?}"
+    );
+}
+
+#[test]
 fn names_of_the_operators_own_secrets_and_wildcards_are_refused() {
     for name in [
         "vault-keys.vault.main",

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod app_role;
+mod certificate;
 mod configuration;
 mod explain;
 mod external;
@@ -491,8 +492,12 @@ async fn a_vault_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_
         (
             spec(json!({ "appRole": null, "kubernetes": null })),
             Refused(
-                "spec must hold at least one way to log in: appRole, kubernetes, userpass, jwt or token.deliver",
+                "spec must hold at least one way to log in: appRole, kubernetes, userpass, jwt, certificate or token.deliver",
             ),
+        ),
+        (
+            spec(json!({ "appRole": null, "kubernetes": null, "certificate": { "secretName": "a" } })),
+            Taken,
         ),
         (
             spec(json!({ "policy": { "rules": [] } })),

@@ -173,6 +173,7 @@ fn links_of_the_documentation_lead_somewhere() {
         "README.md",
         "docs/annotations.md",
         "docs/benchmarks.md",
+        "docs/certificate-login.md",
         "docs/conditions.md",
         "docs/credentials.md",
         "docs/custody.md",

@@ -12,8 +12,8 @@ use super::{CertAuth, JwtAuth, KubernetesAuth, UserpassAuth};
 #[x_kube(
     validation = Rule::new("!has(self.kubernetes) || (self.type == 'kubernetes' && self.path != 'kubernetes')")
         .message("kubernetes holds the settings of a further method of type kubernetes: set type: kubernetes and another path. The method at path kubernetes is the one that the operator itself logs in with"),
-    validation = Rule::new("!(self.path in ['kubernetes', 'approle']) || self.type == self.path")
-        .message("the operator and VaultRoles log in at the paths kubernetes and approle: type must be the same word, or choose another path"),
+    validation = Rule::new("!(self.path in ['kubernetes', 'approle', 'cert']) || self.type == self.path")
+        .message("the operator and VaultRoles log in at the paths kubernetes, approle and cert: type must be the same word, or choose another path"),
     validation = Rule::new("!has(self.jwt) || self.type in ['jwt', 'oidc']")
         .message("jwt holds the settings of a method of type jwt or oidc: set type, or remove jwt"),
     validation = Rule::new("!has(self.cert) || self.type == 'cert'")

@@ -104,6 +104,12 @@ fn check_method(field: &str, method: &AuthMethod) -> Result<(), String> {
             "{field}: the operator and VaultRoles log in at {path}, whose type and settings are not to be changed: choose another path"
         ));
     }
+    // Roles and settings may be declared beside those of VaultRoles.
+    if path == names::CERT_AUTH_PATH && type_ != path {
+        return Err(format!(
+            "{field}: VaultRoles log in at {path} by certificates: type must be the same word, or choose another path"
+        ));
+    }
     check_ttls(field, [&tune.default_lease_ttl, &tune.max_lease_ttl])?;
     for user in userpass.iter().flat_map(|u| &u.users) {
         check_token(&format!("{field}.userpass.users"), &user.name, &user.token)?;
@@ -347,6 +353,10 @@ mod tests {
             (
                 "{authMethods: [{path: approle, type: approle}]}".to_owned(),
                 "{authMethods: [{path: approle, type: jwt}]}".to_owned(),
+            ),
+            (
+                "{authMethods: [{path: cert, type: cert, cert: {roles: []}}]}".to_owned(),
+                "{authMethods: [{path: cert, type: jwt}]}".to_owned(),
             ),
             (
                 "{authMethods: [{path: team/people, type: userpass}]}".to_owned(),

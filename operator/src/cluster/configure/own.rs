@@ -45,6 +45,9 @@ path "auth/approle/role/+/secret-id-accessor/+" { capabilities = ["update"] }
 path "auth/kubernetes/config"  { capabilities = ["read", "update"] }
 path "auth/kubernetes/role"    { capabilities = ["list"] }
 path "auth/kubernetes/role/+"  { capabilities = ["create", "read", "update", "delete"] }
+path "auth/cert/certs"    { capabilities = ["list"] }
+path "auth/cert/certs/+"  { capabilities = ["create", "read", "update", "delete"] }
+path "auth/cert/crls/+"   { capabilities = ["create", "read", "update"] }
 path "auth/token/lookup-self"  { capabilities = ["read"] }
 path "auth/token/renew-self"   { capabilities = ["update"] }
 path "auth/token/revoke-self"  { capabilities = ["update"] }
@@ -63,7 +66,7 @@ path "identity/mfa/login-enforcement/+" { capabilities = ["read"] }
 pub(crate) fn policy(configuration: &Configuration, rekey: Option<RekeyPaths>) -> String {
     let Configuration {
         drift: _,
-        secrets_engines: _,
+        secrets_engines,
         auth_methods,
         policies: _,
         password_policies,
@@ -75,6 +78,11 @@ pub(crate) fn policy(configuration: &Configuration, rekey: Option<RekeyPaths>) -
     let mut allow = |path: &str, capabilities: &str| {
         let _ = writeln!(text, "path \"{path}\" {{ capabilities = [{capabilities}] }}");
     };
+    // Client certificates of VaultRoles.
+    for engine in secrets_engines.iter().filter(|engine| engine.type_ == "pki") {
+        allow(&format!("{}/sign/+", engine.path), r#""create", "update""#);
+        allow(&format!("{}/revoke", engine.path), r#""create", "update""#);
+    }
     for method in auth_methods {
         allow_method(method, &mut allow);
     }
@@ -200,6 +208,7 @@ pub(crate) fn needed_paths() -> Vec<String> {
         format!("auth/{}/role/probe", names::KUBERNETES_AUTH_PATH),
         "auth/token/roles/probe".to_owned(),
         "auth/token/create/probe".to_owned(),
+        format!("auth/{}/certs/probe", names::CERT_AUTH_PATH),
     ]
     .into()
 }
@@ -231,6 +240,11 @@ pub(crate) async fn auth_methods(client: &Client, member: &str) -> Result<(), Er
             "ServiceAccounts of this Kubernetes cluster",
         ),
         (names::APPROLE_AUTH_PATH, "approle", "VaultRoles"),
+        (
+            names::CERT_AUTH_PATH,
+            "cert",
+            "VaultRoles, by client certificates",
+        ),
     ] {
         match found.get(&format!("{path}/")) {
             Some(mount) if mount.kind == kind => {}
@@ -388,11 +402,13 @@ mod tests {
             3,
             "no rekey but while it is needed: {added}"
         );
-        let text = "{authMethods: [{path: oidc, type: oidc, jwt: {discoveryUrl: https://idp, roles: [{name: staff, roleType: Oidc, userClaim: email}]}}, {path: team/people, type: userpass, userpass: {users: [{name: ana, password: {name: a, key: b}}]}}], passwordPolicies: [{name: long, hcl: x}], audit: [{path: out, stdout: {}}], mfa: {enforcements: [{name: people, methods: [app], authMethods: [team/people]}]}, namespaces: [{path: team}]}";
+        let text = "{secretsEngines: [{path: team/pki, type: pki}, {path: secret, type: kv}], authMethods: [{path: oidc, type: oidc, jwt: {discoveryUrl: https://idp, roles: [{name: staff, roleType: Oidc, userClaim: email}]}}, {path: team/people, type: userpass, userpass: {users: [{name: ana, password: {name: a, key: b}}]}}], passwordPolicies: [{name: long, hcl: x}], audit: [{path: out, stdout: {}}], mfa: {enforcements: [{name: people, methods: [app], authMethods: [team/people]}]}, namespaces: [{path: team}]}";
         let configuration: Configuration = serde_yaml::from_str(text).unwrap();
         let policy = policy(&configuration, None);
         let added: Vec<&str> = policy.strip_prefix(OPERATOR_POLICY).unwrap().lines().collect();
         let wanted = [
+            r#"path "team/pki/sign/+" { capabilities = ["create", "update"] }"#,
+            r#"path "team/pki/revoke" { capabilities = ["create", "update"] }"#,
             r#"path "auth/oidc/config" { capabilities = ["create", "read", "update"] }"#,
             r#"path "auth/oidc/role/staff" { capabilities = ["create", "read", "update"] }"#,
             r#"path "auth/oidc/role/+" { capabilities = ["create", "read", "update", "delete"] }"#,

@@ -14,7 +14,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use vaultkeeper_tests::wait;
 
-use super::{app_role, client, configuration, external, logins, readiness, role_policy, seals, tls};
+use super::{
+    app_role, certificate, client, configuration, external, logins, readiness, role_policy, seals, tls,
+};
 
 /// How many mutants there are at a time.
 const AT_A_TIME: usize = 6;
@@ -238,6 +240,7 @@ fn refusals() -> Vec<Refusal> {
     app_role::an_app_role_that_cannot_work_is_refused_in_words_and_its_neighbour_is_taken();
     app_role::a_secret_that_is_not_to_look_like_this_is_refused_in_words_and_its_neighbour_is_taken();
     app_role::what_vault_or_kubernetes_keeps_cannot_be_changed_later();
+    certificate::a_client_certificate_has_a_secret_of_its_own_and_a_life_in_which_it_can_be_renewed();
     configuration::a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour_taken();
     configuration::policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_their_neighbours_taken(
     );

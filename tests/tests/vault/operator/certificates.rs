@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -9,6 +10,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, VaultRole, annotations, names};
 use vaultkeeper_operator::cluster::tls::certificate::{Facts, examine_der};
 use vaultkeeper_operator::connect::{Connect, HttpsConnect, Node};
@@ -21,6 +24,8 @@ use super::stage::{DEADLINE, Stage, condition, reason};
 
 const CURRENT: &str = "CertificateCurrent";
 const ROLLOVER: &str = "CaRollover";
+/// Secret with the VaultRole's client certificate.
+const CLIENT: &str = "app-tls";
 
 async fn address(stage: &Stage, ordinal: u32) -> SocketAddr {
     let ip = stage.kubelet.address(&names::member("main", ordinal)).await;
@@ -191,11 +196,74 @@ async fn create_role(stage: &Stage) {
                 { "path": format!("secret/data/{}/app", stage.namespace), "capabilities": ["read"] },
             ] },
             "kubernetes": { "serviceAccounts": ["app"] },
+            "certificate": { "secretName": CLIENT },
         },
     }))
     .unwrap();
     let roles: Api<VaultRole> = Api::namespaced(stage.client.clone(), &stage.namespace);
     roles.create(&PostParams::default(), &role).await.unwrap();
+}
+
+/// A client that knows nothing but what its namespace holds at that moment: it reads the CAs and calls every member by them,
+/// again and again.
+struct Follower {
+    end: CancellationToken,
+    task: JoinHandle<(u32, Vec<String>)>,
+}
+
+impl Follower {
+    fn start(stage: &Arc<Stage>) -> Self {
+        let end = CancellationToken::new();
+        let (stopped, stage) = (end.clone(), Arc::clone(stage));
+        let task = tokio::spawn(async move {
+            let (mut calls, mut failures) = (0, Vec::new());
+            while !stopped.is_cancelled() {
+                for (source, cas) in told(&stage).await {
+                    for ordinal in 0..3 {
+                        calls += 1;
+                        if let Err(error) = reaches(&stage, ordinal, &cas).await {
+                            failures.push(format!("main-{ordinal} by the CAs in {source}: {error:#}"));
+                        }
+                    }
+                }
+                // So that it leaves the machine to the others.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            (calls, failures)
+        });
+        Self { end, task }
+    }
+
+    /// How often it called, and what went wrong.
+    async fn stop(self) -> (u32, Vec<String>) {
+        self.end.cancel();
+        self.task.await.unwrap()
+    }
+}
+
+/// The CAs that the namespace is told, and where.
+async fn told(stage: &Stage) -> [(&'static str, String); 2] {
+    let name = names::ca_config_map(&stage.namespace, "main");
+    let map = config_maps(stage).get(&name).await.unwrap().data.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let secret = secrets.get(CLIENT).await.unwrap().data.unwrap();
+    let of_secret = String::from_utf8(secret[names::CA_KEY].0.clone()).unwrap();
+    [
+        ("the ConfigMap", map[names::CA_KEY].clone()),
+        ("the Secret", of_secret),
+    ]
+}
+
+/// Waits until the Secret with the client certificate holds these CAs.
+async fn until_client_secret(stage: &Stage, cas: &str) {
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    wait::until_async("the client's Secret to hold the CAs", DEADLINE, async || {
+        let data = secrets.get(CLIENT).await?.data.context("no data")?;
+        ensure!(data[names::CA_KEY].0 == cas.as_bytes(), "it holds others");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 /// Waits until the replacement is so far and waits for these.
@@ -210,7 +278,7 @@ async fn until_waiting(stage: &Stage, phase: &str, whom: &str) -> VaultCluster {
 
 #[tokio::test]
 async fn a_ca_is_replaced_while_clients_of_the_old_and_of_the_new_one_are_served() {
-    let stage = Stage::new().await.unwrap();
+    let stage = Arc::new(Stage::new().await.unwrap());
     let overlap = json!({"tls": {"managed": {"caOverlap": "2s"}}});
     stage.create_cluster_with(3, overlap).await.unwrap();
     let operator = stage.start_operator(&Points::record());
@@ -219,7 +287,9 @@ async fn a_ca_is_replaced_while_clients_of_the_old_and_of_the_new_one_are_served
     create_role(&stage).await;
     let old = mounted_cas(&stage).await;
     until_config_map(&stage, &old).await;
+    until_client_secret(&stage, &old).await;
     let before = containers(&stage).await;
+    let follower = Follower::start(&stage);
 
     // Both are given out. A member and a client that do not have both yet hold the new one back.
     stage.kubelet.withhold_secrets("main-2").await;
@@ -318,11 +388,19 @@ async fn a_ca_is_replaced_while_clients_of_the_old_and_of_the_new_one_are_served
     .await
     .unwrap();
     assert_eq!(containers(&stage).await, before, "no member was restarted");
+    until_client_secret(&stage, &new).await;
+    let (calls, failures) = follower.stop().await;
+    assert!(calls > 100, "there were only {calls} calls");
+    assert_eq!(
+        failures,
+        Vec::<String>::new(),
+        "who believes what its namespace is told reaches every member at every moment"
+    );
 
     // A member that starts now finds its peers by the new one.
     stage.kill_and_wait("main-1").await.unwrap();
     operator.stop().await;
-    stage.end().await.unwrap();
+    Arc::into_inner(stage).unwrap().end().await.unwrap();
 }
 
 #[tokio::test]

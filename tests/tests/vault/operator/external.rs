@@ -19,7 +19,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::reaper::OwnedRun;
 use vaultkeeper_tests::vault_server::{Config, VaultServer};
 use vaultkeeper_tests::wait;
-use vaultkeeper_vault::auth::kubernetes;
+use vaultkeeper_vault::auth::{cert, kubernetes};
 use vaultkeeper_vault::sys::mounts::MountRequest;
 use vaultkeeper_vault::{Client, SecretString};
 
@@ -59,7 +59,7 @@ impl Theirs {
 
     /// What its owner does once, before any VaultCluster names it.
     async fn prepare(&self, stage: &Stage) {
-        for kind in ["kubernetes", "approle"] {
+        for kind in ["kubernetes", "approle", "cert"] {
             let method = MountRequest {
                 kind: kind.to_owned(),
                 ..MountRequest::default()
@@ -406,6 +406,64 @@ async fn what_others_made_in_a_vault_elsewhere_is_neither_changed_nor_removed() 
         theirs.root.read(&app_role).await.is_ok(),
         "its AppRole role stays"
     );
+    operator.stop().await;
+    stage.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_certificate_logs_in_at_a_vault_elsewhere_unless_somebody_else_has_the_name() {
+    let (stage, theirs) = tokio::join!(Stage::new(), Theirs::start());
+    let stage = stage.unwrap();
+    theirs.prepare(&stage).await;
+    let mut cluster = external(
+        "main",
+        &theirs.server.url(),
+        &json!({"bundle": theirs.server.ca_pem()}),
+    );
+    cluster["spec"]["access"] =
+        json!([{"namespaces": [stage.namespace], "pathPrefixes": ["secret/data/{{namespace}}/"]}]);
+    create(&stage, cluster).await;
+    let operator = stage.start_operator_with(&Points::record(), allow(&theirs.server.url()));
+    let told = until(&stage, "main", "Configured", "LoginRefused").await.unwrap();
+    follow(&theirs.root, &condition(&told, "Configured").unwrap().message).await;
+    until(&stage, "main", "Configured", "InPlace").await.unwrap();
+
+    // A person's role for certificates under that name.
+    let name = names::vault_name(&stage.namespace, "app");
+    let method = theirs.root.cert("cert");
+    let hand_made = cert::Role {
+        certificate: theirs.server.ca_pem().to_owned(),
+        ..cert::Role::default()
+    };
+    method.write_role(&name, &hand_made).await.unwrap();
+    let wish = json!({"secretName": "app-tls"});
+    super::certificate_login::create_role(&stage, "app", &wish)
+        .await
+        .unwrap();
+    until_role(&stage, "NameTaken").await;
+    let there = method.read_role(&name).await.unwrap();
+    assert_eq!(there.certificate.trim(), hand_made.certificate.trim(), "it stays");
+    method.delete_role(&name).await.unwrap();
+    until_role(&stage, "InPlace").await;
+
+    let held = super::certificate_login::held(&stage, "app-tls").await.unwrap();
+    let client = Client::builder(theirs.server.url())
+        .ca_pem(&held.cas)
+        .client_certificate(&held.certificate, held.key.clone())
+        .build()
+        .unwrap();
+    let auth = client.cert("cert").login(Some(&name)).await.unwrap();
+    assert!(auth.policies.contains(&name), "{:?}", auth.policies);
+    delete_role(&stage).await.unwrap();
+    let gone = method
+        .read_role(&name)
+        .await
+        .expect_err("it goes with its VaultRole");
+    assert!(gone.is_not_found(), "{gone}");
+    let lists = theirs.root.list("auth/cert/crls").await.unwrap();
+    assert_eq!(lists.len(), 1, "one list of ours: {lists:?}");
+    let revoked = method.read_crl(&lists[0]).await.unwrap();
+    assert_eq!(revoked.map(|serials| serials.len()), Some(1));
     operator.stop().await;
     stage.end().await.unwrap();
 }

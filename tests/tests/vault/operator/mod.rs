@@ -5,6 +5,8 @@ mod audit_receiver;
 mod auth_methods;
 mod auto_unseal;
 mod bootstrap;
+mod certificate_login;
+mod certificate_pki;
 mod certificates;
 mod certificates_of_others;
 mod claims;

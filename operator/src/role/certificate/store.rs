@@ -1,0 +1,212 @@
+//! Keeps the CA for client certificates, and which of them are revoked, in a Secret of the operator's namespace.
+//!
+//! Each revoked certificate is a key of its own, `revoked-<serial>`, with two times as its value: when, and until when it
+//! is remembered. So two roles that go at the same time do not get into each other's way.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Map, Value, json};
+use vaultkeeper_crds::annotations::{CLUSTER, FIELD_MANAGER};
+use vaultkeeper_crds::names;
+use vaultkeeper_vault::{ExposeSecret, SecretString};
+
+use super::super::ClusterName;
+use super::super::error::Error;
+use super::ca::{self, ClientCa, Revoked};
+use crate::context::Context;
+
+const CA_KEY_KEY: &str = "ca.key";
+const REVOKED: &str = "revoked-";
+
+/// The CA and what is revoked.
+pub(super) struct Stored {
+    /// The CA.
+    pub(super) ca: ClientCa,
+    /// What is revoked.
+    pub(super) revoked: Vec<Revoked>,
+}
+
+fn secrets(ctx: &Context) -> Api<Secret> {
+    Api::namespaced(ctx.client.clone(), &ctx.namespace)
+}
+
+fn name_of(cluster: &ClusterName) -> String {
+    names::client_ca_secret(&cluster.namespace, &cluster.name)
+}
+
+fn read_off(secret: &Secret) -> Result<Stored, Error> {
+    let text = |key: &str| {
+        let bytes = &secret.data.as_ref()?.get(key)?.0;
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    };
+    let lacking = || Error::ClientCa(ca::Error::Mismatch);
+    let revoked = secret.data.iter().flatten().filter_map(|(key, value)| {
+        let serial = key.strip_prefix(REVOKED)?;
+        let value = String::from_utf8_lossy(&value.0);
+        let (at, until) = value.split_once(' ')?;
+        Some(Revoked {
+            serial: serial.to_owned(),
+            at: at.parse().ok()?,
+            until: until.parse().ok()?,
+        })
+    });
+    Ok(Stored {
+        ca: ClientCa {
+            certificate: text(names::CA_KEY).ok_or_else(lacking)?,
+            key: SecretString::from(text(CA_KEY_KEY).ok_or_else(lacking)?),
+        },
+        revoked: revoked.collect(),
+    })
+}
+
+/// What is stored for a VaultCluster, if there is anything.
+pub(super) async fn read(ctx: &Context, cluster: &ClusterName) -> Result<Option<Stored>, Error> {
+    let found = secrets(ctx).get_opt(&name_of(cluster)).await;
+    let found = found.map_err(|e| Error::kubernetes("read the CA for client certificates", e))?;
+    found.as_ref().map(read_off).transpose()
+}
+
+/// The stored CA, or a new one that is stored first.
+pub(super) async fn ensure(ctx: &Context, cluster: &ClusterName) -> Result<Stored, Error> {
+    let step = "store the CA for client certificates";
+    if let Some(stored) = read(ctx, cluster).await? {
+        return Ok(stored);
+    }
+    let ClusterName { namespace, name } = cluster;
+    let ca = ClientCa::new(namespace, name, Timestamp::now()).map_err(Error::ClientCa)?;
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name_of(cluster)),
+            namespace: Some(ctx.namespace.clone()),
+            labels: Some(BTreeMap::from([(
+                "app.kubernetes.io/managed-by".to_owned(),
+                FIELD_MANAGER.to_owned(),
+            )])),
+            annotations: Some(BTreeMap::from([(CLUSTER.to_owned(), cluster.to_string())])),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".to_owned()),
+        data: Some(BTreeMap::from([
+            (names::CA_KEY.to_owned(), bytes(&ca.certificate)),
+            (CA_KEY_KEY.to_owned(), bytes(ca.key.expose_secret())),
+        ])),
+        ..Secret::default()
+    };
+    match secrets(ctx).create(&PostParams::default(), &secret).await {
+        Ok(created) => read_off(&created),
+        // Another role was first: its CA counts.
+        Err(error @ kube::Error::Api(_)) => match read(ctx, cluster).await? {
+            Some(stored) => Ok(stored),
+            None => Err(Error::kubernetes(step, error)),
+        },
+        Err(error) => Err(Error::kubernetes(step, error)),
+    }
+}
+
+/// Adds to what is revoked. Where there is no CA any more, nothing of it logs in anywhere.
+pub(super) async fn add(ctx: &Context, cluster: &ClusterName, revoked: &[Revoked]) -> Result<(), Error> {
+    let entries = revoked.iter().map(|Revoked { serial, at, until }| {
+        let value = STANDARD.encode(format!("{at} {until}"));
+        (format!("{REVOKED}{serial}"), Value::String(value))
+    });
+    merge(
+        ctx,
+        cluster,
+        entries.collect(),
+        "note which certificates are revoked",
+    )
+    .await
+}
+
+/// Forgets revoked certificates, which have ended.
+pub(super) async fn drop_ended(
+    ctx: &Context,
+    cluster: &ClusterName,
+    ended: &[&Revoked],
+) -> Result<(), Error> {
+    let entries = ended
+        .iter()
+        .map(|revoked| (format!("{REVOKED}{}", revoked.serial), Value::Null));
+    merge(
+        ctx,
+        cluster,
+        entries.collect(),
+        "forget revoked certificates that have ended",
+    )
+    .await
+}
+
+async fn merge(
+    ctx: &Context,
+    cluster: &ClusterName,
+    data: Map<String, Value>,
+    step: &'static str,
+) -> Result<(), Error> {
+    if data.is_empty() {
+        return Ok(());
+    }
+    let body = json!({ "data": data });
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match secrets(ctx)
+        .patch(&name_of(cluster), &params, &Patch::Merge(&body))
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(Error::kubernetes(step, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ca::tests::NOW;
+    use super::*;
+
+    fn secret(entries: &[(&str, &str)]) -> Secret {
+        let data = entries
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        Secret {
+            data: Some(data.collect()),
+            ..Secret::default()
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back_and_what_cannot_be_read_is_passed_over() {
+        let stored = read_off(&secret(&[
+            ("ca.crt", "C"),
+            ("ca.key", "K"),
+            ("revoked-ab", &format!("{NOW} {NOW}")),
+            ("revoked-cd", "yesterday"),
+        ]))
+        .unwrap();
+        assert_eq!(stored.ca.certificate, "C");
+        assert_eq!(stored.ca.key.expose_secret(), "K");
+        let wanted = Revoked {
+            serial: "ab".to_owned(),
+            at: NOW,
+            until: NOW,
+        };
+        assert_eq!(stored.revoked, [wanted]);
+    }
+
+    #[test]
+    fn a_secret_without_its_key_is_an_error_and_not_a_new_ca() {
+        for half in [[("ca.crt", "C")], [("ca.key", "K")]] {
+            assert!(matches!(read_off(&secret(&half)), Err(Error::ClientCa(_))));
+        }
+    }
+}
