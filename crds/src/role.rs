@@ -14,6 +14,7 @@ mod rotation;
 mod status;
 mod token;
 mod userpass;
+mod wrap;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ pub use rotation::{RestartKind, RestartTarget, Rotation};
 pub use status::{AppRoleStatus, DeliveredToken, ExternalLoginStatus, PreviousSecretId, VaultRoleStatus};
 pub use token::{RoleTokenType, TokenSettings};
 pub use userpass::{PasswordSecret, UserpassLogin};
+pub use wrap::Wrap;
 
 /// What an application may do in Vault and how it logs in.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

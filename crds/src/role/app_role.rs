@@ -9,6 +9,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rotation::Rotation;
+use super::wrap::Wrap;
 use crate::cluster::kubernetes_schema;
 
 /// Log in by AppRole.
@@ -17,8 +18,8 @@ use crate::cluster::kubernetes_schema;
 #[x_kube(
     validation = Rule::new("self.bindSecretId || size(self.secretIdBoundCidrs) > 0")
         .message("spec.appRole.bindSecretId may be false only with secretIdBoundCidrs: the role-id alone would let anybody in"),
-    validation = Rule::new("self.bindSecretId || !(has(self.secretIdTtl) || has(self.secretIdNumUses) || has(self.rotation))")
-        .message("spec.appRole without a secret-id (bindSecretId: false) cannot have secretIdTtl, secretIdNumUses or rotation"),
+    validation = Rule::new("self.bindSecretId || !(has(self.secretIdTtl) || has(self.secretIdNumUses) || has(self.rotation) || has(self.wrap))")
+        .message("spec.appRole without a secret-id (bindSecretId: false) cannot have secretIdTtl, secretIdNumUses, rotation or wrap"),
     validation = Rule::new("self.localSecretIds == oldSelf.localSecretIds")
         .message("spec.appRole.localSecretIds cannot be changed: Vault decides it when the role is created; make another VaultRole"),
     validation = Rule::new("self.secretName != oldSelf.secretName || self.secret.type == oldSelf.secret.type")
@@ -75,6 +76,11 @@ pub struct AppRole {
     /// replaced after two thirds of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
+
+    /// Deliver the secret-id wrapped, to a single consumer: the Secret then holds the keys `wrapping-token`,
+    /// `wrapping-token-ttl` (in seconds) and `wrapping-token-creation-path` instead of `secret-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrap: Option<Wrap>,
 }
 
 /// What a Secret with credentials looks like.
@@ -119,7 +125,7 @@ impl Default for CredentialsSecret {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("([self.roleId, self.secretId] + (has(self.accessor) ? [self.accessor] : []) + (has(self.address) ? [self.address] : []) + (has(self.ca) ? [self.ca] : [])).all(k, ([self.roleId, self.secretId] + (has(self.accessor) ? [self.accessor] : []) + (has(self.address) ? [self.address] : []) + (has(self.ca) ? [self.ca] : [])).exists_one(other, other == k))")
+    validation = Rule::new("([self.roleId, self.secretId, self.wrappingToken, self.wrappingTtl, self.wrappingPath] + (has(self.accessor) ? [self.accessor] : []) + (has(self.address) ? [self.address] : []) + (has(self.ca) ? [self.ca] : [])).all(k, ([self.roleId, self.secretId, self.wrappingToken, self.wrappingTtl, self.wrappingPath] + (has(self.accessor) ? [self.accessor] : []) + (has(self.address) ? [self.address] : []) + (has(self.ca) ? [self.ca] : [])).exists_one(other, other == k))")
         .message("spec.appRole.secret.keys must all be different"),
 )]
 pub struct SecretKeys {
@@ -134,6 +140,24 @@ pub struct SecretKeys {
     #[schemars(length(max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.appRole.secret.keys.secretId may hold only letters, digits and - _ ."))]
     pub secret_id: String,
+
+    /// Key of the wrapping token, with `wrap`.
+    #[serde(default = "wrapping_token_key")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.appRole.secret.keys.wrappingToken may hold only letters, digits and - _ ."))]
+    pub wrapping_token: String,
+
+    /// Key of the time for which a wrapping token can be unwrapped, in seconds, with `wrap`.
+    #[serde(default = "wrapping_ttl_key")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.appRole.secret.keys.wrappingTtl may hold only letters, digits and - _ ."))]
+    pub wrapping_ttl: String,
+
+    /// Key of the path that a wrapping token must have been made at, with `wrap`: another one means that it was forged.
+    #[serde(default = "wrapping_path_key")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.appRole.secret.keys.wrappingPath may hold only letters, digits and - _ ."))]
+    pub wrapping_path: String,
 
     /// Key of the secret-id's accessor, which is no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,11 +184,14 @@ impl SecretKeys {
         let Self {
             role_id,
             secret_id,
+            wrapping_token,
+            wrapping_ttl,
+            wrapping_path,
             accessor,
             address,
             ca,
         } = self;
-        let always = [role_id, secret_id].into_iter();
+        let always = [role_id, secret_id, wrapping_token, wrapping_ttl, wrapping_path].into_iter();
         let named = [accessor, address, ca].into_iter().flatten();
         always.chain(named).map(String::as_str).collect()
     }
@@ -175,6 +202,9 @@ impl Default for SecretKeys {
         Self {
             role_id: role_id_key(),
             secret_id: secret_id_key(),
+            wrapping_token: wrapping_token_key(),
+            wrapping_ttl: wrapping_ttl_key(),
+            wrapping_path: wrapping_path_key(),
             accessor: None,
             address: None,
             ca: None,
@@ -196,4 +226,16 @@ fn role_id_key() -> String {
 
 fn secret_id_key() -> String {
     "secret-id".to_owned()
+}
+
+fn wrapping_token_key() -> String {
+    "wrapping-token".to_owned()
+}
+
+fn wrapping_ttl_key() -> String {
+    "wrapping-token-ttl".to_owned()
+}
+
+fn wrapping_path_key() -> String {
+    "wrapping-token-creation-path".to_owned()
 }

@@ -94,9 +94,15 @@ pub struct AppRoleStatus {
     /// When it will be replaced, if nothing else comes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation_at: Option<String>,
+    /// Until when its wrapping token can be unwrapped, with spec.appRole.wrap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrapped_until: Option<String>,
     /// Earlier ones that still work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<PreviousSecretId>,
+    /// Accessors of those that were unwrapped, or may have been: they work until a later one is unwrapped or rotated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwrapped: Vec<String>,
 }
 
 /// An earlier secret-id that still works.

@@ -1,21 +1,24 @@
 //! Keeps the Secret with AppRole credentials: makes a secret-id, proves it, stores it, and only then destroys others.
 
+mod make;
+
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Preconditions};
 use vaultkeeper_crds::names::APPROLE_AUTH_PATH;
-use vaultkeeper_vault::auth::approle::{AppRole, SecretIdInfo, SecretIdRequest};
-use vaultkeeper_vault::{Client, ExposeSecret, SecretString};
+use vaultkeeper_vault::Client;
+use vaultkeeper_vault::auth::approle::AppRole;
 
 use super::Identity;
 use super::error::Error;
-use super::rotation::plan::{Cause, Plan, Seen, made_with, plan, strays};
+use super::rotation::plan::{Cause, Seen, Token, period, plan, strays};
 use super::rotation::restart::restart;
-use super::rotation::state::{Dress, State, remembered};
-use super::secret::{Facts, checksum, dressed, intact_secret_id, is_ours};
+use super::rotation::state::{Held, State};
+use super::secret::{Facts, intact_secret_id, is_ours};
 use super::validate::AppRoleWish;
 use crate::context::Context;
+use make::{At, look, take_back};
 
 /// For whom, and what.
 pub struct Task<'a> {
@@ -83,26 +86,35 @@ pub async fn ensure(ctx: &Context, vault: &Client, task: &Task<'_>) -> Result<Do
     let state = existing.as_ref().or(moved.as_ref()).and_then(State::of);
     let intact = existing.as_ref().zip(state.as_ref());
     let intact = intact.and_then(|(secret, state)| intact_secret_id(secret, state, &at.facts.role_id));
+    let wrapped = state.as_ref().filter(|state| state.wrapping.is_some());
+    let token = match intact.as_ref().filter(|_| wrapped.is_some()) {
+        Some(token) => look(vault, token).await?,
+        None => Token::None,
+    };
     let seen = Seen {
         state: state.clone(),
         intact: intact.is_some(),
+        token,
         known,
         request: task.request.clone(),
         now: Timestamp::now().as_second(),
     };
-    let Plan { issue, previous } = plan(&seen, wish, &identity.uid);
-    let (issued, secret, mut state, secret_id) = match (issue, intact, state) {
-        (None, Some(secret_id), Some(state)) => {
-            let state = State { previous, ..state };
+    let planned = plan(&seen, wish, &identity.uid);
+    let has_targets = !wish.rotation.targets.is_empty();
+    let (issued, secret, mut state, secret_id) = match (planned.issue, intact, state) {
+        (None, Some(secret_id), Some(mut state)) => {
+            state.previous.clone_from(&planned.previous);
+            state.unwrapped.clone_from(&planned.unwrapped);
+            state.restart_pending |= planned.rotates && has_targets;
             (None, existing, state, secret_id)
         }
-        (cause, _, before) => {
+        (cause, old, before) => {
             let cause = cause.filter(|_| moved.is_none()).unwrap_or(Cause::Moved);
             let (mut state, secret_id) = at.issue(existing.as_ref(), &seen).await?;
-            state.previous = previous;
-            // One that the application has used up itself is no reason to restart it: that would go on for ever.
-            let is_used_up = cause == Cause::Lost && wish.num_uses > 0;
-            state.restart_pending = before.is_some() && !is_used_up && !wish.rotation.targets.is_empty();
+            state.previous.clone_from(&planned.previous);
+            state.unwrapped.clone_from(&planned.unwrapped);
+            let is_pending = before.as_ref().is_some_and(|before| before.restart_pending);
+            state.restart_pending = has_targets && (planned.rotates || is_pending);
             let stored = at.store(existing, &state, &secret_id).await;
             if stored.as_ref().is_err_and(is_surely_not_stored) {
                 // Nobody holds this secret-id, and the next pass makes another one.
@@ -110,7 +122,16 @@ pub async fn ensure(ctx: &Context, vault: &Client, task: &Task<'_>) -> Result<Do
                 destroy_all(&method, task.vault_name, &made).await?;
             }
             // Where the answer was lost, the next pass finds the Secret as it is and destroys what is not in it.
-            (Some(cause), Some(stored?), state, secret_id)
+            let stored = stored?;
+            if let (Some(accessor), Some(old)) = (&planned.take_back, old) {
+                let was_taken = take_back(vault, old).await?;
+                let of_it = before.as_ref().and_then(Held::of);
+                let period = of_it.and_then(|held| period(&held, wish));
+                let overlap = i64::try_from(wish.rotation.overlap(period).as_secs());
+                let ends = seen.now.saturating_add(overlap.unwrap_or(i64::MAX));
+                state = planned.taken_back(&state, accessor, was_taken, ends);
+            }
+            (Some(cause), Some(stored), state, secret_id)
         }
     };
     if let Some(accessor) = state.accessor.as_deref().filter(|_| state.restart_pending) {
@@ -140,103 +161,6 @@ pub async fn ensure(ctx: &Context, vault: &Client, task: &Task<'_>) -> Result<Do
     })
 }
 
-/// Where the work is done.
-struct At<'a> {
-    ctx: &'a Context,
-    method: &'a AppRole,
-    task: &'a Task<'a>,
-    facts: Facts,
-}
-
-impl At<'_> {
-    /// Makes a secret-id and has Vault show it: a login would use it up. Nothing is made where a login needs none, nor where
-    /// it could not be stored.
-    async fn issue(&self, existing: Option<&Secret>, seen: &Seen) -> Result<(State, SecretString), Error> {
-        let Task {
-            identity,
-            vault_name,
-            wish,
-            ..
-        } = self.task;
-        if existing.is_some_and(|secret| secret.immutable == Some(true)) {
-            return Err(Error::SecretFixed {
-                name: wish.secret_name.clone(),
-                what: "is immutable",
-            });
-        }
-        let mut state = State {
-            accessor: None,
-            checksum: checksum(&self.facts.role_id, None, ""),
-            issued: seen.now,
-            expires: None,
-            made_with: made_with(wish),
-            request: seen.request.as_deref().map(remembered),
-            previous: Vec::new(),
-            restart_pending: false,
-            dress: Dress::default(),
-        };
-        if !wish.bind_secret_id {
-            return Ok((state, SecretString::from("")));
-        }
-        let request = SecretIdRequest {
-            metadata: identity.metadata(),
-            ..SecretIdRequest::default()
-        };
-        let made = self.method.create_secret_id(vault_name, &request).await;
-        let made = made.map_err(|e| Error::vault("make a secret-id", e))?;
-        let shown = self.method.lookup_secret_id(vault_name, &made.secret_id).await;
-        let shown = shown.map_err(|e| Error::vault("look up the new secret-id", e))?;
-        let shown = shown.ok_or(Error::SecretIdUnknown)?;
-        let accessor = made.secret_id_accessor;
-        state.checksum = checksum(
-            &self.facts.role_id,
-            Some(&accessor),
-            made.secret_id.expose_secret(),
-        );
-        state.expires = life(&shown).map(|life| seen.now.saturating_add(life));
-        state.accessor = Some(accessor);
-        Ok((state, made.secret_id))
-    }
-
-    fn dress(
-        &self,
-        existing: Option<Secret>,
-        state: &State,
-        secret_id: &SecretString,
-    ) -> Result<Secret, Error> {
-        let Task { identity, wish, .. } = self.task;
-        let name = wish.secret_name.as_str();
-        let dressed = dressed(
-            existing,
-            identity,
-            (name, &wish.secret),
-            &self.facts,
-            state,
-            secret_id,
-        );
-        dressed.map_err(Error::State)
-    }
-
-    /// Writes the Secret, unless somebody else has written it meanwhile. Returns it as it is stored.
-    async fn store(
-        &self,
-        existing: Option<Secret>,
-        state: &State,
-        secret_id: &SecretString,
-    ) -> Result<Secret, Error> {
-        let fresh = existing.is_none();
-        let secret = self.dress(existing, state, secret_id)?;
-        let api = secrets(self.ctx, self.task.identity);
-        let plain = PostParams::default();
-        let written = if fresh {
-            api.create(&plain, &secret).await
-        } else {
-            api.replace(&self.task.wish.secret_name, &plain, &secret).await
-        };
-        written.map_err(|e| Error::kubernetes("store the credentials", e))
-    }
-}
-
 async fn read(ctx: &Context, identity: &Identity, name: &str) -> Result<Option<Secret>, Error> {
     let secret = secrets(ctx, identity).get_opt(name).await;
     secret.map_err(|e| Error::kubernetes("read the Secret for credentials", e))
@@ -264,13 +188,6 @@ fn check_usable(secret: &Secret, identity: &Identity, wish: &AppRoleWish) -> Res
 fn is_surely_not_stored(error: &Error) -> bool {
     matches!(error, Error::Kubernetes { source, .. }
         if matches!(&**source, kube::Error::Api(status) if (400..500).contains(&status.code)))
-}
-
-/// How long Vault lets a secret-id live, in seconds; none for ever. By Vault's own clock at both ends.
-fn life(shown: &SecretIdInfo) -> Option<i64> {
-    let time = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_second);
-    let (made, ends) = (time(&shown.creation_time)?, time(&shown.expiration_time)?);
-    (ends > made).then(|| ends - made)
 }
 
 /// Deletes the Secret if it is this VaultRole's.

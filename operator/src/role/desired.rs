@@ -203,6 +203,7 @@ mod tests {
                 overlap: None,
                 targets: Vec::new(),
             },
+            wrap: None,
         }
     }
 

@@ -10,7 +10,7 @@ use vaultkeeper_crds::role::{CredentialsSecret, SecretKeys};
 use vaultkeeper_vault::{ExposeSecret, SecretString};
 
 use super::Identity;
-use super::rotation::state::{Dress, State};
+use super::rotation::state::{Dress, State, Wrapping};
 use crate::hex;
 
 /// Annotation that shows whether a token in a Secret is the one that was stored.
@@ -46,14 +46,16 @@ pub struct Facts {
     pub ca: String,
 }
 
-/// The secret-id in a Secret, if it and the role-id are those that were stored. Empty where a login needs none.
+/// The secret-id in a Secret, or the wrapping token around it, if it and the role-id are those that were stored. Empty where
+/// a login needs none.
 pub fn intact_secret_id(secret: &Secret, state: &State, role_id: &str) -> Option<SecretString> {
     let data = secret.data.as_ref()?;
     let keys = &state.dress.keys;
     let stored_role_id = &data.get(&keys.role_id)?.0;
-    let secret_id = match &state.accessor {
-        Some(_) => std::str::from_utf8(&data.get(&keys.secret_id)?.0).ok()?,
-        None => "",
+    let secret_id = match (&state.accessor, &state.wrapping) {
+        (Some(_), None) => std::str::from_utf8(&data.get(&keys.secret_id)?.0).ok()?,
+        (Some(_), Some(_)) => std::str::from_utf8(&data.get(&keys.wrapping_token)?.0).ok()?,
+        (None, _) => "",
     };
     let annotations = secret.metadata.annotations.as_ref()?;
     let intact = stored_role_id == role_id.as_bytes()
@@ -137,6 +139,9 @@ fn contents(
     let SecretKeys {
         role_id,
         secret_id: of_secret_id,
+        wrapping_token,
+        wrapping_ttl,
+        wrapping_path,
         accessor,
         address,
         ca,
@@ -144,7 +149,15 @@ fn contents(
     let text = |text: &str| ByteString(text.as_bytes().to_vec());
     let mut data = BTreeMap::from([(role_id.clone(), text(&facts.role_id))]);
     if let Some(stored) = &state.accessor {
-        data.insert(of_secret_id.clone(), text(secret_id.expose_secret()));
+        let value = text(secret_id.expose_secret());
+        match &state.wrapping {
+            None => drop(data.insert(of_secret_id.clone(), value)),
+            Some(Wrapping { path, ttl, issued: _ }) => {
+                data.insert(wrapping_token.clone(), value);
+                data.insert(wrapping_ttl.clone(), text(&ttl.to_string()));
+                data.insert(wrapping_path.clone(), text(path));
+            }
+        }
         data.extend(accessor.iter().map(|key| (key.clone(), text(stored))));
     }
     data.extend(address.iter().map(|key| (key.clone(), text(&facts.address))));

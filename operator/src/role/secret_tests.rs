@@ -34,6 +34,8 @@ fn state(accessor: Option<&str>) -> State {
         made_with: String::new(),
         request: None,
         previous: Vec::new(),
+        unwrapped: Vec::new(),
+        wrapping: None,
         restart_pending: false,
         dress: Dress::default(),
     }
@@ -142,6 +144,46 @@ fn a_login_without_a_secret_id_has_the_role_id_alone() {
     let annotations = secret.metadata.annotations.as_ref().unwrap();
     assert!(!annotations.contains_key(SECRET_ID_ACCESSOR));
     assert!(is_intact(&secret, "role-1"));
+}
+
+#[test]
+fn a_wrapped_secret_id_is_not_in_the_secret_but_its_token_is() {
+    let wrapped = State {
+        wrapping: Some(Wrapping {
+            path: "auth/approle/role/shop.app/secret-id".to_owned(),
+            ttl: 1800,
+            issued: 100,
+        }),
+        ..state(Some("acc-1"))
+    };
+    let token = SecretString::from("s3cret");
+    let secret = dressed(
+        Some(stored()),
+        &identity(),
+        ("app-vault", &CredentialsSecret::default()),
+        &facts(),
+        &wrapped,
+        &token,
+    )
+    .unwrap();
+    let keys: Vec<_> = secret.data.as_ref().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "role-id",
+            "wrapping-token",
+            "wrapping-token-creation-path",
+            "wrapping-token-ttl"
+        ]
+    );
+    assert_eq!(data(&secret, "wrapping-token").as_deref(), Some("s3cret"));
+    assert_eq!(data(&secret, "wrapping-token-ttl").as_deref(), Some("1800"));
+    assert!(is_intact(&secret, "role-1"));
+    assert_eq!(
+        made(Some(secret), &CredentialsSecret::default(), "acc-1"),
+        stored(),
+        "and back"
+    );
 }
 
 #[test]

@@ -249,14 +249,18 @@ fn whole(app_role: &AppRoleStatus) -> serde_json::Value {
         issued_at,
         expires_at,
         next_rotation_at,
+        wrapped_until,
         previous,
+        unwrapped,
     } = app_role;
     json!({
         "secretIdAccessor": secret_id_accessor,
         "issuedAt": issued_at,
         "expiresAt": expires_at,
         "nextRotationAt": next_rotation_at,
+        "wrappedUntil": wrapped_until,
         "previous": (!previous.is_empty()).then_some(previous),
+        "unwrapped": (!unwrapped.is_empty()).then_some(unwrapped),
     })
 }
 

@@ -6,11 +6,11 @@ use super::super::state::Dress;
 use super::*;
 use crate::role::validate::RotationWish;
 
-const UID: &str = "uid-1";
-const NOW: i64 = 1_000_000;
+pub(super) const UID: &str = "uid-1";
+pub(super) const NOW: i64 = 1_000_000;
 const HOUR: i64 = 3600;
 
-fn wish() -> AppRoleWish {
+pub(super) fn wish() -> AppRoleWish {
     AppRoleWish {
         secret_name: "app-vault".to_owned(),
         secret: CredentialsSecret::default(),
@@ -25,6 +25,7 @@ fn wish() -> AppRoleWish {
             overlap: Some(Duration::from_secs(600)),
             targets: Vec::new(),
         },
+        wrap: None,
     }
 }
 
@@ -34,7 +35,7 @@ fn with_period(period: Period) -> AppRoleWish {
     wish
 }
 
-fn state() -> State {
+pub(super) fn state() -> State {
     State {
         accessor: Some("a".to_owned()),
         checksum: String::new(),
@@ -43,12 +44,18 @@ fn state() -> State {
         made_with: made_with(&wish()),
         request: None,
         previous: Vec::new(),
+        unwrapped: Vec::new(),
+        wrapping: None,
         restart_pending: false,
         dress: Dress::default(),
     }
 }
 
-fn old(accessor: &str, until: i64) -> Previous {
+fn current(state: &State) -> Held {
+    Held::of(state).unwrap()
+}
+
+pub(super) fn old(accessor: &str, until: i64) -> Previous {
     Previous {
         accessor: accessor.to_owned(),
         until,
@@ -61,6 +68,7 @@ fn seen(change: impl FnOnce(&mut Seen, &mut State)) -> Seen {
     let mut seen = Seen {
         state: None,
         intact: true,
+        token: Token::None,
         known: vec!["a".to_owned()],
         request: None,
         now: NOW,
@@ -71,7 +79,7 @@ fn seen(change: impl FnOnce(&mut Seen, &mut State)) -> Seen {
 }
 
 fn decided(seen: &Seen, wish: &AppRoleWish) -> (Option<Cause>, Vec<Previous>) {
-    let Plan { issue, previous } = plan(seen, wish, UID);
+    let Plan { issue, previous, .. } = plan(seen, wish, UID);
     (issue, previous)
 }
 
@@ -98,6 +106,15 @@ fn the_first_one_has_nothing_before_it() {
         ..seen(|_, _| ())
     };
     assert_eq!(decided(&first, &wish()), (Some(Cause::First), Vec::new()));
+    assert!(
+        plan(&first, &wish(), UID).rotates,
+        "who holds what was there before has to take this one"
+    );
+    let none = Seen {
+        known: Vec::new(),
+        ..first
+    };
+    assert!(!plan(&none, &wish(), UID).rotates, "nobody holds anything yet");
 }
 
 #[test]
@@ -150,7 +167,7 @@ fn time_comes_at_the_period_or_up_to_a_quarter_before_and_not_earlier() {
     assert_eq!(after(3 * HOUR - 1), None);
     assert_eq!(after(4 * HOUR), Some(Cause::Due));
     let dues: std::collections::BTreeSet<Option<i64>> = (0..50)
-        .map(|n| due(&state(), &wish, &format!("uid-{n}")))
+        .map(|n| due(&current(&state()), &wish, &format!("uid-{n}")))
         .collect();
     assert!(
         dues.len() > 20,
@@ -271,7 +288,7 @@ fn everything_that_is_neither_stored_nor_working_on_is_a_stray() {
 fn the_next_look_is_at_the_first_end_or_at_the_rotation() {
     let wish = with_period(Period::Every(Duration::from_secs(4 * 3600)));
     let mut state = state();
-    let rotation = due(&state, &wish, &UID);
+    let rotation = due(&current(&state), &wish, &UID);
     assert_eq!(next(&state, &wish, &UID), rotation);
     state.previous = vec![old("b", NOW + 50), old("c", NOW + 40)];
     assert_eq!(next(&state, &wish, &UID), Some(NOW + 40));

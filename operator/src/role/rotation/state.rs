@@ -30,6 +30,12 @@ pub struct State {
     /// Earlier ones that still work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<Previous>,
+    /// Those that were unwrapped, or may have been. They end when a later one surely was, or when they are rotated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwrapped: Vec<Held>,
+    /// The wrapping token around it; none where it is delivered plainly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrapping: Option<Wrapping>,
     /// Workloads are still to be restarted for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restart_pending: bool,
@@ -45,6 +51,31 @@ pub struct Previous {
     pub accessor: String,
     /// When it is destroyed.
     pub until: i64,
+}
+
+/// A secret-id that the consumer holds, or may hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// Its accessor.
+    pub accessor: String,
+    /// When it was made.
+    pub issued: i64,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+}
+
+/// A wrapping token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wrapping {
+    /// The path whose answer is inside.
+    pub path: String,
+    /// How long it can be unwrapped, in seconds.
+    pub ttl: i64,
+    /// When it was made.
+    pub issued: i64,
 }
 
 /// What the operator has put on a Secret by the wish of a spec: what is not wished any more is taken off again.

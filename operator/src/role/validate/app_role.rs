@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vaultkeeper_crds::cidr::ParseCidrError;
-use vaultkeeper_crds::role::{AppRole, CredentialsSecret, RestartTarget, Rotation};
+use vaultkeeper_crds::role::{AppRole, CredentialsSecret, RestartTarget, Rotation, Wrap};
 use vaultkeeper_crds::{annotations, cidr, duration};
 
 use super::{Refusal, invalid, is_object_name};
@@ -15,6 +15,8 @@ const OVERLAP: Duration = Duration::from_secs(3600);
 const SHORTEST_TTL: Duration = Duration::from_secs(30);
 /// Each replacement is a write to Vault and to the Secret.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(10);
+/// A wrapping token that lives shorter would be replaced all the time.
+const SHORTEST_WRAP: Duration = Duration::from_secs(10);
 /// After how much of its life a secret-id is replaced, in percent.
 const AFTER_PERCENT: u32 = 66;
 
@@ -39,6 +41,8 @@ pub struct AppRoleWish {
     pub num_uses: u64,
     /// When it is replaced.
     pub rotation: RotationWish,
+    /// For how long it is wrapped; none for plain delivery.
+    pub wrap: Option<Duration>,
 }
 
 /// When a secret-id is replaced, and what happens then.
@@ -83,6 +87,7 @@ pub(super) fn wish(app_role: &AppRole) -> Result<AppRoleWish, Refusal> {
         secret_id_bound_cidrs,
         local_secret_ids,
         rotation,
+        wrap,
     } = app_role;
     let ttl = secret_id_ttl
         .as_deref()
@@ -105,6 +110,10 @@ pub(super) fn wish(app_role: &AppRole) -> Result<AppRoleWish, Refusal> {
             })?,
         },
         rotation: checked_rotation(rotation.as_ref(), ttl)?,
+        wrap: match wrap {
+            None => None,
+            Some(Wrap { ttl: text }) => Some(wrap_ttl(text, ttl)?),
+        },
     };
     if *bind_secret_id {
         return Ok(wish);
@@ -116,10 +125,10 @@ pub(super) fn wish(app_role: &AppRole) -> Result<AppRoleWish, Refusal> {
                 .to_owned(),
         ));
     }
-    if ttl.is_some() || wish.num_uses > 0 || rotation.is_some() {
+    if ttl.is_some() || wish.num_uses > 0 || rotation.is_some() || wrap.is_some() {
         return Err(invalid(
-            "spec.appRole: without a secret-id (bindSecretId: false) there is nothing for secretIdTtl, secretIdNumUses or \
-             rotation: remove them"
+            "spec.appRole: without a secret-id (bindSecretId: false) there is nothing for secretIdTtl, secretIdNumUses, \
+             rotation or wrap: remove them"
                 .to_owned(),
         ));
     }
@@ -160,6 +169,17 @@ fn time(field: &str, text: &str, shortest: Duration) -> Result<Duration, Refusal
         )));
     }
     Ok(time)
+}
+
+fn wrap_ttl(text: &str, secret_id_ttl: Option<Duration>) -> Result<Duration, Refusal> {
+    let ttl = time("wrap.ttl", text, SHORTEST_WRAP)?;
+    match secret_id_ttl {
+        Some(life) if ttl >= life => Err(invalid(format!(
+            "spec.appRole.wrap.ttl: {text} is not shorter than secretIdTtl, {} s: it would outlive what is in it",
+            life.as_secs()
+        ))),
+        _ => Ok(ttl),
+    }
 }
 
 fn cidrs(blocks: &[String]) -> Result<Vec<String>, Refusal> {

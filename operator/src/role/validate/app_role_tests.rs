@@ -99,6 +99,7 @@ fn a_login_without_a_secret_id_needs_a_bound_that_bounds() {
         json!({ "secretIdTtl": "1h" }),
         json!({ "secretIdNumUses": 3 }),
         json!({ "rotation": {} }),
+        json!({ "wrap": { "ttl": "1h" } }),
     ] {
         let mut fields = json!({ "bindSecretId": false, "secretIdBoundCidrs": ["10.0.0.0/8"] });
         fields
@@ -107,6 +108,18 @@ fn a_login_without_a_secret_id_needs_a_bound_that_bounds() {
             .extend(more.as_object().unwrap().clone());
         refused(fields, "there is nothing for");
     }
+}
+
+#[test]
+fn a_wrapping_token_ends_before_what_is_in_it() {
+    assert_eq!(taken(json!({})).wrap, None);
+    assert_eq!(taken(json!({ "wrap": {} })).wrap, Some(Duration::from_secs(3600)));
+    taken(json!({ "secretIdTtl": "1h", "wrap": { "ttl": "59m" } }));
+    refused(
+        json!({ "secretIdTtl": "1h", "wrap": { "ttl": "1h" } }),
+        "it would outlive",
+    );
+    refused(json!({ "wrap": { "ttl": "9s" } }), "is too short");
 }
 
 #[test]
@@ -186,6 +199,10 @@ fn every_key_has_its_own_name() {
     );
     refused(
         json!({ "secret": { "keys": { "ca": "role-id" } } }),
+        "is there twice",
+    );
+    refused(
+        json!({ "secret": { "keys": { "wrappingToken": "wrapping-token-ttl" } } }),
         "is there twice",
     );
     for bad in ["", "a b", "..", "..a", "a/b"] {

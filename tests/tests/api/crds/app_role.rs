@@ -74,6 +74,15 @@ pub(super) async fn an_app_role_that_cannot_work_is_refused_in_words_and_its_nei
             unbound(json!({ "rotation": { "every": "1h" } })),
             Refused("spec.appRole without a secret-id (bindSecretId: false) cannot have"),
         ),
+        (
+            unbound(json!({ "wrap": {} })),
+            Refused("spec.appRole without a secret-id (bindSecretId: false) cannot have"),
+        ),
+        (with(json!({ "wrap": { "ttl": "30m" } })), Taken),
+        (
+            with(json!({ "wrap": { "ttl": "30" } })),
+            Refused("spec.appRole.wrap.ttl must be a duration such as 30m"),
+        ),
         (rotation(json!({ "every": "12h", "overlap": "0s" })), Taken),
         (
             rotation(json!({ "every": "12" })),
@@ -160,6 +169,22 @@ pub(super) async fn a_secret_that_is_not_to_look_like_this_is_refused_in_words_a
         (
             keys(json!({ "ca": "role-id" })),
             Refused("spec.appRole.secret.keys must all be different"),
+        ),
+        (
+            keys(json!({ "wrappingToken": "wrapping-token-ttl" })),
+            Refused("spec.appRole.secret.keys must all be different"),
+        ),
+        (
+            keys(json!({ "wrappingToken": "a b" })),
+            Refused("spec.appRole.secret.keys.wrappingToken may hold only letters"),
+        ),
+        (
+            keys(json!({ "wrappingTtl": "a b" })),
+            Refused("spec.appRole.secret.keys.wrappingTtl may hold only letters"),
+        ),
+        (
+            keys(json!({ "wrappingPath": "a b" })),
+            Refused("spec.appRole.secret.keys.wrappingPath may hold only letters"),
         ),
         (
             keys(json!({ "roleId": "a b" })),

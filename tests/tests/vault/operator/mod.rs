@@ -57,3 +57,4 @@ mod storage;
 mod tenancy;
 mod tokens;
 mod vault_role;
+mod wrapped;

@@ -47,6 +47,8 @@ fn with_credentials(existing: Option<Secret>, identity: &Identity, name: &str, s
         made_with: String::new(),
         request: None,
         previous: Vec::new(),
+        unwrapped: Vec::new(),
+        wrapping: None,
         restart_pending: false,
         dress: Dress::default(),
     };
