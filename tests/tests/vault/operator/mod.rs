@@ -50,6 +50,7 @@ mod rotation_crash;
 mod rotation_support;
 mod seal_migration;
 mod seals;
+mod secrecy;
 mod shrink;
 mod side_data;
 pub(crate) mod stage;
