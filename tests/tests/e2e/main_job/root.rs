@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vaultkeeper_vault::Error;
 
-use super::installation::{SYSTEM, installation};
+use super::installation::{Installation, SHOP, SYSTEM, VAULT, installation};
 
 #[test]
 fn the_first_root_token_is_refused_and_no_other_is_alive() {
@@ -81,6 +81,66 @@ fn no_secret_anywhere_holds_a_root_token_and_the_keys_lie_with_the_operator_only
                 !key.starts_with("share-") || namespace == SYSTEM,
                 "{namespace}/{name} holds a share beside the apps"
             );
+        }
+    }
+}
+
+/// Values of Secrets that open something, by their keys.
+fn what_opens(installed: &Installation) -> Vec<(String, String)> {
+    let opens = |key: &str| key.starts_with("share-") || ["ca.key", "tls.key", "secret-id"].contains(&key);
+    let mut found = vec![(
+        "the first root token".to_owned(),
+        installed.first_root_token.expose().to_owned(),
+    )];
+    for namespace in [SYSTEM, VAULT, SHOP] {
+        let all = installed.get(namespace, "secrets").unwrap();
+        for secret in all["items"].as_array().unwrap() {
+            let data = secret["data"].as_object().into_iter().flatten();
+            for (key, value) in data.filter(|(key, _)| opens(key)) {
+                // Of a key in PEM its second line.
+                let text = decode(value);
+                let line = text.lines().find(|line| !line.starts_with("-----"));
+                found.push((key.clone(), line.unwrap_or_default().trim().to_owned()));
+            }
+        }
+    }
+    found.retain(|(_, text)| text.len() >= 20);
+    found
+}
+
+#[test]
+fn nobody_finds_a_secret_in_logs_events_or_descriptions() {
+    let Some(installed) = installation() else { return };
+    let secrets = what_opens(&installed);
+    for key in ["share-1", "ca.key", "tls.key", "secret-id"] {
+        assert!(
+            secrets.iter().any(|(k, _)| k == key),
+            "{key} should be among what is looked for"
+        );
+    }
+    let mut looks = vec![vec!["get", "events", "-A", "-o", "yaml"]];
+    for selector in [
+        "app.kubernetes.io/component=operator",
+        "app.kubernetes.io/component=injector",
+    ] {
+        looks.push(vec![
+            "logs",
+            "-n",
+            SYSTEM,
+            "-l",
+            selector,
+            "--tail=-1",
+            "--all-containers",
+        ]);
+    }
+    for kind in ["vc,vr", "pods,statefulsets,configmaps,secrets"] {
+        looks.push(vec!["describe", kind, "-A"]);
+    }
+    for look in looks {
+        let text = installed.kubectl(&look).unwrap();
+        assert!(text.len() > 200, "{look:?} should show something: {text}");
+        for (key, value) in &secrets {
+            assert!(!text.contains(value.as_str()), "kubectl {look:?} shows {key}");
         }
     }
 }
