@@ -132,12 +132,20 @@ async fn no_state_of_a_member_fails_its_liveness_probe() {
     let probes = KubeletStandIn::start(&stage).unwrap();
     stage.create_cluster(3).await.unwrap();
     let operator = stage.start_operator(&Points::record());
-    stage.until_available().await.unwrap();
-    // The sealed state of an established member as well, and for long enough to be seen.
-    let cluster = stage.clusters().get("main").await.unwrap();
+    let cluster = stage
+        .until("three voters", |c| {
+            c.status.as_ref().is_some_and(|s| s.voters == Some(3))
+        })
+        .await
+        .unwrap();
+    // One is removed from the cluster. Of the other two, one is sealed for long enough to be seen, and the last one
+    // has no leader any more.
     let leader = cluster.status.and_then(|s| s.leader).unwrap();
-    let ordinal = leader.trim_start_matches("main-").parse().unwrap();
-    stage.root(ordinal).await.unwrap().seal().await.unwrap();
+    let ordinal: u32 = leader.trim_start_matches("main-").parse().unwrap();
+    let root = stage.root(ordinal).await.unwrap();
+    let removed = if ordinal == 2 { "main-1" } else { "main-2" };
+    root.remove_peer(removed).await.unwrap();
+    root.seal().await.unwrap();
     wait::until_async("every state to be seen", DEADLINE, async || {
         let seen: Vec<u16> = probes.looks().iter().map(|l| l.health).collect();
         for (code, state) in [
@@ -145,6 +153,8 @@ async fn no_state_of_a_member_fails_its_liveness_probe() {
             (503, "sealed"),
             (429, "standby"),
             (200, "active"),
+            (530, "removed"),
+            (474, "cut off from its leader"),
         ] {
             ensure!(seen.contains(&code), "no member was seen {state}: {seen:?}");
         }
