@@ -12,7 +12,7 @@ use futures::TryStreamExt as _;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use serde::Serialize;
@@ -23,11 +23,11 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_tests::points::Points;
 
 use super::configuration::{password, until_configured};
-use super::roles;
 use super::stage::Stage;
+use super::{certificate_login, roles};
 
 /// Keys of Secrets whose values are no secrets.
-const PUBLIC: [&str; 12] = [
+const PUBLIC: [&str; 14] = [
     "attempt",
     "ca.crt",
     "custody",
@@ -40,6 +40,8 @@ const PUBLIC: [&str; 12] = [
     "threshold",
     "tls.crt",
     "wiping-volume",
+    "wrapping-token-creation-path",
+    "wrapping-token-ttl",
 ];
 
 /// Where a log goes.
@@ -121,6 +123,7 @@ fn secrets(seen: &Seen) -> BTreeMap<String, Vec<String>> {
         "ca.key",
         "tls.key",
         "secret-id",
+        "wrapping-token",
         "password",
     ] {
         assert!(
@@ -197,10 +200,17 @@ async fn no_secret_of_a_whole_life_stands_in_the_operators_log_in_an_event_or_in
     }});
     stage.create_cluster_with(1, fields).await.unwrap();
     roles::create_role(&stage).await.unwrap();
+    certificate_login::create_role(&stage, "client", &json!({"secretName": "client-tls"}))
+        .await
+        .unwrap();
+    create_wrapped(&stage).await;
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
     until_configured(&stage).await;
     roles::until_ready(&stage).await.unwrap();
+    for name in ["client", "wrapped"] {
+        certificate_login::until_ready(&stage, name).await.unwrap();
+    }
     // Also what goes wrong is told: a member that dies, and shares that do not open it.
     stage.kill_and_wait("main-0").await.unwrap();
     spoil_a_share(&stage).await;
@@ -234,6 +244,24 @@ async fn no_secret_of_a_whole_life_stands_in_the_operators_log_in_an_event_or_in
         watch.abort();
     }
     stage.end().await.unwrap();
+}
+
+/// A role whose credentials are wrapped, so shortly that they are taken back meanwhile.
+async fn create_wrapped(stage: &Stage) {
+    let role: VaultRole = serde_json::from_value(json!({
+        "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultRole",
+        "metadata": { "name": "wrapped" },
+        "spec": {
+            "cluster": { "name": "main", "namespace": stage.namespace },
+            "policy": { "rules": [
+                { "path": format!("secret/data/{}/wrapped", stage.namespace), "capabilities": ["read"] },
+            ] },
+            "appRole": { "secretName": "wrapped-credentials", "wrap": { "ttl": "12s" } },
+        },
+    }))
+    .unwrap();
+    let roles: Api<VaultRole> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    roles.create(&PostParams::default(), &role).await.unwrap();
 }
 
 /// The second share takes the place of the first one, as after a slip of somebody's hand.
