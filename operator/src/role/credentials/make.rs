@@ -1,6 +1,5 @@
 //! Makes secret-ids, plain and wrapped, and writes the Secret. I/O with Vault and Kubernetes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -176,22 +175,4 @@ fn life(shown: &SecretIdInfo) -> Option<i64> {
     let time = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_second);
     let (made, ends) = (time(&shown.creation_time)?, time(&shown.expiration_time)?);
     (ends > made).then(|| ends - made)
-}
-
-fn metadata(identity: &Identity) -> BTreeMap<String, String> {
-    let Identity {
-        namespace,
-        name,
-        uid,
-        generation,
-        cluster: _,
-    } = identity;
-    [
-        ("namespace", namespace.clone()),
-        ("name", name.clone()),
-        ("uid", uid.clone()),
-        ("generation", generation.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
 }
