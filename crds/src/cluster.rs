@@ -152,7 +152,8 @@ pub struct VaultClusterSpec {
     #[serde(default)]
     pub paused: bool,
 
-    /// What happens to the data volumes when this object is deleted. Keys are never deleted.
+    /// What happens to the data volumes when this object is deleted. Keys are never deleted: the Secrets with the unseal
+    /// shares (with Delete under a name that ends in `.retired-<uid>`) and with the CAs stay in the operator's namespace.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
