@@ -27,6 +27,7 @@ use vaultkeeper_vault::auth::params::TokenParams;
 
 use super::error::Error;
 use super::secret::is_ours;
+use super::status::fresh;
 use super::validate::Certificate;
 use super::{Identity, credentials};
 use crate::context::Context;
@@ -138,7 +139,7 @@ pub(super) async fn ensure(
     let mut leaf = None;
     if plan != Plan::Keep {
         // The watch may be behind what an earlier pass has noted.
-        let Some(fresh) = record::fresh(ctx, identity).await? else {
+        let Some(fresh) = fresh(ctx, identity).await? else {
             return Ok(Done::default());
         };
         noted = fresh
@@ -256,7 +257,7 @@ async fn forget_the_old_name(
         return Ok(());
     }
     credentials::remove(ctx, identity, &noted.secret_name).await?;
-    let Some(fresh) = record::fresh(ctx, identity).await? else {
+    let Some(fresh) = fresh(ctx, identity).await? else {
         return Ok(());
     };
     let Some(noted) = fresh

@@ -55,7 +55,7 @@ pub(super) async fn provide_in_vault(
         let there = owner::look(vault, kubernetes_path, &desired.name, &paths, by_certificate).await?;
         let is_anothers = |before| owner::whose(&there, &place.owner, before) == Whose::Anothers;
         // The watch may be behind the status of the last pass, which says that the name is this role's.
-        if is_anothers(written_before) && is_anothers(was_written_lately(role, ctx, progress).await?) {
+        if is_anothers(written_before) && is_anothers(was_written_lately(identity, ctx, progress).await?) {
             return Err(Error::NameTaken {
                 kind: "policy, AppRole role or Kubernetes auth role",
                 name: desired.name,

@@ -1,7 +1,6 @@
 //! Which Vault a role is written to, and what stays behind where it was written before.
 
-use kube::api::ListParams;
-use kube::{Api, Resource, ResourceExt as _};
+use kube::{Api, Resource as _};
 use vaultkeeper_crds::role::ExternalLoginStatus;
 use vaultkeeper_crds::{VaultCluster, VaultRole, names};
 use vaultkeeper_vault::Client;
@@ -9,7 +8,7 @@ use vaultkeeper_vault::Client;
 use super::Identity;
 use super::error::Error;
 use super::identity::ClusterName;
-use super::status::Progress;
+use super::status::{Progress, fresh};
 use crate::context::Context;
 use crate::report::Reason;
 use crate::sessions::Target;
@@ -50,19 +49,12 @@ pub(super) fn was_written_to(role: &VaultRole, login: Option<&ExternalLoginStatu
 
 /// The same of the VaultRole as the API server has it now.
 pub(super) async fn was_written_lately(
-    role: &VaultRole,
+    identity: &Identity,
     ctx: &Context,
     progress: &Progress,
 ) -> Result<bool, Error> {
-    let namespace = role.namespace().unwrap_or_default();
-    let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &namespace);
-    // A list of one needs no further right.
-    let this = ListParams::default().fields(&format!("metadata.name={}", role.name_any()));
-    let now = api.list(&this).await;
-    let now = now.map_err(|e| Error::kubernetes("read the VaultRole", e))?;
-    Ok(now
-        .iter()
-        .any(|now| now.uid() == role.uid() && was_written_to(now, progress.external.as_ref())))
+    let now = fresh(ctx, identity).await?;
+    Ok(now.is_some_and(|now| was_written_to(&now, progress.external.as_ref())))
 }
 
 /// What a VaultCluster that names another Vault, or another auth method in it, leaves where nobody looks any more.

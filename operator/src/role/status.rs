@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use vaultkeeper_crds::role::{AppRoleStatus, DeliveredToken, ExternalLoginStatus};
 use vaultkeeper_crds::{VaultRole, VaultRoleStatus};
@@ -186,6 +186,17 @@ pub fn build(
         // Written by that part alone, and from what the API server has at that moment.
         certificate: role.status.as_ref().and_then(|status| status.certificate.clone()),
     }
+}
+
+/// The VaultRole as the API server has it now, which the watch may be behind; none when it is gone.
+pub async fn fresh(ctx: &Context, identity: &Identity) -> Result<Option<VaultRole>, Error> {
+    let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
+    // A list of one needs no further right.
+    let this = ListParams::default().fields(&format!("metadata.name={}", identity.name));
+    let found = api.list(&this).await;
+    let found = found.map_err(|e| Error::kubernetes("read the VaultRole", e))?;
+    let is_it = |role: &VaultRole| role.uid().as_deref() == Some(identity.uid.as_str());
+    Ok(found.into_iter().find(is_it))
 }
 
 /// Writes the status if it differs from `old`. Says whether it did.

@@ -7,6 +7,7 @@ use vaultkeeper_vault::Client;
 
 use super::super::error::Error;
 use super::super::execute::found;
+use super::super::status::fresh;
 use super::super::{Identity, credentials};
 use super::store::{self, Stored};
 use super::{crl, pki, record, uri_of};
@@ -46,7 +47,7 @@ pub(in crate::role) async fn revoke_all(
     vault: Option<&Client>,
     identity: &Identity,
 ) -> Result<usize, Error> {
-    let Some(role) = record::fresh(ctx, identity).await? else {
+    let Some(role) = fresh(ctx, identity).await? else {
         return Ok(0);
     };
     let noted = role.status.and_then(|status| status.certificate);
@@ -88,7 +89,7 @@ pub(in crate::role) async fn withdraw(
 
 /// Nothing of a certificate is in Vault any more.
 pub(in crate::role) async fn forget(ctx: &Context, identity: &Identity) -> Result<(), Error> {
-    let Some(fresh) = record::fresh(ctx, identity).await? else {
+    let Some(fresh) = fresh(ctx, identity).await? else {
         return Ok(());
     };
     if fresh

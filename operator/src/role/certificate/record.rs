@@ -4,13 +4,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use vaultkeeper_crds::VaultRole;
 use vaultkeeper_crds::role::{CertificateStatus, IssuedCertificate, PkiIssuer};
 
-use super::super::Identity;
 use super::super::error::Error;
 use super::super::validate::Certificate;
 use super::ca::{ClientCa, Revoked, SKEW};
@@ -133,17 +132,6 @@ pub(super) fn revoked(one: &IssuedCertificate, now: Timestamp) -> Revoked {
         at: now,
         until: one.not_after.0 + GRACE,
     }
-}
-
-/// The VaultRole as the API server has it now; none when it is gone.
-pub(super) async fn fresh(ctx: &Context, identity: &Identity) -> Result<Option<VaultRole>, Error> {
-    let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
-    // A list of one needs no further right.
-    let this = ListParams::default().fields(&format!("metadata.name={}", identity.name));
-    let found = api.list(&this).await;
-    let found = found.map_err(|e| Error::kubernetes("read the VaultRole", e))?;
-    let is_it = |role: &VaultRole| role.uid().as_deref() == Some(identity.uid.as_str());
-    Ok(found.into_iter().find(is_it))
 }
 
 /// Writes the record, if the VaultRole is as it was read.

@@ -12,7 +12,6 @@ use vaultkeeper_vault::{
 
 use super::{Task, secrets};
 use crate::context::Context;
-use crate::role::Identity;
 use crate::role::error::Error;
 use crate::role::rotation::plan::{Seen, Token, made_with};
 use crate::role::rotation::state::{Dress, State, Wrapping, remembered};

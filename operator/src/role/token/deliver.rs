@@ -17,6 +17,7 @@ use vaultkeeper_vault::auth::tokens::{TokenInfo, path_of_role};
 use super::super::Identity;
 use super::super::error::Error;
 use super::super::secret::is_ours;
+use super::super::status::fresh;
 use super::plan::{Held, Plan, plan, until};
 use super::secret::{Minted, Noted, Previous, accessors, noted, previous, settled, with_token};
 use super::{Delivery, life, role};
@@ -113,8 +114,9 @@ impl Token<'_> {
         match plan(held.as_ref(), life(token)) {
             Plan::Replace(overlap) => {
                 // Without a token that lives, whatever else is named is to end at once.
+                let is_intact = noted.is_some();
                 let before = noted.and_then(|noted| noted.accessor).filter(|_| held.is_some());
-                self.replace(existing, wanted, token, (before, overlap), known)
+                self.replace(existing, is_intact, wanted, token, (before, overlap), known)
                     .await
             }
             keep => {
@@ -179,11 +181,25 @@ impl Token<'_> {
     async fn replace(
         &self,
         existing: Option<Secret>,
+        is_intact: bool,
         wanted: &Delivery,
         token: &TokenParams,
         (before, overlap): (Option<String>, Duration),
         known: Option<&str>,
     ) -> Result<Done, Error> {
+        let mut others: BTreeSet<String> = existing
+            .as_ref()
+            .map(accessors)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        others.extend(known.map(str::to_owned));
+        if !is_intact {
+            // The annotations tell nothing, and the watch may be behind the last pass: a token that is lost lives on.
+            let latest = fresh(self.ctx, self.identity).await?;
+            let told = latest.and_then(|role| role.status?.token?.accessor);
+            others.extend(told);
+        }
         let whole = life(token);
         let is_batch = token.kind == vaultkeeper_vault::auth::params::TokenKind::Batch;
         let first = if is_batch { whole } else { whole.min(FIRST_LIFE) };
@@ -202,13 +218,6 @@ impl Token<'_> {
             now.checked_add(SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX))
                 .unwrap_or(Timestamp::MAX)
         };
-        let mut others: BTreeSet<String> = existing
-            .as_ref()
-            .map(accessors)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-        others.extend(known.map(str::to_owned));
         let kept = before.filter(|_| !overlap.is_zero());
         if let Some(kept) = &kept {
             others.remove(kept);
