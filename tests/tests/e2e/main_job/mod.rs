@@ -11,6 +11,7 @@ mod injection;
 mod installation;
 mod leader_watch;
 mod liveness;
+mod logins;
 mod members;
 mod operator;
 mod restarts;

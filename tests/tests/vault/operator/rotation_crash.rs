@@ -7,6 +7,7 @@ use serde_json::json;
 use vaultkeeper_crds::annotations::RESTARTED_FOR;
 use vaultkeeper_operator::role::rotation::state::{State, remembered};
 use vaultkeeper_tests::points::{Point, Points, Side};
+use vaultkeeper_tests::progress::say;
 use vaultkeeper_tests::wait;
 
 use super::rotation_support::{Credentials, DEADLINE, Role, SECRET, set};
@@ -113,7 +114,6 @@ async fn an_operator_that_dies_at_any_call_of_a_rotation_leaves_no_orphan_and_no
     role.until_over("first", &before).await.unwrap();
     operator.stop().await;
     let table: Vec<Point> = points.seen().into_iter().filter(of_a_rotation).collect();
-    println!("{table:#?}");
     for needed in [
         "secret-id",
         "secret-id/lookup",
@@ -128,6 +128,7 @@ async fn an_operator_that_dies_at_any_call_of_a_rotation_leaves_no_orphan_and_no
     }
     for (n, point) in table.iter().enumerate() {
         for side in [Side::Before, Side::After] {
+            say(&format!("{} of {}: {side:?} {point}", n + 1, table.len()));
             role.die_at(point, side, &format!("{n}-{side:?}"))
                 .await
                 .with_context(|| format!("{side:?} {point}"))

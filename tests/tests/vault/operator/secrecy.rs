@@ -188,6 +188,9 @@ async fn no_secret_of_a_whole_life_stands_in_the_operators_log_in_an_event_or_in
         .finish();
     // Of this thread alone, on which everything of this test runs.
     let _guard = tracing::subscriber::set_default(subscriber);
+    // While there is one subscriber alone, tracing asks that of the thread which comes to a line first: those of other tests
+    // have none, and the line would be silent on this thread too.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
 
     let stage = Stage::new().await.unwrap();
     let seen = Seen::default();
