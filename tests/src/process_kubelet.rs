@@ -32,6 +32,7 @@ use crate::ports;
 use crate::process::{Process, ProcessSpec};
 use crate::run_dir::RunDir;
 use crate::servers::{self, Server};
+use crate::wait;
 
 const PERIOD: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ const BACK_OFF: Duration = Duration::from_secs(2);
 const LAST_WORDS: usize = 2048;
 /// How often changed Secrets are brought to running pods; a real kubelet takes up to 90 s.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long a pod may take to get a process on a busy machine: it may be between two.
+const STARTS: Duration = Duration::from_secs(60);
 const LABEL: &str = "vaultkeeper.dev/cluster";
 
 /// Runs the members of one namespace. Dropping it ends the loop; its processes end with the run.
@@ -64,6 +67,8 @@ struct State {
     running: BTreeMap<String, Container>,
     /// What ended by itself, by the UID of its pod.
     crashed: BTreeMap<String, Crash>,
+    /// Statuses of processes that run and that the API server has not taken yet, by the UID of their pod.
+    untold: BTreeMap<String, Value>,
     started: usize,
     /// Pods whose status is not told at present, with the latest that was not.
     silent: BTreeMap<String, Option<serde_json::Value>>,
@@ -125,19 +130,18 @@ impl ProcessKubelet {
         Self { node, task }
     }
 
-    /// Kills a member's process without a warning. It is started anew, as a kubelet would.
+    /// Kills a member's process without a warning, once there is one. It is started anew, as a kubelet would.
     pub async fn kill(&self, pod: &str) -> anyhow::Result<()> {
-        let mut state = self.node.state.lock().await;
-        let uid = state
-            .running
-            .iter()
-            .find(|(_, c)| c.pod == pod)
-            .map(|(uid, _)| uid.clone());
-        let uid = uid.ok_or_else(|| anyhow!("{pod} does not run"))?;
-        match state.running.remove(&uid) {
-            Some(container) => container.process.kill(),
-            None => Ok(()),
-        }
+        let killed = wait::until_async("a process to kill", STARTS, async || {
+            // Held until it is gone: the next one needs its port.
+            let mut state = self.node.state.lock().await;
+            let mut running = state.running.iter().filter(|(_, c)| c.pod == pod);
+            let uid = running.next().map(|(uid, _)| uid.clone());
+            let container = uid.and_then(|uid| state.running.remove(&uid));
+            let container = container.with_context(|| format!("{pod} does not run"))?;
+            Ok(container.process.kill())
+        });
+        killed.await?
     }
 
     /// From now on a new process of this pod is not told to the API server, as by a kubelet that lags behind.
@@ -175,12 +179,15 @@ impl ProcessKubelet {
     }
 
     async fn signal(&self, pod: &str, signal: Signal) -> anyhow::Result<()> {
-        let state = self.node.state.lock().await;
-        let container = state.running.values().find(|c| c.pod == pod);
-        container
-            .ok_or_else(|| anyhow!("{pod} does not run"))?
-            .process
-            .signal(signal)
+        wait::until_async("a process to signal", STARTS, async || {
+            let state = self.node.state.lock().await;
+            let container = state.running.values().find(|c| c.pod == pod);
+            container
+                .with_context(|| format!("{pod} does not run"))?
+                .process
+                .signal(signal)
+        })
+        .await
     }
 
     /// The end of what a member wrote to its output.
@@ -247,11 +254,14 @@ impl Node {
         }
         for pod in found {
             let uid = pod.uid().unwrap_or_default();
-            if state.running.get(&uid).is_some_and(|c| c.process.is_running())
-                || pod.metadata.deletion_timestamp.is_some()
-            {
+            if pod.metadata.deletion_timestamp.is_some() {
                 continue;
             }
+            if state.running.get(&uid).is_some_and(|c| c.process.is_running()) {
+                self.tell_untold(&pod, &mut state).await?;
+                continue;
+            }
+            state.untold.remove(&uid);
             if let Some(container) = state.running.remove(&uid) {
                 let last_state = container.last_state();
                 let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
@@ -343,7 +353,7 @@ impl Node {
         });
         let container = format!("process://{}-{}", state.started, process.pid());
         state.running.insert(
-            uid,
+            uid.clone(),
             Container {
                 pod: name.clone(),
                 process,
@@ -365,7 +375,18 @@ impl Node {
             *held = Some(status);
             return Ok(());
         }
-        self.write_status(&name, &status).await
+        state.untold.insert(uid, status);
+        self.tell_untold(pod, state).await
+    }
+
+    /// Tells the status of a pod that is not told yet. In vain, the next look tries it again.
+    async fn tell_untold(&self, pod: &Pod, state: &mut State) -> anyhow::Result<()> {
+        let uid = pod.uid().unwrap_or_default();
+        if let Some(status) = state.untold.get(&uid) {
+            self.write_status(&pod.name_any(), status).await?;
+            state.untold.remove(&uid);
+        }
+        Ok(())
     }
 
     async fn write_status(&self, pod: &str, status: &serde_json::Value) -> anyhow::Result<()> {

@@ -27,6 +27,8 @@ pub(super) fn text(config: &Config, listener: &Listener, data: &Path) -> String 
         env: _,
     } = config;
     let Listener { certificate, ca } = listener;
+    // Of several members one leads only as long as the others hear of it in time: on a busy machine they hear late.
+    let patience = if retry_join.is_empty() { 1 } else { 5 };
     let mut joins = String::new();
     for peer in retry_join {
         let _ = write!(
@@ -41,7 +43,7 @@ pub(super) fn text(config: &Config, listener: &Listener, data: &Path) -> String 
         );
     }
     format!(
-        "storage \"raft\" {{\n  path = {data}\n  node_id = {node_id}\n  performance_multiplier = 1\n{joins}}}\n\
+        "storage \"raft\" {{\n  path = {data}\n  node_id = {node_id}\n  performance_multiplier = {patience}\n{joins}}}\n\
          listener \"tcp\" {{\n  address = {api}\n  cluster_address = {cluster}\n  tls_cert_file = {cert}\n  \
          tls_key_file = {key}\n}}\n\
          api_addr = {api_url}\ncluster_addr = {cluster_url}\ndisable_mlock = true\nlog_level = \"info\"\n{extra}\n",

@@ -17,7 +17,7 @@ use vaultkeeper_vault::auth::params::{TokenKind, TokenParams};
 
 use crate::TESTBED;
 use crate::agent_support::{DEADLINE, Rig, program};
-use crate::client_support::{solo, split, unseal};
+use crate::client_support::{PATIENCE, solo, split, unseal};
 
 fn ttl(seconds: u64) -> TokenParams {
     TokenParams {
@@ -88,6 +88,8 @@ async fn a_ca_that_is_rolled_over_is_followed_without_a_restart() {
         .unwrap();
     let client = Client::builder(server.url())
         .ca_pem(server.ca_pem())
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .build()
         .unwrap();
     let keys = client.init(&split(1, 1)).await.unwrap();
@@ -161,8 +163,8 @@ async fn a_missing_policy_makes_no_storm_of_logins() {
 async fn a_short_lived_token_is_renewed_and_replaced_before_its_maximum() {
     // Servers count in whole seconds, and other tests share the machine: the margins are seconds, not fractions.
     let token = TokenParams {
-        max_ttl: Duration::from_secs(30),
-        ..ttl(12)
+        max_ttl: Duration::from_secs(45),
+        ..ttl(18)
     };
     let (rig, run) = rig("short", token).await;
     rig.write_secret("first").await;
@@ -183,7 +185,7 @@ async fn a_short_lived_token_is_renewed_and_replaced_before_its_maximum() {
 async fn a_batch_token_is_replaced_and_never_renewed() {
     let token = TokenParams {
         kind: TokenKind::Batch,
-        ..ttl(9)
+        ..ttl(18)
     };
     let (rig, run) = rig("batch", token).await;
     rig.write_secret("first").await;
@@ -208,7 +210,7 @@ async fn a_batch_token_is_replaced_and_never_renewed() {
 async fn a_token_that_may_not_renew_itself_never_ends_before_the_next_login() {
     let token = TokenParams {
         no_default_policy: true,
-        ..ttl(9)
+        ..ttl(15)
     };
     let (rig, run) = rig("stingy", token).await;
     rig.write_secret("first").await;
@@ -238,6 +240,8 @@ async fn the_file_stays_while_vault_is_away_and_follows_again_afterwards() {
         .unwrap();
     let client = Client::builder(server.url())
         .ca_pem(server.ca_pem())
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .build()
         .unwrap();
     let keys = client.init(&split(1, 1)).await.unwrap();
@@ -326,7 +330,7 @@ async fn sigterm_ends_it_with_success_and_ready_tells_whether_files_exist() {
 
     let pid = rustix::process::Pid::from_child(&child.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let status = wait::until("the agent to end", Duration::from_secs(5), || {
+    let status = wait::until("the agent to end", DEADLINE, || {
         let status = child.0.try_wait()?;
         ensure!(status.is_some(), "it still runs");
         Ok(status)

@@ -15,7 +15,7 @@ use vaultkeeper_vault::auth::params::TokenParams;
 use crate::TESTBED;
 use crate::agent_forwarder::{Forwarder, Pace};
 use crate::agent_support::{DEADLINE, Rig};
-use crate::client_support::{split, unseal};
+use crate::client_support::{PATIENCE, split, unseal};
 
 /// A member with the root token.
 struct Member {
@@ -31,7 +31,11 @@ async fn members(prefix: &str, count: usize, run: &RunDir) -> Vec<Member> {
     let mut servers = Vec::new();
     for config in Config::cluster(prefix, count).unwrap() {
         let server = VaultServer::start(config, &ca, run).await.unwrap();
-        let client = Client::builder(server.url()).ca_pem(server.ca_pem()).build();
+        let client = Client::builder(server.url())
+            .ca_pem(server.ca_pem())
+            .timeout(PATIENCE)
+            .connect_timeout(PATIENCE)
+            .build();
         servers.push((server, client.unwrap()));
     }
     let keys = servers[0].1.init(&split(1, 1)).await.unwrap();

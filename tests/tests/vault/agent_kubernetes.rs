@@ -17,7 +17,7 @@ use vaultkeeper_vault::{Client, SecretString};
 
 use crate::TESTBED;
 use crate::agent_support::{Agent, wait_for};
-use crate::operator::stage::{DEADLINE, Stage};
+use crate::operator::stage::{DEADLINE, Stage, write_secret};
 
 const ACCOUNT: &str = "app";
 
@@ -123,9 +123,7 @@ async fn the_agent_logs_in_again_with_the_token_that_the_kubelet_put_in_the_plac
     .await
     .unwrap();
     let path = format!("secret/data/{}/app", stage.namespace);
-    root.write(&path, &json!({"data": {"password": "first"}}))
-        .await
-        .unwrap();
+    write_secret(&root, &path, &json!({"data": {"password": "first"}})).await;
     let (token, file) = (run.path().join("token"), run.path().join("app.conf"));
     swap(&token, &old);
     let config = config(&stage, run.path()).await.unwrap();

@@ -18,7 +18,7 @@ use vaultkeeper_vault::sys::mounts::MountRequest;
 use vaultkeeper_vault::{Client, ExposeSecret as _, SecretString};
 
 /// How long anything that the agent does may take on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 
 /// The agent's program, built by whoever asks first.
 pub(crate) fn program() -> &'static Path {

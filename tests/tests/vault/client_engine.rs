@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::ensure;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use vaultkeeper_tests::wait;
 use vaultkeeper_vault::Error;
 use vaultkeeper_vault::sys::mounts::{MountRequest, MountTune};
 
 use crate::client_support::solo;
+
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn engine(kind: &str, version: Option<&str>) -> MountRequest {
     MountRequest {
@@ -53,8 +57,14 @@ async fn a_secret_is_written_read_listed_and_deleted_with_any_name() {
         "the preflight should tell KV v2: {mount:?}"
     );
     let path = mount.data_path("team/kv2/a b/ü%2e?#");
-    let absent = root.read(&path).await.unwrap_err();
-    assert!(absent.is_not_found(), "nothing is there yet: {absent:?}");
+    // KV v2 is not ready for a moment after it was mounted.
+    wait::until_async("the engine to be ready", DEADLINE, || async {
+        let absent = root.read(&path).await.expect_err("nothing is there yet");
+        ensure!(absent.is_not_found(), "nothing is there yet: {absent:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
 
     let written = root.write(&path, &json!({"data": {"n": 1}})).await.unwrap();
     assert!(written.is_some(), "KV v2 answers with the new version");

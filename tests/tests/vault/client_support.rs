@@ -17,7 +17,10 @@ use vaultkeeper_vault::{Client, SecretString, Token};
 use crate::TESTBED;
 
 /// How long a server may take to become active after its last share.
-const ACTIVE_DEADLINE: Duration = Duration::from_secs(60);
+const ACTIVE_DEADLINE: Duration = Duration::from_secs(150);
+
+/// How long one call may take, and a connection for it. Long: the machine may run several clusters at a time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of one test. It ends with it.
 pub(crate) struct Node {
@@ -56,6 +59,8 @@ impl Node {
     fn new(server: VaultServer, run: Option<OwnedRun>) -> Self {
         let client = Client::builder(server.url())
             .ca_pem(server.ca_pem())
+            .timeout(PATIENCE)
+            .connect_timeout(PATIENCE)
             .build()
             .unwrap();
         Self {
@@ -78,6 +83,11 @@ impl Node {
     /// Ends the process and keeps its data.
     pub(crate) fn stop(&self) {
         self.server.lock().unwrap().stop().unwrap();
+    }
+
+    /// Ends the process without a warning.
+    pub(crate) fn kill(&self) {
+        self.server.lock().unwrap().kill().unwrap();
     }
 }
 
@@ -139,6 +149,8 @@ pub(crate) async fn solo() -> Solo {
     } = SHARED.get_or_init(start_shared).await;
     let client = Client::builder(server.url())
         .ca_pem(server.ca_pem())
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .build()
         .unwrap();
     let token: &Token = &keys.root_token;
@@ -159,6 +171,8 @@ async fn start_shared() -> Shared {
         .unwrap();
     let client = Client::builder(server.url())
         .ca_pem(server.ca_pem())
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .build()
         .unwrap();
     let keys = client.init(&split(3, 2)).await.unwrap();

@@ -2,7 +2,6 @@
 //! for them, and a provider that Vault calls when it is declared.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::ensure;
 use base64::Engine as _;
@@ -19,6 +18,7 @@ use vaultkeeper_vault::{Auth, Client, Error, SecretString};
 use super::configuration::{password, read, until_configured};
 use super::oidc_provider::OidcProvider;
 use super::stage::{DEADLINE, Stage};
+use crate::client_support::PATIENCE;
 
 const CLIENT_SECRET: &str = "the-secret-of-this-vault";
 
@@ -32,7 +32,8 @@ async fn showing(stage: &Stage, pair: &Pair) -> Client {
         .ca_pem(&tls.data.unwrap()[names::CA_KEY].0)
         .connect_to(SocketAddr::new(address, names::API_PORT))
         .client_certificate(&pair.cert_pem, SecretString::from(pair.key_pem.clone()))
-        .timeout(Duration::from_secs(30))
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .build()
         .unwrap()
 }

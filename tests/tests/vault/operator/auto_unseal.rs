@@ -159,10 +159,13 @@ async fn a_seal_on_purpose_is_latched_and_ends_with_a_release_or_a_restart(
         .annotate(annotations::RELEASE_SEAL, "the drill is over")
         .await
         .unwrap();
-    stage.until_available().await.unwrap();
+    stage
+        .until("the member to serve again, and the latch to be gone", |c| {
+            reason(c, "Available") == "AllMembersServe" && reason(c, "SealLatched").is_empty()
+        })
+        .await
+        .unwrap();
     assert!(sent_keys(points) >= 2, "the recovery keys have opened it again");
-    let cluster = stage.clusters().get("main").await.unwrap();
-    assert_eq!(reason(&cluster, "SealLatched"), "", "the latch is gone");
     wait::until_async("an eviction to be allowed again", DEADLINE, async || {
         Ok(evict(stage, "main-0").await?)
     })

@@ -53,11 +53,11 @@ async fn three_members_become_voters_of_one_raft_cluster() {
             c.status
                 .as_ref()
                 .is_some_and(|s| s.voters == Some(3) && s.failure_tolerance == Some(1))
+                && reason(c, "Available") == "AllMembersServe"
         })
         .await
         .unwrap();
     let status = cluster.status.clone().unwrap();
-    assert_eq!(reason(&cluster, "Available"), "AllMembersServe");
     assert_eq!(status.members_ready.as_deref(), Some("3/3"));
     assert_eq!(
         status.leader.as_deref(),
@@ -114,8 +114,10 @@ async fn requests_are_audited_on_standard_output(stage: &Stage) {
         1,
         "one audit device writes to standard output: {devices:?}"
     );
-    // The request that asked for them, in the log of the member that answered.
+    // The request that asks for them, in the log of the member that answers. Others follow it: a later look may come too
+    // late for the end of the log.
     wait::until_async("the request in the audit log", DEADLINE, async || {
+        root.audit_devices().await?;
         let log = stage.kubelet.log_tail("main-0", 200).await?;
         let is_it = |line: &str| {
             line.starts_with('{')

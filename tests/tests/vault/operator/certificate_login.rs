@@ -21,7 +21,8 @@ use vaultkeeper_vault::auth::cert;
 use vaultkeeper_vault::auth::params::TokenParams;
 use vaultkeeper_vault::{Auth, Client, Error, SecretString};
 
-use super::stage::Stage;
+use super::stage::{Stage, write_secret};
+use crate::client_support::PATIENCE;
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(90);
 pub(super) const SECRET: &str = "app-tls";
@@ -154,6 +155,8 @@ async fn client(stage: &Stage, held: &Held) -> anyhow::Result<Client> {
         .ca_pem(&held.cas)
         .client_certificate(&held.certificate, held.key.clone())
         .connect_to(address)
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .build()?)
 }
 
@@ -263,9 +266,7 @@ async fn a_certificate_logs_in_with_the_roles_rights_and_no_other_certificate_do
     );
     let path = |name: &str| format!("secret/data/{}/{name}", stage.namespace);
     for name in ["app", "other"] {
-        root.write(&path(name), &json!({ "data": { "password": "hunter2" } }))
-            .await
-            .unwrap();
+        write_secret(&root, &path(name), &json!({ "data": { "password": "hunter2" } })).await;
     }
     let reader = client(&stage, &mine)
         .await

@@ -13,7 +13,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::{Client, Error};
 
 use super::audit_receiver::AuditReceiver;
-use super::stage::{DEADLINE, Stage, condition, reason};
+use super::stage::{DEADLINE, Stage, condition, reason, write_secret};
 
 /// The fields at a path of a real server.
 pub(super) async fn read(client: &Client, path: &str) -> anyhow::Result<Map<String, Value>> {
@@ -166,9 +166,7 @@ async fn everything_that_is_declared_is_found_in_vault() {
     let ana = log_in(&stage.member(0).await.unwrap(), "people", "ana", "correct horse")
         .await
         .unwrap();
-    ana.write("secret/data/ana/note", &json!({"data": {"a": "b"}}))
-        .await
-        .unwrap();
+    write_secret(&ana, "secret/data/ana/note", &json!({"data": {"a": "b"}})).await;
     let other = ana
         .write("secret/data/bob/note", &json!({"data": {"a": "b"}}))
         .await;

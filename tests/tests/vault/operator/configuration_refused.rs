@@ -137,7 +137,17 @@ async fn a_refused_spec_stops_neither_the_unsealing_nor_the_status_and_nothing_i
     )
     .await;
     until_configured(&stage).await;
-    let cluster = stage.until_available().await.unwrap();
+    // The pod's labels have changed, too: its member is restarted for them.
+    let cluster = stage
+        .until("the restarted member to serve with the present template", |c| {
+            let rolled = condition(c, "RolledOut");
+            rolled.is_some_and(|rolled| {
+                rolled.reason == "UpToDate" && rolled.observed_generation == c.metadata.generation
+            }) && reason(c, "Available") == "AllMembersServe"
+        })
+        .await
+        .unwrap();
+    assert_eq!(labels().await.unwrap().get("team").map(String::as_str), Some("b"));
     assert_eq!(reason(&cluster, "Accepted"), "Valid");
     assert!(root.auth_methods().await.unwrap().contains_key("people/"));
     root.revoke_self().await.unwrap();

@@ -15,7 +15,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret as _;
 
-use super::stage::{DEADLINE, Stage, assert_keys_and_no_root};
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, write_secret};
 
 fn roles(stage: &Stage, namespace: &str) -> Api<VaultRole> {
     Api::namespaced(stage.client.clone(), namespace)
@@ -152,9 +152,12 @@ async fn a_deleted_namespace_ends_spares_the_keys_and_its_vault_opens_again_over
         until_ready(&stage, namespace).await.unwrap();
     }
     let root = stage.root(0).await.unwrap();
-    root.write("secret/data/kept", &json!({"data": {"word": "still here"}}))
-        .await
-        .unwrap();
+    write_secret(
+        &root,
+        "secret/data/kept",
+        &json!({"data": {"word": "still here"}}),
+    )
+    .await;
     root.revoke_self().await.unwrap();
     let shares = stage.shares().await.unwrap();
     let keys = stage.keys().await.unwrap().unwrap();

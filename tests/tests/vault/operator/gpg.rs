@@ -2,9 +2,11 @@
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
+use vaultkeeper_tests::wait;
 use vaultkeeper_vault::SecretString;
 
 /// A keyring of several people, none of whom protects the key by a passphrase.
@@ -18,6 +20,12 @@ impl Keyring {
         let ring = Self {
             home: TempDir::with_prefix("gpg-")?,
         };
+        // gpg itself waits 5 s for its agent, and gives up then.
+        wait::until("the agent of the keyring", Duration::from_secs(60), || {
+            let launched = ring.command("gpgconf").args(["--launch", "gpg-agent"]).output()?;
+            ensure!(launched.status.success(), "{launched:?}");
+            Ok(())
+        })?;
         for name in people {
             ring.gpg(
                 &[

@@ -424,14 +424,24 @@ async fn people_and_ci_log_in_at_the_methods_that_the_cluster_declares_and_grant
         written.iter().all(|point| !point.call.contains("auth/people")),
         "{written:?}"
     );
+    let version = async || {
+        ana.api()
+            .get("ana")
+            .await
+            .map(|role| role.status?.password_version)
+    };
+    let former = version().await.unwrap();
     set("battery staple").await;
     ana.touch("changed").await.unwrap();
-    wait::until_async("the new password to count", DEADLINE, async || {
-        ensure!(tries("battery staple").await.is_some(), "not yet");
+    // No login until then: Vault locks out who tries wrong passwords.
+    wait::until_async("the new password to be written", DEADLINE, async || {
+        let now = version().await?;
+        ensure!(now.is_some() && now != former, "it is of {now:?}");
         Ok(())
     })
     .await
     .unwrap();
+    assert!(tries("battery staple").await.is_some(), "the new one counts");
     assert!(tries("correct horse").await.is_none(), "the old one is gone");
 
     // A CI job: the API server is the provider, a ServiceAccount its subject.

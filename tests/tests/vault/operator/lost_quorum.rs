@@ -10,7 +10,7 @@ use vaultkeeper_operator::cluster::build::volume_claim;
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
-use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason};
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason, write_secret};
 
 async fn change(stage: &Stage, spec: Value) {
     let body = json!({ "spec": spec });
@@ -112,7 +112,7 @@ async fn one_member_that_is_left_goes_on_with_its_data_and_the_others_join_it_an
     until_three_vote(&stage).await;
     let root = stage.root(0).await.unwrap();
     let note = json!({"data": {"word": "kept"}});
-    root.write("secret/data/note", &note).await.unwrap();
+    write_secret(&root, "secret/data/note", &note).await;
     wait::until_async(
         "the survivor to have all that was written",
         DEADLINE,

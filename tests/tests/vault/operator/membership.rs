@@ -13,14 +13,14 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret as _;
 
-use super::stage::{DEADLINE, Operator, Stage, assert_keys_and_no_root, condition};
+use super::stage::{DEADLINE, Operator, Stage, assert_keys_and_no_root, condition, write_secret};
 
 const NOTE: &str = "secret/data/note";
 
 async fn write_note(stage: &Stage) {
     let root = stage.root(0).await.unwrap();
     let body = json!({"data": {"word": "kept"}});
-    root.write(NOTE, &body).await.unwrap();
+    write_secret(&root, NOTE, &body).await;
     root.revoke_self().await.unwrap();
 }
 

@@ -35,8 +35,12 @@ use vaultkeeper_tests::run_dir::RunDir;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::{BuildError, Client, Error, SecretString, Token};
 
+use crate::client_support::PATIENCE;
+
 /// Generous: the machine may run several of these at a time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
+/// How long a connection to a member may take.
+const CONNECT: Duration = Duration::from_secs(20);
 pub(crate) const OPERATOR: &str = "vaultkeeper-operator";
 
 struct Shared {
@@ -531,12 +535,14 @@ impl Stage {
             .address(&names::member("main", ordinal))
             .await
             .context("no address")?;
-        let node = Node {
-            host: names::member_host(&self.namespace, "main", ordinal),
-            address: std::net::SocketAddr::new(address, names::API_PORT),
-            ca: String::from_utf8(ca)?,
-        };
-        Ok(HttpsConnect.connect(&node, Duration::from_secs(60))?)
+        let host = names::member_host(&self.namespace, "main", ordinal);
+        // As the operator connects, with more patience.
+        let member = Client::builder(format!("https://{host}:{}", names::API_PORT))
+            .ca_pem(String::from_utf8(ca)?)
+            .connect_to(std::net::SocketAddr::new(address, names::API_PORT))
+            .timeout(PATIENCE)
+            .connect_timeout(CONNECT);
+        Ok(member.build()?)
     }
 
     /// A client with a root token made from the stored shares: proof that they are the right ones.
@@ -590,6 +596,16 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Writes a secret of KV v2, which is not ready for a moment after it was mounted.
+pub(crate) async fn write_secret(client: &Client, path: &str, body: &serde_json::Value) {
+    wait::until_async("the engine to take a secret", DEADLINE, async || {
+        client.write(path, body).await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 /// Reason of a condition.
