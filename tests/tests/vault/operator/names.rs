@@ -42,21 +42,24 @@ async fn behind(stage: &Stage, service: &str) -> anyhow::Result<BTreeSet<IpAddr>
     Ok(addresses)
 }
 
-/// Waits until a Service leads to exactly these members.
-async fn until_leads_to(stage: &Stage, service: &str, members: &[u32]) {
+/// Whether a Service leads to exactly these members.
+async fn leads_to(stage: &Stage, service: &str, members: &[u32]) -> anyhow::Result<()> {
     let mut wanted = BTreeSet::new();
     for ordinal in members {
         let address = stage.kubelet.address(&names::member("main", *ordinal)).await;
-        wanted.insert(address.expect("the member has an address"));
+        wanted.insert(address.context("the member has no address")?);
     }
+    let found = behind(stage, service).await?;
+    ensure!(found == wanted, "{service} leads to {found:?}, not to {wanted:?}");
+    Ok(())
+}
+
+/// Waits until a Service leads to exactly these members.
+async fn until_leads_to(stage: &Stage, service: &str, members: &[u32]) {
     let what = format!("{service} to lead to members {members:?}");
-    wait::until_async(&what, DEADLINE, async || {
-        let found = behind(stage, service).await?;
-        ensure!(found == wanted, "it leads to {found:?}, not to {wanted:?}");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    wait::until_async(&what, DEADLINE, async || leads_to(stage, service, members).await)
+        .await
+        .unwrap();
 }
 
 /// A client as an application builds it: by the name of the Service, which the certificate must hold.
@@ -78,15 +81,49 @@ async fn client_of(stage: &Stage, service: &str) -> anyhow::Result<Client> {
 }
 
 /// The number of the member that says of itself that it is active, other than `not`.
-async fn leader_besides(stage: &Stage, not: Option<u32>) -> u32 {
-    wait::until_async("a member to be active", DEADLINE, async || {
-        for ordinal in (0..3).filter(|o| Some(*o) != not) {
-            let leader = stage.member(ordinal).await?.on_this_node().leader().await;
-            if leader.is_ok_and(|l| l.is_self) {
-                return Ok(ordinal);
-            }
+async fn leader_besides(stage: &Stage, not: Option<u32>) -> anyhow::Result<u32> {
+    for ordinal in (0..3).filter(|o| Some(*o) != not) {
+        let leader = stage.member(ordinal).await?.on_this_node().leader().await;
+        if leader.is_ok_and(|l| l.is_self) {
+            return Ok(ordinal);
         }
-        bail!("none is")
+    }
+    bail!("no member is active")
+}
+
+/// Whether whoever answers under the name of this Service is active.
+async fn answers_as_active(stage: &Stage, service: &str) -> anyhow::Result<bool> {
+    let client = client_of(stage, service).await?;
+    Ok(client.on_this_node().leader().await?.is_self)
+}
+
+/// Waits until the active name leads to the active member alone, other than `not`, and under that name. Looked at together:
+/// on a busy machine they may elect another one at any moment.
+async fn until_named(stage: &Stage, not: Option<u32>) -> u32 {
+    wait::until_async(
+        "the active name to lead to the active member",
+        DEADLINE,
+        async || {
+            let leader = leader_besides(stage, not).await?;
+            leads_to(stage, "main-active", &[leader]).await?;
+            let is_active = answers_as_active(stage, "main-active").await?;
+            ensure!(is_active, "the active name leads to a standby");
+            Ok(leader)
+        },
+    )
+    .await
+    .unwrap()
+}
+
+/// [`until_named`], and the standby name leads to all others and under that name.
+async fn until_both_named(stage: &Stage, not: Option<u32>) -> u32 {
+    let what = "the standby name to lead to the standbys";
+    wait::until_async(what, DEADLINE, async || {
+        let leader = until_named(stage, not).await;
+        leads_to(stage, "main-standby", &others(leader)).await?;
+        let is_active = answers_as_active(stage, "main-standby").await?;
+        ensure!(!is_active, "the standby name leads to the active member");
+        Ok(leader)
     })
     .await
     .unwrap()
@@ -110,47 +147,32 @@ async fn a_client_of_the_active_name_finds_the_new_leader_after_a_fail_over() {
         .await
         .unwrap();
 
-    let first = leader_besides(&stage, None).await;
-    until_leads_to(&stage, "main-active", &[first]).await;
-    until_leads_to(&stage, "main-standby", &others(first)).await;
+    let first = until_both_named(&stage, None).await;
     until_leads_to(&stage, "main", &[0, 1, 2]).await;
-    let client = client_of(&stage, "main-active").await.unwrap();
-    assert!(
-        client.on_this_node().leader().await.unwrap().is_self,
-        "the active name leads to the active member, under that name"
-    );
-    let client = client_of(&stage, "main-standby").await.unwrap();
-    assert!(
-        !client.on_this_node().leader().await.unwrap().is_self,
-        "the standby name leads to a standby, under that name"
-    );
 
     // Nobody is there to move the label: it is stale, and yet no client is sent to the dead pod.
     operator.kill().await;
     let name = names::member("main", first);
     stage.kubelet.freeze(&name).await.unwrap();
     until_leads_to(&stage, "main-active", &[]).await;
-    let second = leader_besides(&stage, Some(first)).await;
+    wait::until_async("another leader", DEADLINE, async || {
+        leader_besides(&stage, Some(first)).await
+    })
+    .await
+    .unwrap();
     until_leads_to(&stage, "main", &others(first)).await;
 
+    // A client of the active name reaches the new leader.
     let operator = stage.start_operator(&Points::record());
-    until_leads_to(&stage, "main-active", &[second]).await;
-    let client = client_of(&stage, "main-active").await.unwrap();
-    assert!(
-        client.on_this_node().leader().await.unwrap().is_self,
-        "a client of the active name reaches the new leader"
-    );
+    until_named(&stage, Some(first)).await;
 
     // The old one comes back with a label that is not true any more.
     stage.kubelet.thaw(&name).await.unwrap();
-    until_leads_to(&stage, "main-standby", &others(second)).await;
-    until_leads_to(&stage, "main-active", &[second]).await;
+    let second = until_both_named(&stage, None).await;
 
     // A change of leaders without any event in Kubernetes.
     stage.root(second).await.unwrap().step_down().await.unwrap();
-    let third = leader_besides(&stage, Some(second)).await;
-    until_leads_to(&stage, "main-active", &[third]).await;
-    until_leads_to(&stage, "main-standby", &others(third)).await;
+    until_both_named(&stage, Some(second)).await;
     operator.stop().await;
     stage.end().await.unwrap();
 }

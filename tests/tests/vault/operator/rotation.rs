@@ -44,7 +44,7 @@ async fn every_credential_logs_in_before_during_and_after_a_rotation_and_no_long
         stage: &stage,
         root: &root,
     };
-    role.create(json!({ "secretName": SECRET, "rotation": { "overlap": "15s" } }))
+    role.create(json!({ "secretName": SECRET, "rotation": { "overlap": "30s" } }))
         .await;
     let first = role.stored().await.unwrap();
     role.login(&first).await.expect("the first one logs in");
@@ -58,16 +58,19 @@ async fn every_credential_logs_in_before_during_and_after_a_rotation_and_no_long
     role.login(&first)
         .await
         .expect("the old one works while applications change over");
-    let status = role
-        .until_ready()
-        .await
-        .unwrap()
-        .status
-        .unwrap()
-        .app_role
-        .unwrap();
-    assert_eq!(status.secret_id_accessor, second.accessor);
-    assert_eq!(status.previous[0].secret_id_accessor, first.accessor);
+    // It is ready all the time: the status follows what is stored.
+    wait::until_async("the status to tell of both", DEADLINE, async || {
+        let status = role.roles().get("app").await?.status.unwrap_or_default();
+        let status = status.app_role.context("it tells of none")?;
+        let previous = status.previous.first().context("it tells of none before")?;
+        ensure!(
+            status.secret_id_accessor == second.accessor && previous.secret_id_accessor == first.accessor,
+            "it says {status:?}"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
     role.until_known(&[&second]).await;
     let gone = role.login(&first).await.expect_err("its overlap is over");
     assert!(gone.to_string().contains("invalid role or secret ID"), "{gone}");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::TryStreamExt as _;
+use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -83,8 +83,11 @@ fn write_down(stage: &Stage, namespace: &str, seen: &Seen) -> JoinHandle<()> {
     let api: Api<Secret> = Api::namespaced(stage.client.clone(), namespace);
     let seen = Arc::clone(seen);
     tokio::spawn(async move {
-        let mut changes = Box::pin(watcher(api, watcher::Config::default()).applied_objects());
-        while let Ok(Some(secret)) = changes.try_next().await {
+        let changes = watcher(api, watcher::Config::default()).default_backoff();
+        let mut changes = Box::pin(changes.applied_objects());
+        while let Some(change) = changes.next().await {
+            // A watch that failed is started again.
+            let Ok(secret) = change else { continue };
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             for (key, value) in secret.data.unwrap_or_default() {
                 let text = String::from_utf8_lossy(&value.0).into_owned();

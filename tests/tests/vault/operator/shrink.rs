@@ -164,9 +164,9 @@ async fn three_members_become_one_under_operators_that_die_and_three_again_with_
     let note = json!({"data": {"word": "kept"}});
     root.write("secret/data/note", &note).await.unwrap();
     // The one that stays is not the leader, so that a leader has to go.
-    let leads = root.on_this_node().leader().await.unwrap().is_self;
-    assert!(leads, "the first member was initialised and leads");
-    root.on_this_node().step_down().await.unwrap();
+    if root.on_this_node().leader().await.unwrap().is_self {
+        root.on_this_node().step_down().await.unwrap();
+    }
     stage
         .until("another leader", |c| {
             c.status
