@@ -7,6 +7,7 @@ mod files;
 mod flags;
 mod kubeconfig;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -248,8 +249,19 @@ impl ControlPlane {
 
     /// Makes a namespace of a unique name that begins with `prefix`, and waits for its `default` ServiceAccount.
     pub async fn create_namespace(&self, prefix: &str) -> anyhow::Result<String> {
+        self.create_namespace_with(prefix, BTreeMap::new()).await
+    }
+
+    /// [`Self::create_namespace`] with labels that count from the first moment: of those that come later the API server's
+    /// admission learns through a watch.
+    pub async fn create_namespace_with(
+        &self,
+        prefix: &str,
+        labels: BTreeMap<String, String>,
+    ) -> anyhow::Result<String> {
         let client = self.client().await?;
         let mut wanted = Namespace::default();
+        wanted.metadata.labels = Some(labels);
         wanted.metadata.generate_name = Some(format!("{prefix}-"));
         let made = Api::all(client.clone())
             .create(&PostParams::default(), &wanted)

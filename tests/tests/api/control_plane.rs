@@ -72,7 +72,7 @@ async fn a_service_account_may_do_what_its_role_says_and_no_more() {
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
     vaultkeeper_tests::wait::until_async(
         "the role to count",
-        std::time::Duration::from_secs(10),
+        std::time::Duration::from_secs(90),
         || async {
             config_maps
                 .list(&ListParams::default())

@@ -17,8 +17,10 @@ mod tls;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::bail;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use anyhow::ensure;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionCondition,
+};
 use kube::api::{DynamicObject, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, Client, ResourceExt};
@@ -40,7 +42,7 @@ pub(crate) async fn client() -> Client {
 }
 
 async fn install(client: Client) {
-    let crds: Api<CustomResourceDefinition> = Api::all(client);
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for manifest in generate::manifests().unwrap() {
         let crd: CustomResourceDefinition = serde_yaml::from_str(&manifest.yaml).unwrap();
         match crds.create(&PostParams::default(), &crd).await {
@@ -49,9 +51,11 @@ async fn install(client: Client) {
             Err(error) => panic!("the API server should take {}: {error}", manifest.file),
         }
         let name = crd.name_any();
+        // What is established is served a moment later.
+        let path = format!("/apis/{}/v1alpha1/{}", crd.spec.group, crd.spec.names.plural);
         wait::until_async(
             "the API server to serve the CRD",
-            Duration::from_secs(30),
+            Duration::from_secs(90),
             async || {
                 let conditions = crds
                     .get(&name)
@@ -59,13 +63,12 @@ async fn install(client: Client) {
                     .status
                     .and_then(|s| s.conditions)
                     .unwrap_or_default();
-                if conditions
-                    .iter()
-                    .any(|c| c.type_ == "Established" && c.status == "True")
-                {
-                    return Ok(());
-                }
-                bail!("{name} is not established")
+                let is_established =
+                    |c: &CustomResourceDefinitionCondition| c.type_ == "Established" && c.status == "True";
+                ensure!(conditions.iter().any(is_established), "{name} is not established");
+                let list = http::Request::get(&path).body(Vec::new())?;
+                client.request::<Value>(list).await?;
+                Ok(())
             },
         )
         .await

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use anyhow::ensure;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;
@@ -14,12 +16,16 @@ use vaultkeeper_tests::control_plane::{ControlPlane, Options};
 use vaultkeeper_tests::helm;
 use vaultkeeper_tests::reaper::Reaper;
 use vaultkeeper_tests::run_dir::RunDir;
+use vaultkeeper_tests::wait;
 
 use crate::shared::TESTBED;
 
 const SYSTEM: &str = "vaultkeeper-system";
 const VERBS: [&str; 2] = ["demo", "demo-down"];
 const MARK: &str = "operator.podAnnotations.testbed/image=sha256:a";
+
+/// On a busy machine.
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Somebody's cluster.
 struct Theirs {
@@ -51,6 +57,30 @@ impl Theirs {
             .create(&PostParams::default(), &namespace)
             .await
             .unwrap();
+    }
+
+    /// [`Self::state`], once the API server has made all that it makes by itself after a start or an installation.
+    async fn settled(&self) -> Vec<String> {
+        let client = self.client().await;
+        let (namespaces, crds) = (
+            Api::<Namespace>::all(client.clone()),
+            Api::<CustomResourceDefinition>::all(client),
+        );
+        wait::until_async("the API server to have settled", DEADLINE, async || {
+            for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+                namespaces.get(name).await?;
+            }
+            for crd in crds.list(&ListParams::default()).await? {
+                let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
+                let mut conditions = conditions.into_iter().flatten();
+                let is_established = conditions.any(|c| c.type_ == "Established" && c.status == "True");
+                ensure!(is_established, "{} is not established", crd.name_any());
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+        self.state().await
     }
 
     /// Everything that the demo or its end could change, with the version of each object.
@@ -137,7 +167,7 @@ async fn neither_the_demo_nor_its_end_touches_somebody_elses_namespace() {
     theirs
         .create_namespace(json!({"metadata": {"name": "shop"}}))
         .await;
-    let before = theirs.state().await;
+    let before = theirs.settled().await;
     for verb in VERBS {
         let output = theirs.at_a_terminal(verb, "yes");
         assert!(
@@ -155,7 +185,7 @@ async fn neither_the_demo_nor_its_end_touches_somebody_elses_namespace() {
 async fn neither_the_demo_nor_its_end_touches_a_vaultkeeper_that_the_demo_did_not_install() {
     let theirs = Theirs::start().await;
     theirs.install("operator.podAnnotations.team=a");
-    let before = theirs.state().await;
+    let before = theirs.settled().await;
     for verb in VERBS {
         let output = theirs.at_a_terminal(verb, "yes");
         assert!(
@@ -174,7 +204,7 @@ async fn a_cluster_of_yours_is_named_and_changed_only_after_a_yes() {
     let theirs = Theirs::start().await;
     // Installed by an earlier demo: a new one may use it again, and the end removes it. Both still ask.
     theirs.install(MARK);
-    let before = theirs.state().await;
+    let before = theirs.settled().await;
     for verb in VERBS {
         let output = theirs.without_a_terminal(verb);
         let expected = format!(

@@ -22,10 +22,9 @@ use crate::shared::control_plane;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// So long that within a test nobody takes over by waiting.
 const LONG: Duration = Duration::from_secs(3600);
-/// So short that a test can wait for it.
-const SHORT: Duration = Duration::from_secs(2);
-/// Leaves 5 s between the holder's deadline and the end of the Lease, for a busy machine.
-const ROOMY: Duration = Duration::from_secs(15);
+/// So short that a test can wait for it, and so long that on a busy machine no holder misses its deadline by chance: it
+/// leaves 5 s from one renewal to the next, for a failed one, and from the deadline to the end of the Lease.
+const SHORT: Duration = Duration::from_secs(15);
 
 struct Contender {
     state: watch::Receiver<State>,
@@ -220,7 +219,7 @@ async fn a_holder_that_cannot_renew_stops_before_others_may_start() {
     bindings.create(&post, &binding).await.unwrap();
 
     let client = control_plane().await.client_for_user(&user, &[]).await.unwrap();
-    let mut first = Contender::start(&client, &namespace, "first", ROOMY);
+    let mut first = Contender::start(&client, &namespace, "first", SHORT);
     first.leads().await;
     bindings
         .delete("contender", &DeleteParams::default())
@@ -240,7 +239,7 @@ async fn a_holder_that_cannot_renew_stops_before_others_may_start() {
     let spec = leases.get("operator").await.unwrap().spec.unwrap();
     let silence = ended.duration_since(spec.renew_time.unwrap().0);
     assert!(
-        silence.unsigned_abs() < ROOMY,
+        silence.unsigned_abs() < SHORT,
         "it stopped only {silence} after its last renewal, when another could act already"
     );
 }

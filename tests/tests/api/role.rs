@@ -106,13 +106,17 @@ impl Stage {
 
     /// A VaultCluster whose access names these namespaces.
     async fn create_cluster(&self, namespaces: &[&str]) {
+        self.create_cluster_that_is(false, namespaces).await;
+    }
+
+    async fn create_cluster_that_is(&self, paused: bool, namespaces: &[&str]) {
         let cluster: VaultCluster = serde_json::from_value(json!({
             "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
             "metadata": { "name": "main" },
             "spec": {
                 "version": "1.21.1", "replicas": 1, "profile": "Development",
                 "storage": { "raft": { "size": "1Gi" } },
-                "access": access(namespaces),
+                "access": access(namespaces), "paused": paused,
             },
         }))
         .unwrap();
@@ -516,22 +520,17 @@ async fn a_role_whose_cluster_is_gone_is_let_go() {
 #[tokio::test]
 async fn a_paused_cluster_is_not_touched_until_it_goes_on() {
     let stage = Stage::new().await;
-    stage.create_cluster(&[&stage.app]).await;
-    let pause = |paused: bool| json!({ "spec": { "paused": paused } });
-    let params = PatchParams::default();
-    stage
-        .clusters()
-        .patch("main", &params, &Patch::Merge(&pause(true)))
-        .await
-        .unwrap();
+    // From its first moment: the operator learns of a pause through a watch.
+    stage.create_cluster_that_is(true, &[&stage.app]).await;
     stage
         .create_role("app", &format!("secret/data/{}/x", stage.app))
         .await;
     let role = stage.reasons("app", "Allowed", "ClusterPaused").await;
     assert!(!has_finalizer(&role), "nothing was begun");
+    let go_on = json!({ "spec": { "paused": false } });
     stage
         .clusters()
-        .patch("main", &params, &Patch::Merge(&pause(false)))
+        .patch("main", &PatchParams::default(), &Patch::Merge(&go_on))
         .await
         .unwrap();
     stage.reasons("app", "Allowed", "ClusterNotReady").await;

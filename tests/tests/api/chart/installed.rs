@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use anyhow::ensure;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -13,17 +15,21 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
+use vaultkeeper_crds::VaultRole;
 use vaultkeeper_tests::control_plane::{ControlPlane, Options};
 use vaultkeeper_tests::helm;
 use vaultkeeper_tests::reaper::Reaper;
 use vaultkeeper_tests::run_dir::RunDir;
 use vaultkeeper_tests::servers::{self, Server};
+use vaultkeeper_tests::wait;
 
 use super::{NAMESPACE, RELEASE, documents, helm_command, named, template};
 use crate::shared::TESTBED;
 
 /// Name of the webhook configuration of the release.
 const WEBHOOK: &str = "keeper-system-keeper-injector";
+/// On a busy machine.
+const DEADLINE: Duration = Duration::from_secs(90);
 /// Name of a CRD of the chart.
 const CRD: &str = "vaultclusters.vaultkeeper.dev";
 /// Pods of this namespace are excluded, so that pod.yaml can be tried without an injector.
@@ -50,6 +56,7 @@ pub(super) async fn installed() -> &'static ControlPlane {
             &shared.control_plane,
             &["apply", "--validate=strict", "-f", &example("quickstart.yaml")],
         )?;
+        until_it_counts(&shared.control_plane).await?;
         anyhow::Ok(shared)
     };
     let shared = INSTALLED
@@ -60,6 +67,36 @@ pub(super) async fn installed() -> &'static ControlPlane {
         })
         .await;
     &shared.control_plane
+}
+
+/// Waits until the API server, which learns of roles and webhooks through watches, goes by those of the chart.
+async fn until_it_counts(control_plane: &ControlPlane) -> anyhow::Result<()> {
+    for account in ["keeper-operator", "keeper-injector"] {
+        let client = control_plane
+            .client_for_service_account(NAMESPACE, account)
+            .await?;
+        wait::until_async("the roles to count", DEADLINE, async || {
+            // Both may watch these everywhere.
+            let roles: Api<VaultRole> = Api::all(client.clone());
+            Ok(roles.list(&ListParams::default()).await.map(drop)?)
+        })
+        .await?;
+    }
+    let namespace = control_plane.create_namespace("webhook").await?;
+    let client = control_plane.client().await?;
+    account(&client, &namespace).await;
+    let pods: Api<Pod> = Api::namespaced(client, &namespace);
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let asked = pod("asked", json!({"vaultkeeper.dev/agent-inject": "true"}));
+    wait::until_async("the webhook to be asked", DEADLINE, async || {
+        let answer = pods.create(&dry, &asked).await;
+        ensure!(answer.is_err(), "the pod is admitted while no injector runs");
+        Ok(())
+    })
+    .await
 }
 
 async fn empty(kind: &str) -> anyhow::Result<(ControlPlane, Reaper)> {
@@ -200,11 +237,17 @@ async fn our_own_pods_meet_the_restricted_pod_security_standard() {
         dry_run: true,
         ..PostParams::default()
     };
-    let loose = pods.create(&post, &pod("loose", json!({}))).await;
-    assert!(
-        is_forbidden(&loose),
-        "the namespace should refuse a pod without a security context, got {loose:?}"
-    );
+    // The API server learns of a label through a watch.
+    wait::until_async("the namespace to be restricted", DEADLINE, async || {
+        let loose = pods.create(&post, &pod("loose", json!({}))).await;
+        ensure!(
+            is_forbidden(&loose),
+            "the namespace should refuse a pod without a security context, got {loose:?}"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
 
     let chart = template(&helm::chart(), &[]).unwrap();
     let quickstart = documents(&std::fs::read_to_string(example("quickstart.yaml")).unwrap());

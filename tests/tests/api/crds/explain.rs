@@ -15,7 +15,7 @@ async fn published(kind: &str) -> Value {
     let path = "/openapi/v3/apis/vaultkeeper.dev/v1alpha1";
     wait::until_async(
         "the API server to publish the schema",
-        Duration::from_secs(30),
+        Duration::from_secs(90),
         async || {
             let request = http::Request::get(path).body(Vec::new())?;
             let answer: Value = client.request(request).await?;

@@ -143,6 +143,7 @@ async fn every_replica_is_trusted_at_every_moment_of_a_change_of_the_ca() {
     let settled = async {
         loop {
             let bundle = replicas.bundle().await;
+            both |= bundle.contains(old.trim()) && bundle.contains(new.trim());
             let untrusted = replicas.untrusted(&bundle).await;
             // One that changed meanwhile says nothing: no API server would have used it any more.
             if replicas.bundle().await != bundle {
@@ -153,7 +154,6 @@ async fn every_replica_is_trusted_at_every_moment_of_a_change_of_the_ca() {
                 "look {looks}: with this caBundle the API server would refuse {untrusted:?}:\n{bundle}"
             );
             looks += 1;
-            both |= bundle.contains(old.trim()) && bundle.contains(new.trim());
             if bundle == new {
                 break;
             }

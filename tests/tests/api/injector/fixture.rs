@@ -1,5 +1,6 @@
 //! One injector for all its tests, in a thread of its own, registered as the chart would.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use vaultkeeper_injector::run::Server;
@@ -29,7 +30,7 @@ pub(crate) const CONFIGURATION: &str = "keeper-system-keeper-injector";
 /// Name of the Secret that the chart lets the injector read.
 pub(crate) const TLS_SECRET: &str = "keeper-injector-tls";
 /// For whatever should come true soon.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Only namespaces with this label are sent to the webhook: other tests share the API server.
 const LABEL: &str = "test.vaultkeeper.dev/injector";
@@ -123,7 +124,31 @@ async fn start() -> anyhow::Result<Running> {
         Ok(())
     };
     wait::until_async("the injector to be ready", DEADLINE, ready).await?;
+    until_asked(&running).await?;
     Ok(running)
+}
+
+/// Waits until the API server, which learns of its webhooks through a watch, asks the injector about a pod.
+async fn until_asked(running: &Running) -> anyhow::Result<()> {
+    let labels = BTreeMap::from([(LABEL.to_owned(), "true".to_owned())]);
+    let control_plane = running.control_plane;
+    let namespace = control_plane.create_namespace_with("injected", labels).await?;
+    let pods: Api<Pod> = Api::namespaced(control_plane.client().await?, &namespace);
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": { "name": "probe", "annotations": { "vaultkeeper.dev/agent-inject": "false" } },
+        "spec": { "containers": [{ "name": "app", "image": "app" }] },
+    }))?;
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    wait::until_async("the injector to be asked", DEADLINE, async || {
+        let before = running.admissions().await?;
+        pods.create(&dry, &pod).await?;
+        anyhow::ensure!(running.admissions().await? > before, "it was not asked");
+        Ok(())
+    })
+    .await
 }
 
 fn serve(
@@ -197,6 +222,15 @@ impl Running {
         let answer = client.get(format!("{}{path}", self.health)).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
+
+    async fn admissions(&self) -> anyhow::Result<u64> {
+        let (_, text) = self.get("/metrics").await?;
+        let counts = text
+            .lines()
+            .filter(|line| line.starts_with("vaultkeeper_injector_admissions_total{"))
+            .map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<u64>()?));
+        counts.sum()
+    }
 }
 
 impl Injector {
@@ -207,23 +241,15 @@ impl Injector {
 
     /// A namespace whose pods go to the webhook, with this Pod Security level enforced.
     pub(crate) async fn namespace(&self, security: Option<&str>) -> String {
-        let name = self
-            .running
-            .control_plane
-            .create_namespace("injected")
-            .await
-            .unwrap();
-        let mut labels = json!({ LABEL: "true" });
+        let mut labels = BTreeMap::from([(LABEL.to_owned(), "true".to_owned())]);
         if let Some(level) = security {
-            labels["pod-security.kubernetes.io/enforce"] = json!(level);
+            labels.insert("pod-security.kubernetes.io/enforce".to_owned(), level.to_owned());
         }
-        let patch = json!({ "metadata": { "labels": labels } });
-        let namespaces: Api<Namespace> = Api::all(self.client().await);
-        namespaces
-            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+        let control_plane = self.running.control_plane;
+        control_plane
+            .create_namespace_with("injected", labels)
             .await
-            .unwrap();
-        name
+            .unwrap()
     }
 
     /// Creates a pod with kubectl and gives all it printed.
@@ -241,12 +267,7 @@ impl Injector {
 
     /// How many reviews the injector has answered.
     pub(crate) async fn admissions(&self) -> u64 {
-        let (_, text) = self.running.get("/metrics").await.unwrap();
-        let counts = text
-            .lines()
-            .filter(|line| line.starts_with("vaultkeeper_injector_admissions_total{"))
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
-        counts.sum()
+        self.running.admissions().await.unwrap()
     }
 
     /// The stored CA's certificate.
