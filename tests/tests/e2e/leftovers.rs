@@ -29,6 +29,9 @@ const USUAL_FOLDERS: [&str; 9] = [
     "/opt/containerd",
 ];
 
+/// On a busy machine.
+const DEADLINE: Duration = Duration::from_secs(180);
+
 /// What of the machine a cluster could change. Two states are equal although other clusters come and go meanwhile.
 #[derive(Debug, PartialEq, Eq)]
 struct Machine {
@@ -259,7 +262,7 @@ fn a_cluster_whose_owner_is_killed_leaves_the_machine_as_it_was() {
 
     owner.kill().unwrap();
     owner.wait().unwrap();
-    wait::until("the reaper's work", Duration::from_secs(30), || {
+    wait::until("the reaper's work", DEADLINE, || {
         let found = traces.found();
         anyhow::ensure!(found.is_empty(), "still there: {found:?}");
         Ok(())
@@ -294,23 +297,19 @@ fn a_start_leaves_nothing_when(what: &str, happens: impl FnOnce(&mut Child)) {
         .process_group(0)
         .spawn()
         .unwrap();
-    let traces = wait::until(
-        "a cluster that is about to start",
-        Duration::from_secs(60),
-        || {
-            let cluster = Cluster::find(&name)?;
-            let running = cluster.processes()?;
-            anyhow::ensure!(
-                running.iter().any(|process| process == "containerd"),
-                "only {running:?} run"
-            );
-            Ok(Traces::of(&cluster))
-        },
-    )
+    let traces = wait::until("a cluster that is about to start", DEADLINE, || {
+        let cluster = Cluster::find(&name)?;
+        let running = cluster.processes()?;
+        anyhow::ensure!(
+            running.iter().any(|process| process == "containerd"),
+            "only {running:?} run"
+        );
+        Ok(Traces::of(&cluster))
+    })
     .unwrap();
     happens(&mut up);
     up.wait().unwrap();
-    wait::until("the reaper's work", Duration::from_secs(30), || {
+    wait::until("the reaper's work", DEADLINE, || {
         let found = traces.found();
         anyhow::ensure!(found.is_empty(), "still there: {found:?}");
         Ok(())

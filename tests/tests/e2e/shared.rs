@@ -15,7 +15,7 @@ use vaultkeeper_tests::wait;
 pub(crate) const TESTBED: &str = env!("CARGO_BIN_EXE_testbed");
 
 /// How long a pod may take to run, on a busy machine.
-pub(crate) const POD_DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const POD_DEADLINE: Duration = Duration::from_secs(180);
 
 // A static is never dropped: the reaper removes the cluster when this process ends, however it does.
 static SHARED: OnceLock<Option<Result<Cluster, String>>> = OnceLock::new();

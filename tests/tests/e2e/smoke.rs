@@ -1,7 +1,6 @@
 //! What everything else of this tier stands on: pods, sidecars, volumes, Services, DNS, exec and logs.
 
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::ensure;
 use vaultkeeper_tests::images::Image;
@@ -29,7 +28,7 @@ fn a_restricted_pod_with_a_native_sidecar_shares_a_volume_with_it_and_is_found_b
         .unwrap();
     assert_eq!(group.trim(), "2000", "fsGroup should own the volume");
     let url = format!("http://web.{}.svc/", namespace.name);
-    wait::until("the Service to lead to the pod", Duration::from_secs(10), || {
+    wait::until("the Service to lead to the pod", POD_DEADLINE, || {
         namespace.kubectl(&["exec", "web", "-c", "app", "--", "wget", "-q", "-O-", &url])
     })
     .map(|answer| {
@@ -51,17 +50,21 @@ fn a_pod_reaches_the_api_server_by_its_cluster_name_with_its_own_token() {
     let in_pod = |args: &[&str]| {
         let mut all = vec!["exec", "web", "-c", "app", "--"];
         all.extend(args);
-        namespace.kubectl(&all).unwrap()
+        namespace.kubectl(&all)
     };
-    let address = in_pod(&["nslookup", "kubernetes.default.svc.cluster.local"]);
-    assert!(
-        address.contains("10.96.0.1"),
-        "the API server's Service should have the first address of its subnet, got:\n{address}"
-    );
-    // Busybox cannot speak the API server's TLS: that the name leads to an open port is what counts here.
-    in_pod(&["sh", "-c", "nc kubernetes.default.svc 443 </dev/null"]);
+    // On a busy machine an answer of the DNS may be late.
+    wait::until("the name of the API server", POD_DEADLINE, || {
+        let address = in_pod(&["nslookup", "kubernetes.default.svc.cluster.local"])?;
+        ensure!(
+            address.contains("10.96.0.1"),
+            "the API server's Service should have the first address of its subnet, got:\n{address}"
+        );
+        // Busybox cannot speak the API server's TLS: that the name leads to an open port is what counts here.
+        in_pod(&["sh", "-c", "nc kubernetes.default.svc 443 </dev/null"])
+    })
+    .unwrap();
     let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-    let token = in_pod(&["cat", token]);
+    let token = in_pod(&["cat", token]).unwrap();
     assert_eq!(
         token.split('.').count(),
         3,

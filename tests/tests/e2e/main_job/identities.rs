@@ -136,7 +136,7 @@ fn a_deleted_role_leaves_no_policy_no_role_and_no_secret() {
     );
 
     installed
-        .kubectl(&["delete", "vr", "-n", SHOP, "passing", "--timeout=60s"])
+        .kubectl(&["delete", "vr", "-n", SHOP, "passing", "--timeout=240s"])
         .unwrap();
     let left: Vec<_> = left_in_vault(&installed)
         .into_iter()

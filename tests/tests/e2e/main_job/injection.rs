@@ -1,9 +1,11 @@
 //! What an annotated pod gets.
 
 use anyhow::ensure;
+use k8s_openapi::jiff::Timestamp;
+use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_tests::wait;
 
-use super::installation::{DEADLINE, Installation, MAIN, SHOP, VAULT, installation, reason, step};
+use super::installation::{DEADLINE, Installation, MAIN, SHOP, VAULT, condition, installation, reason, step};
 
 const FILE: &str = "/vault/secrets/config";
 
@@ -111,6 +113,7 @@ fn a_running_app_keeps_its_file_while_vault_is_away() {
         .until_file("deployment/app", FILE, "greeting=kept")
         .unwrap();
     let said = failures(&installed).unwrap();
+    let before = available_since(&installed.until_available().unwrap());
     // Nobody brings them back at once.
     let kept = installed.without_operator(|| {
         step("taking all members away");
@@ -142,17 +145,22 @@ fn a_running_app_keeps_its_file_while_vault_is_away() {
         "greeting=kept",
         "the file stays as it was while no member runs"
     );
+    // That they were away is known from the time of the change: the moment itself may be over by now.
     installed
-        .until("the operator to bring the members back", |c| {
-            reason(c, "Available") != "AllMembersServe"
+        .until("the operator to have brought the members back", |c| {
+            reason(c, "Available") == "AllMembersServe" && available_since(c) > before
         })
         .unwrap();
-    installed.until_available().unwrap();
     installed.until_voters(3).unwrap();
     installed.write("back").unwrap();
     installed
         .until_file("deployment/app", FILE, "greeting=back")
         .unwrap();
+}
+
+/// Since when the cluster is available.
+fn available_since(cluster: &VaultCluster) -> Option<Timestamp> {
+    condition(cluster, "Available").map(|c| c.last_transition_time.0)
 }
 
 /// How often the app's agent has asked Vault in vain.

@@ -331,12 +331,14 @@ impl Installation {
         })
     }
 
-    /// Writes the secret that the app reads.
+    /// Writes the secret that the app reads. On a busy machine the members may be about to elect another leader.
     pub(crate) fn write(&self, greeting: &str) -> anyhow::Result<()> {
-        let body = serde_json::json!({"data": {"greeting": greeting}});
-        self.as_writer(
-            |vault| async move { Ok(vault.write("secret/data/shop/config", &body).await.map(drop)?) },
-        )
+        let body = &serde_json::json!({"data": {"greeting": greeting}});
+        wait::until("the secret to be written", DEADLINE, || {
+            self.as_writer(|vault| async move {
+                Ok(vault.write("secret/data/shop/config", body).await.map(drop)?)
+            })
+        })
     }
 
     /// Waits until a file in a container has a content.
@@ -415,7 +417,8 @@ pub(crate) fn message(cluster: &VaultCluster, type_: &str) -> String {
     condition(cluster, type_).map_or_else(String::new, |c| c.message.clone())
 }
 
-fn condition<'a>(cluster: &'a VaultCluster, type_: &str) -> Option<&'a Condition> {
+/// A condition.
+pub(crate) fn condition<'a>(cluster: &'a VaultCluster, type_: &str) -> Option<&'a Condition> {
     let conditions = &cluster.status.as_ref()?.conditions;
     conditions.iter().find(|c| c.type_ == type_)
 }
