@@ -42,7 +42,7 @@ fn score(cluster: &VaultCluster) -> &str {
 }
 
 /// Waits until each rule has failed with these words once: what the operator puts right fails for a minute only.
-async fn until_each_fell(stage: &Stage, wanted: &[(ReadinessRule, &str)]) {
+async fn until_each_fell(stage: &Stage, root: &Client, wanted: &[(ReadinessRule, &str)]) {
     let left: std::cell::RefCell<BTreeSet<(ReadinessRule, &str)>> =
         wanted.iter().copied().collect::<BTreeSet<_>>().into();
     wait::until_async("each rule to fail", DEADLINE, async || {
@@ -51,7 +51,15 @@ async fn until_each_fell(stage: &Stage, wanted: &[(ReadinessRule, &str)]) {
             !now.get(rule)
                 .is_some_and(|(state, message)| *state == Failed && message.contains(words))
         });
-        let left = left.borrow();
+        let left = left.borrow().clone();
+        // Between the operator's look and its next step something may be taken away and put right, and nobody has seen it.
+        let is_left = |rule, part: &str| left.iter().any(|(r, words)| *r == rule && words.contains(part));
+        if is_left(Audit, "") && root.audit_devices().await?.len() == 2 {
+            root.disable_audit_device("stderr").await?;
+        }
+        if is_left(LeastPrivilege, "not as declared") && root.read_policy("app").await.is_ok() {
+            root.delete_policy("app").await?;
+        }
         ensure!(
             left.is_empty(),
             "these did not fail yet: {left:?}, the rules are {now:?}"
@@ -152,6 +160,7 @@ async fn the_score_falls_with_what_is_taken_away_names_the_rule_and_rises_again(
     take_away(&stage, &root).await;
     until_each_fell(
         &stage,
+        &root,
         &[
             (NoRootToken, accessor.as_str()),
             (Audit, "1 of 2 audit devices"),
