@@ -1,11 +1,15 @@
 //! The helper beside a Vault server: when the certificate on disk is not the one that the server shows, it sends that
-//! server SIGHUP, so that it reads its files again. It ends nothing, starts nothing and holds no secret.
+//! server SIGHUP, so that it reads its files again. Where audit logs are written to a volume it rotates them, with the
+//! same signal. It ends nothing, starts nothing and holds no secret.
 //!
-//! `arguments` and `decide` are pure; `process` reads the table of processes and sends the signal.
+//! `arguments`, `decide` and `rotate` are pure; `process` reads the table of processes and sends the signal, `files`
+//! moves logs.
 
 mod arguments;
 mod decide;
+mod files;
 mod process;
+mod rotate;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -20,10 +24,14 @@ use vaultkeeper_vault::{CertificateDer, shown_certificate};
 use crate::logging::{self, Chain};
 use arguments::Settings;
 use decide::{State, Verdict};
+use files::Files;
 use process::{Servers, Table};
+use rotate::{Step, Waiting};
 
 /// How often file and process are looked at. The kubelet needs up to 90 s to bring a new file: a few more do not matter.
 const PERIOD: Duration = Duration::from_secs(3);
+/// How often audit logs are looked at: what is written in between comes on top of their size.
+const ROTATION_PERIOD: Duration = Duration::from_secs(1);
 /// How long the server may take to show its certificate.
 const SHOW_LIMIT: Duration = Duration::from_secs(3);
 /// `EX_USAGE` of sysexits.
@@ -76,18 +84,73 @@ async fn run(settings: &Settings) -> Result<(), std::io::Error> {
 async fn watch(settings: &Settings) {
     let table = Table::of_this_system(settings.command.clone());
     let mut state = State::default();
-    let mut said = String::new();
+    let mut waiting = Waiting::default();
+    let (mut said, mut said_of_logs) = (String::new(), String::new());
     let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turns = interval(ROTATION_PERIOD);
+    for timer in [&mut ticks, &mut turns] {
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     loop {
-        ticks.tick().await;
-        let news = look(settings, &table, &mut state).await;
+        let (news, said) = tokio::select! {
+            _ = ticks.tick() => (look(settings, &table, &mut state).await, &mut said),
+            _ = turns.tick(), if settings.audit.is_some() => {
+                let files = settings.audit.as_ref();
+                (files.and_then(|files| turn(files, &table, &state, &mut waiting)), &mut said_of_logs)
+            }
+        };
         // Each state once: what lasts for hours must not fill a log.
-        if let Some(news) = news.filter(|news| *news != said) {
+        if let Some(news) = news.filter(|news| news != said) {
             tracing::info!("{news}");
-            said = news;
+            *said = news;
         }
     }
+}
+
+/// Puts aside the audit logs that are large enough, and has the server open them anew. Returns what a person should know.
+fn turn(files: &Files, table: &Table, state: &State, waiting: &mut Waiting) -> Option<String> {
+    let found = match files.found() {
+        Ok(found) => found,
+        Err(error) => return Some(format!("{} cannot be read: {error}", files.folder.display())),
+    };
+    let mut reopen = waiting.still_written(&found);
+    let (rules, mut problem) = match files.rules() {
+        Ok(rules) => (rules, None),
+        // The defaults are better than a volume that fills up.
+        Err(why) => (Default::default(), Some(format!("the defaults hold for all logs: {why}"))),
+    };
+    let plans = found.iter().map(|(base, found)| {
+        let steps = rotate::steps(found, rules.get(base).copied());
+        (base, found.current.unwrap_or_default(), steps)
+    });
+    let plans: Vec<_> = plans.filter(|(_, _, steps)| !steps.is_empty()).collect();
+    if plans.is_empty() && reopen.is_empty() {
+        return problem;
+    }
+    // What cannot be told to open its logs anew keeps them.
+    let Ok(Servers::One(server)) = table.servers() else {
+        return None;
+    };
+    if !state.has_started(server) {
+        return None;
+    }
+    for (base, size, steps) in plans {
+        match steps.iter().try_for_each(|step: &Step| files.perform(base, *step)) {
+            Ok(()) => {
+                waiting.put_aside(base, size);
+                reopen.push(base.clone());
+            }
+            Err(error) => problem = Some(format!("{base} could not be put aside: {error}")),
+        }
+    }
+    if reopen.is_empty() {
+        return problem;
+    }
+    if let Err(error) = table.hang_up(server) {
+        return Some(format!("the server could not be signalled: {error}"));
+    }
+    tracing::info!(files = %reopen.join(" "), "put aside: SIGHUP sent, so that the server opens them anew");
+    problem
 }
 
 /// One look. Returns what a person should know of it.

@@ -35,7 +35,7 @@ pub use seal::{
 pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
 pub use status::{ConfigurationStatus, MemberStatus, VaultClusterStatus};
-pub use storage::{ConsulStorage, ConsulTls, EphemeralStorage, RaftStorage, ServiceRegistration, Storage};
+pub use storage::{AuditVolume, ConsulStorage, ConsulTls, EphemeralStorage, RaftStorage, ServiceRegistration, Storage};
 pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
 
 /// What a VaultCluster is to be.
@@ -75,11 +75,11 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.storage does not go with spec.external: who runs that Vault decides where its data lies. Remove it"),
     validation = Rule::new("!has(self.external) || (has(self.seal.shamir) && self.seal.shamir.shares == 5 && self.seal.shamir.threshold == 3 && size(self.seal.shamir.custodians) == 0 && !has(self.seal.recovery))")
         .message("spec.seal does not go with spec.external: the operator holds no keys of a Vault that runs elsewhere. Remove it"),
-    validation = Rule::new("!has(self.external) || (self.replicas == 3 && !has(self.image) && !self.standbyReads && self.deletionPolicy == 'Retain')")
-        .message("spec.replicas, image, standbyReads and deletionPolicy do not go with spec.external, whose servers somebody else runs. Remove them"),
+    validation = Rule::new("!has(self.external) || (self.replicas == 3 && !has(self.image) && !self.standbyReads && self.deletionPolicy == 'Retain' && !has(self.auditVolume))")
+        .message("spec.replicas, image, standbyReads, deletionPolicy and auditVolume do not go with spec.external, whose servers somebody else runs. Remove them"),
     validation = Rule::new("!has(self.external) || (has(self.tls.managed) && size(self.tls.managed.extraDnsNames) == 0 && self.tls.managed.certificateLifetime == '2160h' && self.tls.managed.caOverlap == '24h')")
         .message("spec.tls does not go with spec.external: who runs that Vault gives it its certificate, and spec.external.ca says which CA to trust. Remove it"),
-    validation = Rule::new("!has(self.external) || ![has(self.pod.resources), has(self.pod.spread.hosts), has(self.pod.spread.zones), has(self.pod.affinity), has(self.pod.tolerations), has(self.pod.nodeSelector), has(self.pod.priorityClassName), has(self.pod.imagePullSecrets), has(self.pod.labels), has(self.pod.annotations), has(self.pod.serviceAccount.annotations)].exists(b, b)")
+    validation = Rule::new("!has(self.external) || ![has(self.pod.resources), has(self.pod.spread.hosts), has(self.pod.spread.zones), has(self.pod.affinity), has(self.pod.tolerations), has(self.pod.nodeSelector), has(self.pod.priorityClassName), has(self.pod.imagePullSecrets), has(self.pod.labels), has(self.pod.annotations), has(self.pod.serviceAccount.annotations), has(self.pod.syslogSocket)].exists(b, b)")
         .message("spec.pod does not go with spec.external, whose servers somebody else runs. Remove it"),
     validation = Rule::new("!has(self.external) || ![has(self.networkPolicy.enabled), has(self.networkPolicy.clients), has(self.networkPolicy.prometheus), has(self.networkPolicy.egress), size(self.readiness.waivers) > 0, has(self.serverConfig)].exists(b, b)")
         .message("spec.networkPolicy, readiness and serverConfig do not go with spec.external, whose servers somebody else runs. Remove them"),
@@ -119,6 +119,14 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.standbyReads needs distribution OpenBao: standbys of Vault forward reads to the active member"),
     validation = Rule::new("size(self.configuration.namespaces) == 0 || self.distribution == 'OpenBao' || self.version.contains('+ent')")
         .message("spec.configuration.namespaces needs distribution OpenBao or Vault Enterprise: Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
+    validation = Rule::new("has(self.auditVolume) == has(oldSelf.auditVolume) && (!has(self.auditVolume) || self.auditVolume == oldSelf.auditVolume)")
+        .message("spec.auditVolume can be set at creation only: the volumes of a StatefulSet are fixed then"),
+    validation = Rule::new("has(self.auditVolume) || !has(self.configuration.audit) || self.configuration.audit.all(d, !has(d.file) || d.file.path.startsWith('/dev/'))")
+        .message("spec.configuration.audit holds a file below /vault/audit/, which needs spec.auditVolume: the rest of the pod's file system is read-only"),
+    validation = Rule::new("!has(self.auditVolume) || !has(self.configuration.audit) || self.configuration.audit.map(d, has(d.file) && !d.file.path.startsWith('/dev/'), quantity(d.file.rotate.maxSize).asInteger() * (d.file.rotate.keep + 2)).sum() <= quantity(self.auditVolume.size).asInteger()")
+        .message("spec.auditVolume.size must hold each file of spec.configuration.audit rotate.keep + 2 times at rotate.maxSize: a full volume stops Vault where nothing else logs"),
+    validation = Rule::new("has(self.pod.syslogSocket) || !has(self.configuration.audit) || self.configuration.audit.all(d, !has(d.syslog))")
+        .message("spec.configuration.audit holds a syslog device, which needs spec.pod.syslogSocket: the pod does not see the machine's syslog otherwise"),
     validation = Rule::new("oldSelf.distribution == self.distribution").message("spec.distribution cannot be changed: Vault and OpenBao do not read each other's storage reliably"),
 )]
 pub struct VaultClusterSpec {
@@ -165,6 +173,10 @@ pub struct VaultClusterSpec {
     /// Where Vault keeps its data: exactly one backend. Needed unless `external` is set.
     #[serde(default)]
     pub storage: Storage,
+
+    /// A second volume of each member, for audit logs. Default: none. It cannot be added later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_volume: Option<AuditVolume>,
 
     /// How Vault is sealed: exactly one kind. Default: Shamir with 5 shares, 3 of which unseal.
     #[serde(default)]

@@ -10,6 +10,7 @@ pub mod duration;
 pub mod generate;
 pub mod names;
 pub mod role;
+pub mod size;
 
 pub use cluster::{VaultCluster, VaultClusterSpec, VaultClusterStatus};
 pub use role::{VaultRole, VaultRoleSpec, VaultRoleStatus};

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::files::Files;
+
 /// What the helper is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -9,6 +11,8 @@ pub(super) struct Settings {
     pub(super) certificate: PathBuf,
     /// `host:port` at which the server listens.
     pub(super) address: String,
+    /// The audit logs that are to be rotated, if there are any.
+    pub(super) audit: Option<Files>,
     /// The server's whole command line; of its program only the file's name counts.
     pub(super) command: Vec<String>,
 }
@@ -25,7 +29,7 @@ pub(super) enum ArgumentError {
 }
 
 const USAGE: &str =
-    "usage: vaultkeeper-agent reload -certificate=FILE -address=HOST:PORT -- vault server [ARGUMENT...]";
+    "usage: vaultkeeper-agent reload -certificate=FILE -address=HOST:PORT [-audit=FOLDER -rotation=FILE] -- vault server [ARGUMENT...]";
 
 /// Reads the arguments after `reload`.
 pub(super) fn read(arguments: &[String]) -> Result<Settings, ArgumentError> {
@@ -33,10 +37,13 @@ pub(super) fn read(arguments: &[String]) -> Result<Settings, ArgumentError> {
     let options = halves.next().unwrap_or_default();
     let command = halves.next().unwrap_or_default().to_vec();
     let (mut certificate, mut address) = (None, None);
+    let (mut audit, mut rotation) = (None, None);
     for option in options {
         match option.split_once('=') {
             Some(("-certificate", file)) if !file.is_empty() => certificate = Some(PathBuf::from(file)),
             Some(("-address", place)) if !place.is_empty() => address = Some(place.to_owned()),
+            Some(("-audit", folder)) if !folder.is_empty() => audit = Some(PathBuf::from(folder)),
+            Some(("-rotation", file)) if !file.is_empty() => rotation = Some(PathBuf::from(file)),
             _ => return Err(ArgumentError::Unknown(option.clone())),
         }
     }
@@ -46,7 +53,14 @@ pub(super) fn read(arguments: &[String]) -> Result<Settings, ArgumentError> {
     if !matches!(file_name(program), "vault" | "bao") || verb != "server" {
         return Err(ArgumentError::NoServer(command.join(" ")));
     }
+    let audit = match (audit, rotation) {
+        (Some(folder), Some(rules)) => Some(Files { folder, rules }),
+        (None, None) => None,
+        (Some(_), None) => return Err(ArgumentError::Missing("-rotation")),
+        (None, Some(_)) => return Err(ArgumentError::Missing("-audit")),
+    };
     Ok(Settings {
+        audit,
         certificate: certificate.ok_or(ArgumentError::Missing("-certificate"))?,
         address: address.ok_or(ArgumentError::Missing("-address"))?,
         command,
@@ -76,6 +90,7 @@ mod tests {
             Settings {
                 certificate: PathBuf::from("/tls/tls.crt"),
                 address: "localhost:8200".to_owned(),
+                audit: None,
                 command: ["vault", "server", "-config=/c"].map(str::to_owned).to_vec(),
             }
         );
@@ -106,6 +121,21 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn the_folder_of_audit_logs_comes_with_the_file_of_their_rules() {
+        let with = |more: &str| of(&format!("-certificate=/c -address=a:1 {more} -- vault server"));
+        let audit = with("-audit=/a -rotation=/r.json").unwrap().audit.unwrap();
+        assert_eq!(
+            audit,
+            Files {
+                folder: PathBuf::from("/a"),
+                rules: PathBuf::from("/r.json"),
+            }
+        );
+        assert_eq!(with("-audit=/a"), Err(ArgumentError::Missing("-rotation")));
+        assert_eq!(with("-rotation=/r"), Err(ArgumentError::Missing("-audit")));
     }
 
     #[test]

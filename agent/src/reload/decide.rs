@@ -38,6 +38,13 @@ impl State {
         matches!(&self.settled, Some((who, what)) if *who == server && what == wanted)
     }
 
+    /// Whether this process has shown a certificate: its signal handler is in place, before which SIGHUP would end it.
+    pub(super) fn has_started(&self, server: Server) -> bool {
+        let settled = self.settled.as_ref().map(|(who, _)| *who);
+        let told = self.told.as_ref().map(|(who, ..)| *who);
+        settled == Some(server) || told == Some(server)
+    }
+
     /// What follows from the certificate that the server shows. A server that shows one has started: its signal
     /// handler is in place, before which SIGHUP would end it.
     pub(super) fn judge(&mut self, server: Server, wanted: &[u8], shown: &[u8], now: Instant) -> Verdict {
@@ -74,6 +81,7 @@ mod tests {
         let mut state = State::default();
         assert_eq!(state.judge(ONE, b"a", b"a", Instant::now()), Verdict::Settled);
         assert!(state.is_settled(ONE, b"a"), "nothing is to be asked any more");
+        assert!(state.has_started(ONE) && !state.has_started(TWO));
         assert!(!state.is_settled(ONE, b"b"), "a new file");
         assert!(!state.is_settled(TWO, b"a"), "a new process");
     }
@@ -86,6 +94,7 @@ mod tests {
             state.judge(ONE, b"b", b"a", at(0)),
             Verdict::Signal { again: false }
         );
+        assert!(state.has_started(ONE), "it has shown another certificate");
         assert_eq!(
             state.judge(ONE, b"b", b"a", at(3)),
             Verdict::Wait,

@@ -16,7 +16,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use audit::{AuditDevice, AuditFormat, FileAudit, SocketAudit, SocketType, StdoutAudit, SyslogAudit};
+pub use audit::{AuditDevice, AuditFormat, FileAudit, Rotation, SocketAudit, SocketType, StdoutAudit, SyslogAudit};
 pub use auth::{AuthMethod, AuthTune, ListingVisibility, TokenType};
 pub use auth_settings::{
     BoundClaimsType, CertAuth, CertRole, JwtAuth, JwtRole, JwtRoleType, KubernetesAuth, LoginToken,
@@ -70,7 +70,7 @@ pub struct Configuration {
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["path".to_owned()]),
-        validation = Rule::new("self.filter(d, has(d.stdout)).size() <= 1 && self.all(d, !has(d.file) || self.exists_one(o, has(o.file) && o.file.path == d.file.path))").message("audit must not hold two devices for the same stream: Vault refuses the second"),
+        validation = Rule::new("self.filter(d, has(d.stdout)).size() <= 1 && self.all(d, !has(d.file) || self.exists_one(o, has(o.file) && o.file.path == d.file.path))").message("audit must not hold two devices for the same stream or file: Vault refuses the second"),
     )]
     pub audit: Option<Vec<AuditDevice>>,
 

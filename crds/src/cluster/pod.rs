@@ -67,6 +67,13 @@ pub struct PodSettings {
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('vaultkeeper.dev/') && !k.startsWith('vault.hashicorp.com/'))").message("spec.pod.annotations must not start with vaultkeeper.dev/ or vault.hashicorp.com/: nothing is injected into a member"))]
     pub annotations: BTreeMap<String, String>,
 
+    /// Socket of the host's syslog, for example /dev/log: mounted there in the server's container for audit devices of
+    /// kind syslog. Pod Security `baseline` and `restricted` refuse such pods: the namespace must allow them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^(/[-_a-zA-Z0-9][-_.a-zA-Z0-9]*)*/(dev-|sys)?log([.]sock)?$')").message("spec.pod.syslogSocket must be the path of a socket named log, dev-log or syslog, such as /dev/log: no other socket of the host may be mounted"))]
+    pub syslog_socket: Option<String>,
+
     /// Identity of the members' pods.
     #[serde(default)]
     pub service_account: ServiceAccountSettings,

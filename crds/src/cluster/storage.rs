@@ -50,6 +50,21 @@ fn default_size() -> String {
     "10Gi".to_owned()
 }
 
+/// A volume of each member for audit logs, mounted at `/vault/audit`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditVolume {
+    /// Size of each member's volume, for example 10Gi. All files of `configuration.audit` must fit into it.
+    #[serde(default = "default_size")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,6}(Mi|Gi|Ti|M|G|T)$')").message("spec.auditVolume.size must be a size such as 10Gi"))]
+    pub size: String,
+
+    /// StorageClass of the volumes. Default: the cluster's default class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class_name: Option<String>,
+}
+
 /// Nothing to set: the data is in memory.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct EphemeralStorage {}

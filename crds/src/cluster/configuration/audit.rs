@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new("(has(self.stdout) ? 1 : 0) + (has(self.file) ? 1 : 0) + (has(self.socket) ? 1 : 0) + (has(self.syslog) ? 1 : 0) == 1")
         .message("an audit device must name exactly one known kind: stdout, file, socket or syslog"),
-    validation = Rule::new("!has(self.syslog)")
-        .message("syslog cannot work: the socket of the machine's syslog is not in the pod, and Pod Security restricted forbids to mount it. Use a socket, over TCP or UDP, of a syslog server or of a log collector"),
 )]
 pub struct AuditDevice {
     /// Path of the device in Vault, for example `stdout`. On OpenBao a short hash of its settings follows, as in
@@ -33,7 +31,7 @@ pub struct AuditDevice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<StdoutAudit>,
 
-    /// A stream of the server under the name of a file: its standard error, or its standard output.
+    /// A file on the audit volume, or a stream of the server under the name of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileAudit>,
 
@@ -41,8 +39,7 @@ pub struct AuditDevice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketAudit>,
 
-    /// The syslog of the machine. Refused for now: its socket is not in the pod, and Pod Security `restricted` forbids
-    /// to mount it.
+    /// The syslog of the machine. Needs `pod.syslogSocket`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syslog: Option<SyslogAudit>,
 }
@@ -62,14 +59,51 @@ pub enum AuditFormat {
 #[serde(rename_all = "camelCase")]
 pub struct StdoutAudit {}
 
-/// A stream under the name of a file.
+/// A file, or a stream under the name of a file.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct FileAudit {
-    /// `/dev/stderr` or `/dev/stdout`. The pod has no volume for audit logs.
-    #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("self in ['/dev/stdout', '/dev/stderr']").message("file.path must be /dev/stderr or /dev/stdout: the pod's file system is read-only, its data volume would be filled up by a file that nothing rotates, and it has no volume for audit logs. Use these, stdout, or a socket of a log collector"))]
+    /// A plain name below `/vault/audit/`, for example `/vault/audit/audit.log`; or `/dev/stderr`, `/dev/stdout`.
+    #[schemars(length(min = 1, max = 96))]
+    #[x_kube(validation = Rule::new("self in ['/dev/stdout', '/dev/stderr'] || self.matches('^/vault/audit/[a-z0-9][-_a-z0-9]*([.][a-z]+)?$')").message("file.path must be a plain name below /vault/audit/, such as /vault/audit/audit.log, or /dev/stderr or /dev/stdout: the data volume is not for files that grow, and the rest is read-only"))]
     pub path: String,
+
+    /// When the file is put aside, and how many are kept. A stream is not rotated.
+    #[serde(default)]
+    pub rotate: Rotation,
+}
+
+/// How a file is rotated: `audit.log` becomes `audit.log.1`, that `audit.log.2`, and so on. Changed without a restart.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Rotation {
+    /// Size from which on the file is put aside, for example 100Mi. It is looked at every few seconds.
+    #[serde(default = "default_max_size")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,4}(Mi|Gi)$')").message("rotate.maxSize must be a size such as 100Mi"))]
+    pub max_size: String,
+
+    /// How many are kept beside the one that is written. The oldest goes.
+    #[serde(default = "default_keep")]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: u32,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            max_size: default_max_size(),
+            keep: default_keep(),
+        }
+    }
+}
+
+fn default_max_size() -> String {
+    "100Mi".to_owned()
+}
+
+fn default_keep() -> u32 {
+    5
 }
 
 /// A log receiver. Requests wait for one that is slow: declare a second device that does not fail with it.
