@@ -94,6 +94,12 @@ impl Namespaces {
         })
     }
 
+    /// The value of a label of a namespace, if that is known.
+    pub fn label(&self, namespace: &str, key: &str) -> Option<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.labels.get(namespace)?.get(key).cloned()
+    }
+
     /// Whether a namespace is there and selected.
     pub fn selects(&self, selector: &NamespaceSelector, namespace: &str) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

@@ -400,7 +400,9 @@ impl Node {
     async fn data(&self, pod: &Pod) -> anyhow::Result<Option<PathBuf>> {
         let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref());
         let mut volumes = volumes.unwrap_or_default().iter();
-        let Some(claim) = volumes.find_map(|v| v.persistent_volume_claim.as_ref()) else {
+        // The other one is for audit logs; their order is the controller's.
+        let data = volumes.find(|v| v.name == "data");
+        let Some(claim) = data.and_then(|v| v.persistent_volume_claim.as_ref()) else {
             return Ok(None);
         };
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.namespace);

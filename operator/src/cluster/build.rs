@@ -1,5 +1,6 @@
 //! The Kubernetes objects of a cluster. Pure: one function per object.
 
+mod audit;
 pub mod config;
 pub mod credentials;
 pub mod egress;
@@ -31,6 +32,7 @@ use super::tls::Issued;
 use super::validate::Validated;
 use crate::context::HelperImage;
 
+pub(crate) use audit::FOLDER as AUDIT_FOLDER;
 pub(crate) use network_policy::network_policy;
 pub use rbac::reviewer_binding_name;
 pub use statefulset::{CONTAINER, volume_claim};
@@ -204,9 +206,11 @@ fn config_name(cluster: &Validated) -> String {
 
 fn config_map(cluster: &Validated) -> Result<ConfigMap, server_config::Refused> {
     let text = server_text(cluster)?;
+    let mut data = BTreeMap::from([(config::FILE.to_owned(), text)]);
+    data.extend(audit::rotation(cluster).map(|text| (audit::ROTATION.to_owned(), text)));
     Ok(ConfigMap {
         metadata: metadata(cluster, config_name(cluster)),
-        data: Some(BTreeMap::from([(config::FILE.to_owned(), text)])),
+        data: Some(data),
         ..ConfigMap::default()
     })
 }

@@ -92,6 +92,12 @@ pub(crate) async fn finalize(ctx: &Context, cluster: &VaultCluster) -> Result<()
         ),
         (None, DeletionPolicy::Delete) => delete_data(ctx, &namespace, &name, &uid).await?,
     };
+    // With Raft they are among "the volumes".
+    let note = if cluster.spec.audit_volume.is_some() && cluster.spec.storage.raft.is_none() {
+        format!("{note}; the volumes with audit logs stay in namespace {namespace}")
+    } else {
+        note
+    };
     ctx.reporter
         .publish(&cluster.object_ref(&()), Reason::Retained, "", &note)
         .await;

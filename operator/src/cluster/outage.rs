@@ -37,6 +37,9 @@ const REFUSED: [&str; 6] = [
     "invalid token",
 ];
 
+/// The label of a namespace that says which Pod Security it enforces.
+pub(crate) const ENFORCED: &str = "pod-security.kubernetes.io/enforce";
+
 /// How the scheduler calls the rules of `spec.pod.spread`.
 const SPREAD: &str = "topology spread constraints";
 
@@ -86,6 +89,18 @@ fn of_placement(member: &Member) -> Option<Outage> {
                   or set spec.pod.spread.hosts and zones to Preferred, and its pod is made anew"
             .to_owned(),
     })
+}
+
+/// Levels of Pod Security that take no pod with a path of the host.
+const WITHOUT_HOST_PATHS: [&str; 2] = ["baseline", "restricted"];
+
+/// Why no pod comes, where the Pod Security that its namespace enforces refuses the socket of the host.
+pub(crate) fn refused_pod(socket: Option<&str>, enforced: Option<&str>) -> Option<String> {
+    let level = enforced.filter(|level| WITHOUT_HOST_PATHS.contains(level))?;
+    let socket = socket?;
+    Some(format!(
+        "there is no pod: Pod Security {level}, which its namespace enforces, refuses one with {socket} of the host. Set the namespace's label {ENFORCED} to privileged, or remove spec.pod.syslogSocket"
+    ))
 }
 
 fn of_seal(seal: Option<&AutoSeal>, stopped: &Stopped) -> Option<Outage> {
@@ -272,6 +287,23 @@ mod tests {
         );
         member.obstacle = None;
         assert_eq!(explain(None, &member), None, "nothing is known");
+    }
+
+    #[test]
+    fn a_pod_that_pod_security_refuses_for_its_socket_is_told_with_the_ways_out() {
+        let words = refused_pod(Some("/dev/log"), Some("restricted")).unwrap();
+        for part in [
+            "restricted",
+            "/dev/log",
+            "pod-security.kubernetes.io/enforce",
+            "spec.pod.syslogSocket",
+        ] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert!(refused_pod(Some("/dev/log"), Some("baseline")).is_some());
+        assert_eq!(refused_pod(Some("/dev/log"), Some("privileged")), None);
+        assert_eq!(refused_pod(Some("/dev/log"), None), None, "nothing is known");
+        assert_eq!(refused_pod(None, Some("restricted")), None, "it takes the usual pod");
     }
 
     #[test]

@@ -16,11 +16,11 @@ use super::sightings::{damaged_note, sealed_on_purpose};
 use super::validate::{Storage, Validated};
 use super::{
     Pass, applied_configuration, build, certificates, custodians, drop_annotation, execute, key_store,
-    migration, plan, raft, readiness, resize, rollout, seals, states,
+    migration, outage, plan, raft, readiness, resize, rollout, seals, states,
 };
 use crate::conditions;
 use crate::context::Context;
-use crate::members::{self, Probe};
+use crate::members::{self, Member, Probe};
 use crate::report::Reason;
 
 /// An error of one part does not keep the others from their work: a spec that cannot be applied must not stop the
@@ -71,6 +71,7 @@ pub(super) async fn run(
     pass.members = members::observe(ctx, namespace, name, size.present, trust)
         .await
         .map_err(|e| Error::kubernetes("list the members' pods", e))?;
+    tell_refused_pods(ctx, validated, &mut pass.members);
     let advanced = match &applied {
         Ok(()) => certificates::advance(ctx, cluster, validated, &held, &pass.members).await,
         Err(_) => Ok(None),
@@ -207,6 +208,17 @@ fn is_in_place(cluster: &VaultCluster) -> bool {
     let list = cluster.status.as_ref().map(|status| &status.conditions);
     let condition = list.and_then(|list| conditions::get(list, "Configured"));
     condition.is_some_and(|c| c.status == "True" && c.observed_generation == cluster.metadata.generation)
+}
+
+/// Says of members without a pod that Pod Security refuses it, where that is known. The controller tells it in an event
+/// of the StatefulSet only.
+fn tell_refused_pods(ctx: &Context, cluster: &Validated, members: &mut [Member]) {
+    let enforced = ctx.namespaces.label(&cluster.namespace, outage::ENFORCED);
+    let words = outage::refused_pod(cluster.pod.syslog_socket.as_deref(), enforced.as_deref());
+    let Some(words) = words else { return };
+    for member in members.iter_mut().filter(|member| member.pod.is_none()) {
+        member.obstacle = Some(words.clone());
+    }
 }
 
 async fn first_volume(ctx: &Context, cluster: &Validated) -> Result<Option<String>, Error> {

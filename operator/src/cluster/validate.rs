@@ -3,20 +3,22 @@
 //! The API server checks the same rules at admission; they are repeated here because a CRD of another
 //! version may have let the object in.
 
+mod audit;
 mod seal;
 mod storage;
 mod tls;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vaultkeeper_crds::cluster::{
-    Configuration, DeletionPolicy, Distribution, NetworkPolicySettings, PodSettings, Profile,
+    AuditVolume, Configuration, DeletionPolicy, Distribution, NetworkPolicySettings, PodSettings, Profile,
 };
 use vaultkeeper_crds::{VaultCluster, annotations};
 
 use super::build::egress::{self, Port};
 use super::configure;
 
+pub use audit::Rotated;
 pub use seal::{AutoSeal, Custodian, Seal, Split};
 pub use storage::Storage;
 pub use tls::{CertificateSource, Tls};
@@ -48,6 +50,10 @@ pub struct Validated {
     pub deletion_policy: DeletionPolicy,
     /// Where the data lies.
     pub storage: Storage,
+    /// The members' volumes for audit logs.
+    pub audit_volume: Option<AuditVolume>,
+    /// How the files on them are rotated, by name, also those of a configuration that is refused.
+    pub rotated: BTreeMap<String, Rotated>,
     /// How the members are sealed.
     pub seal: Seal,
     /// The seal that the data is still under, while it is brought to unseal shares. The members need it until then.
@@ -140,6 +146,8 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
         profile: spec.profile,
         deletion_policy: spec.deletion_policy,
         storage: storage::named(spec),
+        audit_volume: spec.audit_volume.clone(),
+        rotated: BTreeMap::new(),
         seal: seal::validate(spec).unwrap_or(Seal::Shamir {
             split: Split {
                 shares: 1,
@@ -200,7 +208,13 @@ pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
     let storage = storage::validate(spec)?;
     let seal = seal::validate(spec)?;
     let tls = tls::validate(&spec.tls)?;
-    let checked = configure::check::check(&spec.configuration, spec.distribution, &spec.version);
+    let audit_volume = audit::volume(spec)?;
+    audit::syslog_socket(spec)?;
+    let places = configure::check::Places {
+        volume: audit_volume.as_ref(),
+        has_syslog: spec.pod.syslog_socket.is_some(),
+    };
+    let checked = configure::check::check(&spec.configuration, spec.distribution, &spec.version, places);
     Ok(Validated {
         namespace,
         name,
@@ -220,6 +234,8 @@ pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         profile: spec.profile,
         deletion_policy: spec.deletion_policy,
         storage,
+        audit_volume,
+        rotated: audit::rotated(&spec.configuration),
         seal,
         former: None,
         seal_mark: None,

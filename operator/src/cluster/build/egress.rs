@@ -52,6 +52,8 @@ pub(super) fn ports(cluster: &Validated) -> BTreeSet<Port> {
         profile: _,
         deletion_policy: _,
         storage,
+        audit_volume: _,
+        rotated: _,
         seal: _,
         former: _,
         seal_mark: _,
@@ -243,7 +245,7 @@ fn of_devices(configuration: &Configuration) -> Vec<Port> {
             syslog,
         } = device;
         if let Some(StdoutAudit {}) = stdout {}
-        if let Some(FileAudit { path: _ }) = file {}
+        if let Some(FileAudit { path: _, rotate: _ }) = file {}
         if let Some(SyslogAudit { facility: _, tag: _ }) = syslog {}
         let Some(SocketAudit { address, type_ }) = socket else {
             continue;

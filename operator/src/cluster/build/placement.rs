@@ -33,6 +33,7 @@ pub(super) fn place(cluster: &Validated, pod: &mut PodSpec) {
         image_pull_secrets,
         labels: _,
         annotations: _,
+        syslog_socket: _,
         service_account,
     } = &cluster.pod;
     // Those of the ServiceAccount itself.

@@ -1,4 +1,5 @@
-//! The helper beside the server: it sends SIGHUP when the certificate on disk is another than the one the server shows.
+//! The helper beside the server: it sends SIGHUP when the certificate on disk is another than the one the server shows,
+//! and rotates the logs on the audit volume, where there is one.
 //! An ordinary container, not a native sidecar: Vault must start also where the helper's image cannot be pulled.
 
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use vaultkeeper_crds::names;
 
-use super::config;
+use super::{audit, config};
 use super::statefulset::{TLS_VOLUME, command, mount, restricted};
 use crate::cluster::validate::Validated;
 use crate::context::HelperImage;
@@ -24,9 +25,12 @@ pub(super) fn container(cluster: &Validated, helper: &HelperImage) -> Container 
         "reload".to_owned(),
         format!("-certificate={}/tls.crt", config::TLS),
         format!("-address=localhost:{}", names::API_PORT),
-        "--".to_owned(),
     ];
+    arguments.extend(audit::arguments_of_helper(cluster));
+    arguments.push("--".to_owned());
     arguments.extend(command(cluster));
+    let mut mounts = vec![mount(TLS_VOLUME, config::TLS, true)];
+    mounts.extend(audit::mounts_of_helper(cluster));
     let quantities = |pairs: &[(&str, &str)]| {
         let pairs = pairs.iter();
         Some(
@@ -47,7 +51,7 @@ pub(super) fn container(cluster: &Validated, helper: &HelperImage) -> Container 
             claims: None,
         }),
         security_context: Some(restricted()),
-        volume_mounts: Some(vec![mount(TLS_VOLUME, config::TLS, true)]),
+        volume_mounts: Some(mounts),
         ..Container::default()
     }
 }

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use vaultkeeper_crds::cluster::{Distribution, RaftStorage};
 use vaultkeeper_crds::names;
 
-use super::{config, credentials, metadata, placement, reload, seal, selector};
+use super::{audit, config, credentials, metadata, placement, reload, seal, selector};
 use crate::cluster::validate::{Storage, Validated};
 use crate::context::HelperImage;
 
@@ -75,10 +75,7 @@ pub(crate) fn stateful_set(cluster: &Validated, helper: &HelperImage) -> Statefu
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),
-            volume_claim_templates: match &cluster.storage {
-                Storage::Raft(raft) => Some(vec![claim_template(cluster, raft)]),
-                Storage::Consul(_) | Storage::Ephemeral => None,
-            },
+            volume_claim_templates: claims(cluster),
             template: PodTemplateSpec {
                 metadata: Some(placement::pod_metadata(cluster)),
                 spec: Some(pod_spec(cluster, helper)),
@@ -89,20 +86,43 @@ pub(crate) fn stateful_set(cluster: &Validated, helper: &HelperImage) -> Statefu
     }
 }
 
-fn claim_template(cluster: &Validated, raft: &RaftStorage) -> PersistentVolumeClaim {
+fn claims(cluster: &Validated) -> Option<Vec<PersistentVolumeClaim>> {
+    let data = match &cluster.storage {
+        Storage::Raft(RaftStorage {
+            size,
+            storage_class_name,
+        }) => Some(claim_template(
+            cluster,
+            DATA_VOLUME,
+            size,
+            storage_class_name.as_ref(),
+        )),
+        Storage::Consul(_) | Storage::Ephemeral => None,
+    };
+    let claims: Vec<_> = data.into_iter().chain(audit::claim(cluster)).collect();
+    Some(claims).filter(|claims| !claims.is_empty())
+}
+
+/// A volume of each member. All have the labels by which they are kept or deleted together.
+pub(super) fn claim_template(
+    cluster: &Validated,
+    name: &str,
+    size: &str,
+    class: Option<&String>,
+) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(DATA_VOLUME.to_owned()),
+            name: Some(name.to_owned()),
             labels: Some(selector(&cluster.name)),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: raft.storage_class_name.clone(),
+            storage_class_name: class.cloned(),
             resources: Some(VolumeResourceRequirements {
                 requests: Some(BTreeMap::from([(
                     "storage".to_owned(),
-                    Quantity(raft.size.clone()),
+                    Quantity(size.to_owned()),
                 )])),
                 limits: None,
             }),
@@ -157,6 +177,7 @@ fn volumes(cluster: &Validated) -> Vec<Volume> {
         },
     ];
     volumes.extend(credentials::volume(&credentials::of(cluster)));
+    volumes.extend(audit::volumes(cluster));
     volumes
 }
 
@@ -220,6 +241,7 @@ fn volume_mounts(cluster: &Validated) -> Vec<VolumeMount> {
     if credentials::volume(&credentials::of(cluster)).is_some() {
         mounts.push(mount(credentials::VOLUME, credentials::FOLDER, true));
     }
+    mounts.extend(audit::mounts(cluster));
     mounts
 }
 

@@ -106,7 +106,8 @@ fn one(index: usize, declared: &AuditDevice) -> Declared {
     if let Some(StdoutAudit {}) = stdout {
         option("file_path", "stdout");
     }
-    if let Some(FileAudit { path }) = file {
+    // Rotation is the helper's.
+    if let Some(FileAudit { path, rotate: _ }) = file {
         option("file_path", path);
         if path.starts_with("/dev/") {
             option("mode", KEEP_MODE);

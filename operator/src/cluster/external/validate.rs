@@ -54,6 +54,7 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
         deletion_policy,
         external: _,
         storage,
+        audit_volume,
         seal,
         tls,
         configuration,
@@ -77,6 +78,7 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
         ("spec.readiness", *readiness != ReadinessSettings::default()),
         ("spec.replicas", *replicas != 3),
         ("spec.image", image.is_some()),
+        ("spec.auditVolume", audit_volume.is_some()),
         ("spec.standbyReads", *standby_reads),
         ("spec.serverConfig", !server_config.is_empty()),
         ("spec.deletionPolicy", *deletion_policy != DeletionPolicy::Retain),
@@ -113,7 +115,7 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
             format!("must not hold {path}, where the operator logs in: who runs that Vault sets it up"),
         ));
     }
-    configure::check::check(configuration, *distribution, version)
+    configure::check::check(configuration, *distribution, version, configure::check::Places::default())
         .map_err(|problem| invalid("spec.configuration", problem))?;
     Ok(External {
         namespace: get(&meta.namespace, "metadata.namespace")?,
