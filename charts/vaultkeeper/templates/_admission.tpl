@@ -45,7 +45,8 @@ spec:
 (has({{ $pod }}.hostNetwork) && {{ $pod }}.hostNetwork) ||
 (has({{ $pod }}.hostPID) && {{ $pod }}.hostPID) ||
 (has({{ $pod }}.hostIPC) && {{ $pod }}.hostIPC) ||
-(has({{ $pod }}.volumes) && {{ $pod }}.volumes.exists(v, has(v.hostPath))) ||
+(has({{ $pod }}.volumes) && {{ $pod }}.volumes.exists(v, has(v.hostPath) && !(has(v.hostPath.type) && v.hostPath.type == 'Socket' &&
+v.hostPath.path.matches('^(/[-_a-zA-Z0-9][-_.a-zA-Z0-9]*)*/(dev-|sys)?log([.]sock)?$')))) ||
 ({{ $pod }}.containers + (has({{ $pod }}.initContainers) ? {{ $pod }}.initContainers : [])).exists(c,
 has(c.securityContext) && (
 (has(c.securityContext.privileged) && c.securityContext.privileged) ||

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod app_role;
+mod audit;
 mod certificate;
 mod configuration;
 mod explain;

@@ -19,7 +19,7 @@ const AT_A_TIME: usize = 8;
 
 /// Values that are put in the place of each text of a spec: what is read with other eyes by Vault, by a policy, by a
 /// path or by a clock than by a person.
-const TEXTS: [&str; 39] = [
+const TEXTS: [&str; 43] = [
     "",
     "a",
     "root",
@@ -44,6 +44,10 @@ const TEXTS: [&str; 39] = [
     "${a}",
     "stdout",
     "/dev/null",
+    "/dev/log",
+    "/vault/audit/a.log.1",
+    "/vault/audit/../a",
+    "999999Gi",
     "0s",
     "1h30m",
     "99999d",
@@ -103,6 +107,10 @@ fn bases() -> Vec<Value> {
         with(
             json!({"storage": {"raft": null, "consul": {"address": "https://c:8501"}}, "replicas": 4, "seal": {"awskms": {"region": "r", "kmsKeyId": "k"}}}),
         ),
+        with(json!({"auditVolume": {"size": "10Gi"}, "pod": {"syslogSocket": "/dev/log"}, "configuration": {"audit": [
+            {"path": "log", "file": {"path": "/vault/audit/a.log", "rotate": {"maxSize": "100Mi", "keep": 5}}},
+            {"path": "more", "file": {"path": "/vault/audit/b"}}, {"path": "sys", "syslog": {"facility": "AUTH"}},
+        ]}})),
         with(json!({"storage": {"raft": null, "ephemeral": {}}, "replicas": 1, "profile": "Development"})),
         with(
             json!({"storage": null, "distribution": "OpenBao", "version": "2.6.2", "external": {

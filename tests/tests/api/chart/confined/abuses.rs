@@ -97,6 +97,26 @@ impl Stage {
                 ),
             ),
             create(
+                "a StatefulSet with a socket of its node that is none of syslog",
+                reach,
+                sets.clone(),
+                set(
+                    "a",
+                    "a",
+                    json!({ "volumes": [{ "name": "a", "hostPath": { "path": "/run/containerd/containerd.sock", "type": "Socket" } }] }),
+                ),
+            ),
+            create(
+                "a StatefulSet with a folder of its node that is called like a socket of syslog",
+                reach,
+                sets.clone(),
+                set(
+                    "a",
+                    "a",
+                    json!({ "volumes": [{ "name": "a", "hostPath": { "path": "/dev/log" } }] }),
+                ),
+            ),
+            create(
                 "a StatefulSet in its node's network",
                 reach,
                 sets,

@@ -70,6 +70,8 @@ pub(super) fn cluster(namespace: &str, app: &str) -> VaultCluster {
             "version": "1.21.1", "replicas": 1, "profile": "Development", "deletionPolicy": "Delete",
             "storage": { "raft": { "size": "1Gi" } },
             "networkPolicy": { "enabled": true },
+            // What of the node the operator may mount, and no more.
+            "pod": { "syslogSocket": "/dev/log" }, "auditVolume": { "size": "1Gi" },
             "access": [{ "namespaces": [app], "pathPrefixes": ["secret/data/{{namespace}}/"] }],
         },
     }))
