@@ -12,6 +12,7 @@ mod agent_away;
 mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_support;
+mod audit_rotation;
 mod client;
 mod client_auth;
 mod client_engine;
