@@ -1,6 +1,7 @@
 //! The operator in this process, against a real API server and real Vault servers.
 
 mod at_rest;
+mod audit_places;
 mod audit_receiver;
 mod auth_methods;
 mod auto_unseal;
