@@ -117,7 +117,10 @@ fn turn(files: &Files, table: &Table, state: &State, waiting: &mut Waiting) -> O
     let (rules, mut problem) = match files.rules() {
         Ok(rules) => (rules, None),
         // The defaults are better than a volume that fills up.
-        Err(why) => (Default::default(), Some(format!("the defaults hold for all logs: {why}"))),
+        Err(why) => (
+            Default::default(),
+            Some(format!("the defaults hold for all logs: {why}")),
+        ),
     };
     let plans = found.iter().map(|(base, found)| {
         let steps = rotate::steps(found, rules.get(base).copied());
@@ -135,7 +138,10 @@ fn turn(files: &Files, table: &Table, state: &State, waiting: &mut Waiting) -> O
         return None;
     }
     for (base, size, steps) in plans {
-        match steps.iter().try_for_each(|step: &Step| files.perform(base, *step)) {
+        match steps
+            .iter()
+            .try_for_each(|step: &Step| files.perform(base, *step))
+        {
             Ok(()) => {
                 waiting.put_aside(base, size);
                 reopen.push(base.clone());

@@ -35,7 +35,9 @@ pub use seal::{
 pub use secret::SecretKey;
 pub(crate) use status::conditions_schema;
 pub use status::{ConfigurationStatus, MemberStatus, VaultClusterStatus};
-pub use storage::{AuditVolume, ConsulStorage, ConsulTls, EphemeralStorage, RaftStorage, ServiceRegistration, Storage};
+pub use storage::{
+    AuditVolume, ConsulStorage, ConsulTls, EphemeralStorage, RaftStorage, ServiceRegistration, Storage,
+};
 pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
 
 /// What a VaultCluster is to be.

@@ -26,7 +26,17 @@ mod tests {
         assert_eq!(bytes("100Mi"), Some(104_857_600));
         assert_eq!(bytes("10Gi"), Some(10_737_418_240));
         assert_eq!(bytes("1T"), Some(1_000_000_000_000));
-        for wrong in ["", "Mi", "100", "-1Mi", "+1Mi", "1.5Gi", "1 Gi", "1Ki", "99999999999999Ti"] {
+        for wrong in [
+            "",
+            "Mi",
+            "100",
+            "-1Mi",
+            "+1Mi",
+            "1.5Gi",
+            "1 Gi",
+            "1Ki",
+            "99999999999999Ti",
+        ] {
             assert_eq!(bytes(wrong), None, "{wrong}");
         }
     }

@@ -28,8 +28,7 @@ pub(super) enum ArgumentError {
     NoServer(String),
 }
 
-const USAGE: &str =
-    "usage: vaultkeeper-agent reload -certificate=FILE -address=HOST:PORT [-audit=FOLDER -rotation=FILE] -- vault server [ARGUMENT...]";
+const USAGE: &str = "usage: vaultkeeper-agent reload -certificate=FILE -address=HOST:PORT [-audit=FOLDER -rotation=FILE] -- vault server [ARGUMENT...]";
 
 /// Reads the arguments after `reload`.
 pub(super) fn read(arguments: &[String]) -> Result<Settings, ArgumentError> {

@@ -81,7 +81,9 @@ fn read_rules(text: &[u8]) -> Option<BTreeMap<String, Rule>> {
     let value: Value = serde_json::from_slice(text).ok()?;
     let rule = |(name, of): (&String, &Value)| {
         let max_size = of["maxSize"].as_u64().filter(|size| *size > 0)?;
-        let keep = u32::try_from(of["keep"].as_u64()?).ok().filter(|keep| *keep > 0)?;
+        let keep = u32::try_from(of["keep"].as_u64()?)
+            .ok()
+            .filter(|keep| *keep > 0)?;
         Some((name.clone(), Rule { max_size, keep }))
     };
     value["files"].as_object()?.iter().map(rule).collect()

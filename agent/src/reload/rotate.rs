@@ -109,7 +109,11 @@ impl Waiting {
         let mut written = Vec::new();
         for (base, of) in found.iter().filter(|(_, of)| of.current.is_none()) {
             let Some(size) = of.aside.get(&1) else { continue };
-            if self.0.insert(base.clone(), *size).is_some_and(|before| before < *size) {
+            if self
+                .0
+                .insert(base.clone(), *size)
+                .is_some_and(|before| before < *size)
+            {
                 written.push(base.clone());
             }
         }
@@ -143,7 +147,13 @@ mod tests {
         assert_eq!(split("audit.log"), Some(("audit.log", None)));
         assert_eq!(split("audit"), Some(("audit", None)));
         assert_eq!(split("audit.log.12"), Some(("audit.log", Some(12))));
-        for other in ["", ".hidden", "audit.log.0", "audit.log.01", "audit.log.99999999999"] {
+        for other in [
+            "",
+            ".hidden",
+            "audit.log.0",
+            "audit.log.01",
+            "audit.log.99999999999",
+        ] {
             assert_eq!(split(other), None, "{other}");
         }
     }
@@ -165,12 +175,7 @@ mod tests {
     #[test]
     fn files_that_grew_beyond_their_size_are_bounded_by_their_sum() {
         let large = found(Some(150), &[(1, 150), (2, 150), (3, 10)]);
-        let wanted = [
-            Step::Remove(3),
-            Step::Remove(2),
-            Step::Shift(1),
-            Step::PutAside,
-        ];
+        let wanted = [Step::Remove(3), Step::Remove(2), Step::Shift(1), Step::PutAside];
         assert_eq!(steps(&large, Some(RULE)), wanted, "450 are more than 400");
         assert_eq!(
             steps(&found(Some(5000), &[]), Some(RULE)),
@@ -211,7 +216,10 @@ mod tests {
             }
             Step::Shift(number) => {
                 let content = aside.remove(&number).expect("it is there");
-                assert!(aside.insert(number + 1, content).is_none(), "nothing is overwritten");
+                assert!(
+                    aside.insert(number + 1, content).is_none(),
+                    "nothing is overwritten"
+                );
             }
             Step::PutAside => {
                 let content = current.take().expect("it is there");
@@ -252,7 +260,10 @@ mod tests {
             let all = BTreeMap::from([("a".to_owned(), found(current, aside))]);
             !waiting.still_written(&all).is_empty()
         };
-        assert!(!look(None, &[(1, 100)]), "a standby, or nobody has asked for anything");
+        assert!(
+            !look(None, &[(1, 100)]),
+            "a standby, or nobody has asked for anything"
+        );
         assert!(!look(None, &[(1, 100)]));
         assert!(look(None, &[(1, 101)]), "it writes there still");
         assert!(!look(None, &[(1, 101)]), "it was told");

@@ -16,7 +16,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use audit::{AuditDevice, AuditFormat, FileAudit, Rotation, SocketAudit, SocketType, StdoutAudit, SyslogAudit};
+pub use audit::{
+    AuditDevice, AuditFormat, FileAudit, Rotation, SocketAudit, SocketType, StdoutAudit, SyslogAudit,
+};
 pub use auth::{AuthMethod, AuthTune, ListingVisibility, TokenType};
 pub use auth_settings::{
     BoundClaimsType, CertAuth, CertRole, JwtAuth, JwtRole, JwtRoleType, KubernetesAuth, LoginToken,

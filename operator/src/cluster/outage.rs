@@ -303,7 +303,11 @@ mod tests {
         assert!(refused_pod(Some("/dev/log"), Some("baseline")).is_some());
         assert_eq!(refused_pod(Some("/dev/log"), Some("privileged")), None);
         assert_eq!(refused_pod(Some("/dev/log"), None), None, "nothing is known");
-        assert_eq!(refused_pod(None, Some("restricted")), None, "it takes the usual pod");
+        assert_eq!(
+            refused_pod(None, Some("restricted")),
+            None,
+            "it takes the usual pod"
+        );
     }
 
     #[test]

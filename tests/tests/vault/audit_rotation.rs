@@ -145,7 +145,10 @@ impl Audited {
         let mut all: BTreeMap<String, (usize, usize)> = BTreeMap::new();
         for name in names(&self.folder) {
             let text = fs::read_to_string(self.folder.join(&name)).unwrap();
-            assert!(text.ends_with('\n') || text.is_empty(), "{name} ends in half a line");
+            assert!(
+                text.ends_with('\n') || text.is_empty(),
+                "{name} ends in half a line"
+            );
             for line in text.lines() {
                 let entry: Value = serde_json::from_str(line)
                     .unwrap_or_else(|error| panic!("{name} holds half a line: {error}: {line}"));

@@ -27,12 +27,7 @@ pub(super) fn claim(cluster: &Validated) -> Option<PersistentVolumeClaim> {
         size,
         storage_class_name,
     } = cluster.audit_volume.as_ref()?;
-    Some(claim_template(
-        cluster,
-        VOLUME,
-        size,
-        storage_class_name.as_ref(),
-    ))
+    Some(claim_template(cluster, VOLUME, size, storage_class_name.as_ref()))
 }
 
 /// What the pod gets beside the claim.

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use vaultkeeper_crds::names;
 
-use super::{audit, config};
 use super::statefulset::{TLS_VOLUME, command, mount, restricted};
+use super::{audit, config};
 use crate::cluster::validate::Validated;
 use crate::context::HelperImage;
 

@@ -2,7 +2,8 @@
 //! another version may have let the object in, and names in it are written into the operator's own policy.
 
 use vaultkeeper_crds::cluster::configuration::{
-    AclPolicy, AuditDevice, AuthMethod, Configuration, FileAudit, JwtRole, JwtRoleType, LoginToken, SocketType,
+    AclPolicy, AuditDevice, AuthMethod, Configuration, FileAudit, JwtRole, JwtRoleType, LoginToken,
+    SocketType,
 };
 use vaultkeeper_crds::cluster::{AuditVolume, Distribution};
 use vaultkeeper_crds::{names, size};
@@ -200,7 +201,10 @@ fn check_audit(devices: &[AuditDevice], places: Places<'_>) -> Result<(), String
                 "audit[{n}].socket.type: nothing in the pod could share a Unix socket: use Tcp or Udp"
             ));
         }
-        if let Some(file) = file.as_ref().filter(|file| !STREAMS.contains(&file.path.as_str())) {
+        if let Some(file) = file
+            .as_ref()
+            .filter(|file| !STREAMS.contains(&file.path.as_str()))
+        {
             let needed = check_file(&format!("audit[{n}].file"), file, places)?;
             room = room.and_then(|room| room.checked_add(needed?));
         }
@@ -232,7 +236,9 @@ fn check_file(field: &str, file: &FileAudit, places: Places<'_>) -> Result<Optio
             "{field}.path: needs spec.auditVolume: use that in a new VaultCluster, or /dev/stderr, /dev/stdout, or a socket"
         ));
     }
-    let name = path.strip_prefix(AUDIT_FOLDER).and_then(|rest| rest.strip_prefix('/'));
+    let name = path
+        .strip_prefix(AUDIT_FOLDER)
+        .and_then(|rest| rest.strip_prefix('/'));
     if !name.is_some_and(is_file_name) {
         return Err(format!(
             "{field}.path: must be a plain name below {AUDIT_FOLDER}/, such as {AUDIT_FOLDER}/audit.log, or /dev/stderr or /dev/stdout"
@@ -365,7 +371,9 @@ mod tests {
         };
         let on_volume = |devices: &str| with(Some(&volume), false, devices);
         let file = |path: &str, rotate: &str| {
-            on_volume(&format!("{{path: a, file: {{path: '{path}', rotate: {rotate}}}}}"))
+            on_volume(&format!(
+                "{{path: a, file: {{path: '{path}', rotate: {rotate}}}}}"
+            ))
         };
         let log = "{path: a, file: {path: /vault/audit/audit.log}}";
         assert_eq!(on_volume(log), None);
@@ -399,7 +407,10 @@ mod tests {
         assert!(file("/vault/audit/a", "{keep: 0}").is_some());
         assert!(file("/vault/audit/a", "{maxSize: 100}").is_some());
         let two = "{path: a, file: {path: /vault/audit/a}}, {path: b, file: {path: /vault/audit/b}}";
-        assert!(on_volume(two).is_some_and(|said| said.contains("do not fit")), "2 x 700Mi");
+        assert!(
+            on_volume(two).is_some_and(|said| said.contains("do not fit")),
+            "2 x 700Mi"
+        );
         let syslog = "{path: a, syslog: {}}";
         assert_eq!(with(None, true, syslog), None);
         assert!(on_volume(syslog).is_some_and(|said| said.contains("spec.pod.syslogSocket")));

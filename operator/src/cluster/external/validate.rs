@@ -115,8 +115,13 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
             format!("must not hold {path}, where the operator logs in: who runs that Vault sets it up"),
         ));
     }
-    configure::check::check(configuration, *distribution, version, configure::check::Places::default())
-        .map_err(|problem| invalid("spec.configuration", problem))?;
+    configure::check::check(
+        configuration,
+        *distribution,
+        version,
+        configure::check::Places::default(),
+    )
+    .map_err(|problem| invalid("spec.configuration", problem))?;
     Ok(External {
         namespace: get(&meta.namespace, "metadata.namespace")?,
         name: get(&meta.name, "metadata.name")?,

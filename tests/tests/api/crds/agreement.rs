@@ -107,10 +107,12 @@ fn bases() -> Vec<Value> {
         with(
             json!({"storage": {"raft": null, "consul": {"address": "https://c:8501"}}, "replicas": 4, "seal": {"awskms": {"region": "r", "kmsKeyId": "k"}}}),
         ),
-        with(json!({"auditVolume": {"size": "10Gi"}, "pod": {"syslogSocket": "/dev/log"}, "configuration": {"audit": [
-            {"path": "log", "file": {"path": "/vault/audit/a.log", "rotate": {"maxSize": "100Mi", "keep": 5}}},
-            {"path": "more", "file": {"path": "/vault/audit/b"}}, {"path": "sys", "syslog": {"facility": "AUTH"}},
-        ]}})),
+        with(
+            json!({"auditVolume": {"size": "10Gi"}, "pod": {"syslogSocket": "/dev/log"}, "configuration": {"audit": [
+                {"path": "log", "file": {"path": "/vault/audit/a.log", "rotate": {"maxSize": "100Mi", "keep": 5}}},
+                {"path": "more", "file": {"path": "/vault/audit/b"}}, {"path": "sys", "syslog": {"facility": "AUTH"}},
+            ]}}),
+        ),
         with(json!({"storage": {"raft": null, "ephemeral": {}}, "replicas": 1, "profile": "Development"})),
         with(
             json!({"storage": null, "distribution": "OpenBao", "version": "2.6.2", "external": {

@@ -49,17 +49,32 @@ pub(super) async fn files_need_a_volume_that_holds_them_and_syslog_its_socket() 
         (named("/vault/audit/"), Refused(plain)),
         (named("/vault/audit/audit.log.1"), Refused(plain)),
         (named("/vault/data/a"), Refused(plain)),
-        (audited(&json!({ "size": "10Gi" }), &json!([{ "path": "a", "stdout": {} }])), Taken),
         (
-            audited(&json!({ "size": "10GB" }), &json!([{ "path": "a", "stdout": {} }])),
+            audited(
+                &json!({ "size": "10Gi" }),
+                &json!([{ "path": "a", "stdout": {} }]),
+            ),
+            Taken,
+        ),
+        (
+            audited(
+                &json!({ "size": "10GB" }),
+                &json!([{ "path": "a", "stdout": {} }]),
+            ),
             Refused("spec.auditVolume.size must be a size such as 10Gi"),
         ),
         (rotated("maxSize", json!("128Mi")), Taken),
         (rotated("maxSize", json!("129Mi")), Refused(room)),
         (rotated("keep", json!(7)), Refused(room)),
         (rotated("keep", json!(1)), Taken),
-        (rotated("keep", json!(0)), Refused("should be greater than or equal to 1")),
-        (rotated("keep", json!(101)), Refused("should be less than or equal to 100")),
+        (
+            rotated("keep", json!(0)),
+            Refused("should be greater than or equal to 1"),
+        ),
+        (
+            rotated("keep", json!(101)),
+            Refused("should be less than or equal to 100"),
+        ),
         (
             rotated("maxSize", json!("128MB")),
             Refused("rotate.maxSize must be a size such as 100Mi"),
@@ -93,7 +108,10 @@ pub(super) async fn the_volume_is_fixed_at_creation_and_its_rotation_is_not() {
     let mut without = cluster();
     merge(&mut without, &json!({ "spec": { "paused": true } }));
     let cases = vec![
-        (json!({ "spec": { "pod": { "syslogSocket": "/dev/log" } } }), Taken),
+        (
+            json!({ "spec": { "pod": { "syslogSocket": "/dev/log" } } }),
+            Taken,
+        ),
         (volume(json!({ "size": "10Gi" })), Refused(fixed)),
     ];
     check_updates(&resource, &without, cases).await;

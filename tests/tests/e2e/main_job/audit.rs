@@ -102,7 +102,10 @@ fn knock(installed: &Installation, times: usize) -> anyhow::Result<()> {
     installed.cluster.run_inside(|kube| async move {
         let secrets: Api<Secret> = Api::namespaced(kube.clone(), SPACE);
         let tls = secrets.get(&names::tls_secret(NAME)).await?;
-        let ca = tls.data.and_then(|mut d| d.remove(names::CA_KEY)).context("no CA")?;
+        let ca = tls
+            .data
+            .and_then(|mut d| d.remove(names::CA_KEY))
+            .context("no CA")?;
         let pods: Api<Pod> = Api::namespaced(kube, SPACE);
         let pod = pods.get(&names::member(NAME, 0)).await?;
         let ip = pod.status.and_then(|s| s.pod_ip).context("no address")?;
@@ -144,7 +147,9 @@ fn logs_are_written_to_a_volume_and_rotated_there_and_reach_the_syslog_of_the_ho
     let folder = folder(&installed).unwrap();
     let size = |name: &str| -> anyhow::Result<u64> {
         let path = folder.join(name);
-        Ok(fs::metadata(&path).with_context(|| path.display().to_string())?.len())
+        Ok(fs::metadata(&path)
+            .with_context(|| path.display().to_string())?
+            .len())
     };
     wait::until("the second file that is put aside", DEADLINE, || {
         knock(&installed, 200)?;
@@ -179,7 +184,15 @@ fn logs_are_written_to_a_volume_and_rotated_there_and_reach_the_syslog_of_the_ho
         {"path": "file", "file": {"path": "/vault/audit/audit.log", "rotate": {"maxSize": "4Mi", "keep": 1}}},
     ]}}});
     installed
-        .kubectl(&["patch", "-n", SPACE, &cluster, "--type=merge", "-p", &patch.to_string()])
+        .kubectl(&[
+            "patch",
+            "-n",
+            SPACE,
+            &cluster,
+            "--type=merge",
+            "-p",
+            &patch.to_string(),
+        ])
         .unwrap();
     wait::until("only one file to be kept", DEADLINE, || {
         knock(&installed, 200)?;
@@ -189,6 +202,10 @@ fn logs_are_written_to_a_volume_and_rotated_there_and_reach_the_syslog_of_the_ho
     .unwrap();
     assert_eq!(pod().unwrap()["metadata"]["uid"], started, "no pod is made anew");
     let statuses = pod().unwrap()["status"]["containerStatuses"].clone();
-    let restarts = statuses.as_array().unwrap().iter().map(|s| s["restartCount"].as_u64());
+    let restarts = statuses
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["restartCount"].as_u64());
     assert!(restarts.clone().all(|count| count == Some(0)), "{statuses}");
 }

@@ -26,7 +26,11 @@ async fn a_volume_for_audit_logs_comes_and_goes_with_the_one_for_the_data() {
     let rotation: Value = serde_json::from_str(&map["rotation.json"]).unwrap();
     assert_eq!(rotation, json!({"files": {}}), "nothing is declared yet");
 
-    stage.clusters().delete("main", &DeleteParams::default()).await.unwrap();
+    stage
+        .clusters()
+        .delete("main", &DeleteParams::default())
+        .await
+        .unwrap();
     wait::until_async("both volume claims to be gone", DEADLINE, async || {
         for name in ["data-main-0", "audit-main-0"] {
             ensure!(claims.get_opt(name).await?.is_none(), "{name} is there");
@@ -63,13 +67,16 @@ async fn a_pod_that_pod_security_refuses_for_the_socket_of_syslog_is_told_and_co
         .await
         .unwrap();
     let words = condition(&told, "Available").unwrap().message;
-    for part in ["/dev/log", "pod-security.kubernetes.io/enforce", "spec.pod.syslogSocket"] {
+    for part in [
+        "/dev/log",
+        "pod-security.kubernetes.io/enforce",
+        "spec.pod.syslogSocket",
+    ] {
         assert!(words.contains(part), "{part} should be in: {words}");
     }
     enforce(&stage, "privileged").await;
     stage.until_available().await.unwrap();
-    let pods: Api<k8s_openapi::api::core::v1::Pod> =
-        Api::namespaced(stage.client.clone(), &stage.namespace);
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
     wait::until_async("the pod with the socket", DEADLINE, async || {
         let pod = pods.get("main-0").await?;
         let name = pod.name_any();
