@@ -11,6 +11,7 @@ mod files;
 mod process;
 mod rotate;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -118,7 +119,7 @@ fn turn(files: &Files, table: &Table, state: &State, waiting: &mut Waiting) -> O
         Ok(rules) => (rules, None),
         // The defaults are better than a volume that fills up.
         Err(why) => (
-            Default::default(),
+            BTreeMap::new(),
             Some(format!("the defaults hold for all logs: {why}")),
         ),
     };

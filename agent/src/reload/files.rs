@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ impl Files {
 }
 
 /// The plan has seen that the name is free; a file that came since is not overwritten.
-fn rename(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
     if to.symlink_metadata().is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,

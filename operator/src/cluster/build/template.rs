@@ -103,6 +103,18 @@ mod tests {
     }
 
     #[test]
+    fn another_rotation_of_audit_logs_needs_no_restart() {
+        let kept = |keep: u32| {
+            let file = format!("{{path: log, file: {{path: /vault/audit/a.log, rotate: {{keep: {keep}}}}}}}");
+            template(&format!(
+                "  auditVolume: {{size: 2Gi}}\n  configuration: {{audit: [{file}]}}"
+            ))
+        };
+        assert_eq!(kept(3), kept(4));
+        assert_ne!(kept(3), template(""), "the volume is in the template");
+    }
+
+    #[test]
     fn a_restart_that_is_asked_for_is_a_new_template_each_time() {
         let asked = |value: &str| {
             let mut object = cluster("");
