@@ -107,6 +107,13 @@ impl Audited {
         numbers
     }
 
+    /// Which file was put aside last. None: in the moment between two renames there is none of that name.
+    fn newest(&self) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = fs::metadata(self.folder.join(format!("{LOG}.1"))).ok()?;
+        Some(meta.ino())
+    }
+
     async fn until_aside(&self, wanted: usize) {
         wait::until_async("files to be put aside", DEADLINE, async || {
             let there = self.aside();
@@ -274,20 +281,18 @@ async fn no_more_files_are_kept_than_declared_also_when_that_is_lowered_and_thei
     .await
     .unwrap();
     // From now on it stays so, while files come and go.
-    let newest = || -> anyhow::Result<u64> {
-        use std::os::unix::fs::MetadataExt as _;
-        Ok(fs::metadata(audited.folder.join(format!("{LOG}.1")))?.ino())
-    };
-    for _ in 0..3 {
-        let before = newest().unwrap();
-        wait::until_async("the next file to be put aside", DEADLINE, async || {
+    let mut before = None;
+    for _ in 0..4 {
+        let after = wait::until_async("the next file to be put aside", DEADLINE, async || {
             let there = audited.aside();
             assert!(there.len() <= 2, "{there:?}");
-            ensure!(newest()? != before, "{there:?}");
-            Ok(())
+            let newest = audited.newest();
+            ensure!(newest.is_some() && newest != before, "{there:?}, {newest:?}");
+            Ok(newest)
         })
         .await
         .unwrap();
+        before = after;
     }
     callers.stop().await;
     helper.kill().unwrap();
