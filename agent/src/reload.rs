@@ -2,13 +2,14 @@
 //! server SIGHUP, so that it reads its files again. Where audit logs are written to a volume it rotates them, with the
 //! same signal. It ends nothing, starts nothing and holds no secret.
 //!
-//! `arguments`, `decide` and `rotate` are pure; `process` reads the table of processes and sends the signal, `files`
+//! `arguments`, `decide`, `relief` and `rotate` are pure; `process` reads the table of processes and sends the signal, `files`
 //! moves logs.
 
 mod arguments;
 mod decide;
 mod files;
 mod process;
+mod relief;
 mod rotate;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use arguments::Settings;
 use decide::{State, Verdict};
 use files::Files;
 use process::{Servers, Table};
+use relief::Lot;
 use rotate::{Step, Waiting};
 
 /// How often file and process are looked at. The kubelet needs up to 90 s to bring a new file: a few more do not matter.
@@ -108,21 +110,60 @@ async fn watch(settings: &Settings) {
     }
 }
 
-/// Puts aside the audit logs that are large enough, and has the server open them anew. Returns what a person should know.
+/// Removes logs that were put aside while the volume is nearly full. Returns what a person should know.
+fn relieve(files: &Files) -> Option<String> {
+    let folder = files.folder.display();
+    let missing = match files.space() {
+        Ok(space) => space.missing(),
+        Err(error) => return Some(format!("the room in {folder} is not known: {error}")),
+    };
+    if missing == 0 {
+        return None;
+    }
+    let lots = match files.lots() {
+        Ok(lots) => relief::sooner(lots, missing),
+        Err(error) => return Some(format!("{folder} cannot be read: {error}")),
+    };
+    if lots.is_empty() {
+        return Some(format!(
+            "{folder} is nearly full, and not by logs that were put aside: remove what else lies there, or let each file have a lower rotate.maxSize"
+        ));
+    }
+    for Lot { base, number, .. } in lots {
+        let log = rotate::aside(&base, number);
+        match files.perform(&base, Step::Remove(number)) {
+            Ok(()) => {
+                tracing::warn!(%log, "removed sooner than declared: the volume for audit logs is nearly full");
+            }
+            Err(error) => {
+                return Some(format!(
+                    "{log} could not be removed from a volume that is nearly full: {error}"
+                ));
+            }
+        }
+    }
+    None
+}
+
+/// One look at the audit logs. Returns what a person should know.
 fn turn(files: &Files, table: &Table, state: &State, waiting: &mut Waiting) -> Option<String> {
+    let relieved = relieve(files);
+    rotate_large(files, table, state, waiting).or(relieved)
+}
+
+/// Puts aside the audit logs that are large enough, and has the server open them anew. Returns what a person should know.
+fn rotate_large(files: &Files, table: &Table, state: &State, waiting: &mut Waiting) -> Option<String> {
     let found = match files.found() {
         Ok(found) => found,
         Err(error) => return Some(format!("{} cannot be read: {error}", files.folder.display())),
     };
     let mut reopen = waiting.still_written(&found);
-    let (rules, mut problem) = match files.rules() {
-        Ok(rules) => (rules, None),
-        // The defaults are better than a volume that fills up.
-        Err(why) => (
-            BTreeMap::new(),
-            Some(format!("the defaults hold for all logs: {why}")),
-        ),
-    };
+    let mut problem = None;
+    let rules = files.rules().unwrap_or_else(|why| {
+        problem = Some(format!("the defaults hold for all logs: {why}"));
+        // They are better than a volume that fills up.
+        BTreeMap::new()
+    });
     let plans = found.iter().map(|(base, found)| {
         let steps = rotate::steps(found, rules.get(base).copied());
         (base, found.current.unwrap_or_default(), steps)

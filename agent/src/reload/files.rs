@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::relief::{Lot, Space};
 use super::rotate::{Found, Rule, Step, aside, split};
 
 /// The folder, and the file with the rules.
@@ -19,9 +20,53 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// What lies in the folder, by the name of the file that is written. Only regular files count.
+    /// What lies in the folder, by the name of the file that is written.
     pub(super) fn found(&self) -> io::Result<BTreeMap<String, Found>> {
         let mut all: BTreeMap<String, Found> = BTreeMap::new();
+        self.each(|base, number, meta| {
+            let found = all.entry(base.to_owned()).or_default();
+            match number {
+                None => found.current = Some(meta.len()),
+                Some(number) => {
+                    found.aside.insert(number, meta.len());
+                }
+            }
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The logs that were put aside.
+    pub(super) fn lots(&self) -> io::Result<Vec<Lot>> {
+        let mut lots = Vec::new();
+        self.each(|base, number, meta| {
+            if let Some(number) = number {
+                lots.push(Lot {
+                    base: base.to_owned(),
+                    number,
+                    size: meta.len(),
+                    modified: meta.modified()?,
+                });
+            }
+            Ok(())
+        })?;
+        Ok(lots)
+    }
+
+    /// How much room the volume has.
+    pub(super) fn space(&self) -> io::Result<Space> {
+        let of = rustix::fs::statvfs(&self.folder)?;
+        Ok(Space {
+            total: of.f_blocks.saturating_mul(of.f_frsize),
+            free: of.f_bavail.saturating_mul(of.f_frsize),
+        })
+    }
+
+    /// Calls with the name, number and metadata of each log. Only regular files count.
+    fn each(
+        &self,
+        mut look: impl FnMut(&str, Option<u32>, &fs::Metadata) -> io::Result<()>,
+    ) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -37,15 +82,9 @@ impl Files {
             if !meta.file_type().is_file() {
                 continue;
             }
-            let found = all.entry(base.to_owned()).or_default();
-            match number {
-                None => found.current = Some(meta.len()),
-                Some(number) => {
-                    found.aside.insert(number, meta.len());
-                }
-            }
+            look(base, number, &meta)?;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// The rules of the declared files, by name.

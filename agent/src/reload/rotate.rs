@@ -63,15 +63,11 @@ pub(super) fn aside(base: &str, number: u32) -> String {
 pub(super) fn steps(found: &Found, rule: Option<Rule>) -> Vec<Step> {
     let Found { current, aside } = found;
     let there = u32::try_from(aside.len()).unwrap_or(u32::MAX);
-    let (Rule { max_size, keep }, most) = match rule {
-        Some(rule) => {
-            let most = rule.max_size.saturating_mul(u64::from(rule.keep) + 1);
-            (rule, most)
-        }
-        None => {
-            let (max_size, keep) = (MAX_SIZE, KEEP.max(there));
-            (Rule { max_size, keep }, u64::MAX)
-        }
+    let (Rule { max_size, keep }, most) = if let Some(rule) = rule {
+        (rule, rule.max_size.saturating_mul(u64::from(rule.keep) + 1))
+    } else {
+        let (max_size, keep) = (MAX_SIZE, KEEP.max(there));
+        (Rule { max_size, keep }, u64::MAX)
     };
     let Some(size) = current.filter(|size| *size >= max_size) else {
         return Vec::new();
@@ -90,7 +86,7 @@ pub(super) fn steps(found: &Found, rule: Option<Rule>) -> Vec<Step> {
     let removed = aside.keys().rev().filter(|number| !stays.contains(number));
     let mut steps: Vec<Step> = removed.map(|number| Step::Remove(*number)).collect();
     // Up to the first free number, which may be there since somebody died half way.
-    let free = (1..).find(|number| !stays.contains(number)).unwrap_or(1);
+    let free = (1..=u32::MAX).find(|number| !stays.contains(number)).unwrap_or(1);
     steps.extend((1..free).rev().map(Step::Shift));
     steps.push(Step::PutAside);
     steps

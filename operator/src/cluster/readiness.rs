@@ -181,6 +181,8 @@ pub(crate) struct Device {
     pub discards: bool,
     /// It writes secrets in clear.
     pub raw: bool,
+    /// It writes to the audit volume, and fails with all others there when that is full.
+    pub on_volume: bool,
 }
 
 /// The members' NetworkPolicy.

@@ -82,6 +82,8 @@ fn a_change_to_another_kind_is_noted_before_anything_is_applied() {
 
 #[test]
 fn what_cannot_be_migrated_safely_is_refused_with_the_remedy() {
+    // Boxed: a list of cases would be large on the stack.
+    let spec = |text: &str| Box::new(spec(text));
     let shares = || keys(None, KeyKind::Unseal);
     let held = KeyRecord {
         custody: Some(

@@ -214,6 +214,16 @@ fn too_few_audit_devices_or_one_in_clear_fail_audit() {
         o.audit = with(|d| d.raw = true);
     });
     unknown(rule, |o| o.audit = Err("denied".to_owned()));
+    let on_volume = |path: &str| Device {
+        on_volume: true,
+        ..device(path)
+    };
+    fails(rule, "1 of 2 audit devices", |_, o| {
+        o.audit = Ok(vec![on_volume("a"), on_volume("b")]);
+    });
+    met(rule, |_, o| {
+        o.audit = Ok(vec![on_volume("a"), device("stdout")]);
+    });
 }
 
 #[test]

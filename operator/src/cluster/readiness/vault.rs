@@ -16,6 +16,7 @@ use super::memory::{Remembered, Seen};
 use super::sweep::Sweep;
 use super::tokens::Known;
 use super::{AppRoles, Device, Enforcements, Look, Policies, RootToken, Tokens, policy_text};
+use crate::cluster::build;
 use crate::cluster::configure;
 use crate::cluster::execute::Scope;
 use crate::sessions::{OPERATOR_ROLE, is_spoilt_by};
@@ -125,7 +126,13 @@ fn device(path: &str, found: &AuditDevice) -> Device {
         path: path.trim_matches('/').to_owned(),
         discards: NOWHERE.contains(&option("file_path")),
         raw: YES.contains(&option("log_raw")),
+        on_volume: found.kind == "file" && is_on_volume(option("file_path")),
     }
+}
+
+fn is_on_volume(file: &str) -> bool {
+    let below = file.strip_prefix(build::AUDIT_FOLDER);
+    below.is_some_and(|below| below.starts_with('/'))
 }
 
 /// The text of each policy that is to be as declared; none where it cannot be made. The operator's own is one of them
@@ -311,6 +318,21 @@ mod tests {
         }
         for no in ["false", "0", "F", ""] {
             assert!(!is_raw(no), "Vault takes {no:?} for no");
+        }
+    }
+
+    #[test]
+    fn a_file_on_the_audit_volume_is_told_from_a_stream() {
+        let is_on_volume = |file: &str| {
+            let found: AuditDevice = serde_json::from_value(json!({
+                "type": "file", "options": {"file_path": file},
+            }))
+            .unwrap();
+            device("a/", &found).on_volume
+        };
+        assert!(is_on_volume("/vault/audit/audit.log"));
+        for other in ["stdout", "/dev/stderr", "/vault/auditor"] {
+            assert!(!is_on_volume(other), "{other}");
         }
     }
 
