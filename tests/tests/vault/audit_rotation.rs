@@ -134,8 +134,8 @@ impl Audited {
         .unwrap();
     }
 
-    /// Asks the server all the time.
-    fn callers(&self) -> Callers {
+    /// So many ask the server all the time.
+    fn callers(&self, count: usize) -> Callers {
         let stop = Arc::new(AtomicBool::new(false));
         let client = self.server.http_client().unwrap();
         let url = format!("{}/v1/auth/token/lookup-self", self.server.url());
@@ -150,7 +150,7 @@ impl Audited {
                 anyhow::Ok(answered)
             })
         };
-        let tasks = (0..CALLERS).map(one).collect();
+        let tasks = (0..count).map(one).collect();
         Callers { stop, tasks }
     }
 
@@ -223,7 +223,7 @@ impl Callers {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answered_request_is_in_the_logs_once_however_often_they_are_rotated_and_whoever_dies() {
     let audited = Audited::start("rotation").await;
-    let callers = audited.callers();
+    let callers = audited.callers(CALLERS);
     let helper = audited.helper();
     audited.until_aside(3).await;
 
@@ -280,7 +280,7 @@ async fn every_answered_request_is_in_the_logs_once_however_often_they_are_rotat
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_files_are_kept_than_declared_also_when_that_is_lowered_and_their_sum_is_bounded() {
     let audited = Audited::start("bound").await;
-    let callers = audited.callers();
+    let callers = audited.callers(CALLERS);
     let helper = audited.helper();
     audited.until_aside(5).await;
     audited.rule(2);

@@ -77,13 +77,13 @@ pub struct FileAudit {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
-    /// Size from which on the file is put aside, for example 100Mi. It is looked at every few seconds.
+    /// Size from which on the file is put aside, for example 100Mi. It is looked at every second.
     #[serde(default = "default_max_size")]
     #[schemars(length(max = 8))]
     #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,4}(Mi|Gi)$')").message("rotate.maxSize must be a size such as 100Mi"))]
     pub max_size: String,
 
-    /// How many are kept beside the one that is written. The oldest goes.
+    /// How many are kept beside the one that is written. The oldest goes, sooner where the volume is nearly full.
     #[serde(default = "default_keep")]
     #[schemars(range(min = 1, max = 100))]
     pub keep: u32,

@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use super::*;
 
-/// Of the file system, in MiB. A sixteenth of it, 4 MiB, is to stay free.
-const SIZE: usize = 64;
-/// Logs that lie there from before, of 4 MiB each. They leave 8 MiB.
+/// Of the file system, in MiB. A sixteenth of it, 8 MiB, is to stay free: one caller makes 2 MiB of lines in a second.
+const SIZE: usize = 128;
+/// Logs that lie there from before, of 8 MiB each. They leave 16 MiB.
 const OLD: u32 = 14;
-const OLD_SIZE: usize = 4 << 20;
+const OLD_SIZE: usize = 8 << 20;
 /// Whether a file is one of them.
 const OLD_MARK: &[u8] = b"from before";
 
@@ -91,11 +91,11 @@ async fn a_volume_that_fills_up_loses_its_oldest_logs_and_the_server_goes_on_ans
     let audited = Audited::start_in("full", run, folder.clone()).await;
     let free = ((SIZE << 20) - OLD_SIZE * OLD as usize) as u64;
 
-    let callers = audited.callers();
     let helper = audited.helper();
+    let callers = audited.callers(1);
     wait::until_async("more lines than there was room for", DEADLINE, async || {
         let (old, new) = left(&folder);
-        ensure!(new > free + (4 << 20), "{new} bytes, and {old} old logs");
+        ensure!(new > free + OLD_SIZE as u64, "{new} bytes, and {old} old logs");
         Ok(())
     })
     .await
