@@ -132,7 +132,7 @@ fn properties(crd: &Value, path: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_kind_of_storage_seal_and_certificate_has_an_example() {
+fn every_kind_of_storage_seal_certificate_and_audit_device_has_an_example() {
     let manifests = vaultkeeper_crds::generate::manifests().unwrap();
     let crd = manifests
         .iter()
@@ -151,6 +151,10 @@ fn every_kind_of_storage_seal_and_certificate_has_an_example() {
                 let kinds = object["spec"][part].as_object().into_iter().flatten();
                 shown.extend(kinds.map(|(kind, _)| format!("{part}.{kind}")));
             }
+            let devices = object["spec"]["configuration"]["audit"].as_array();
+            for device in devices.into_iter().flatten().filter_map(Value::as_object) {
+                shown.extend(device.keys().map(|key| format!("audit.{key}")));
+            }
             let custodians = &object["spec"]["seal"]["shamir"]["custodians"];
             shown.extend(custodians.as_array().map(|_| "seal.shamir.custodians".to_owned()));
         }
@@ -162,6 +166,7 @@ fn every_kind_of_storage_seal_and_certificate_has_an_example() {
         let kinds = kinds.into_iter().filter(|kind| kind != "recovery");
         wanted.extend(kinds.map(|kind| format!("{part}.{kind}")));
     }
+    wanted.extend(["stdout", "file", "socket", "syslog"].map(|kind| format!("audit.{kind}")));
     assert!(wanted.len() > 12, "{wanted:?}");
     let missing: Vec<&String> = wanted.difference(&shown).collect();
     assert!(missing.is_empty(), "no file in examples/ shows {missing:?}");
