@@ -33,8 +33,7 @@ pub(super) async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_i
     let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let method = |path: &str| json!({ "spec": { "configuration": { "authMethods": [{ "path": path, "type": "kubernetes" }] } } });
     let url = "spec.external.address must be a URL";
-    let servers =
-        "spec.replicas, image, standbyReads, deletionPolicy and auditVolume do not go with spec.external";
+    let servers = "spec.replicas, image, standbyReads, deletionPolicy and auditVolume do not go";
     let people: Vec<Value> = ["ana", "bob", "cid", "dan", "eva"].map(custodian).into();
     let tls = "spec.tls does not go with spec.external";
     let pod = "spec.pod does not go with spec.external";
