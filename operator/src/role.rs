@@ -10,6 +10,7 @@ pub mod delete;
 pub mod desired;
 pub mod error;
 pub mod execute;
+mod failures;
 pub mod finalizer;
 pub mod further;
 mod hand_out;
@@ -133,12 +134,18 @@ async fn provide(
     }
     let mut validated = match verdict {
         Ok(validated) => validated,
-        Err(refusal) => {
-            progress.refusal = Some(refusal.clone());
-            // It was accepted before. Access that was taken away in the cluster's spec must end in Vault too.
+        Err(mut refusal) => {
+            // It was accepted before. Access that was taken away in the cluster's spec must end in Vault too; a slip in the
+            // role's own spec must not take a running application down.
             if refusal.withdraws && finalizer::is_set(role) {
-                withdraw(role, identity, ctx, &cluster, progress).await?;
+                if sweep::is_granted_as_before(role, &cluster) {
+                    refusal.message += ". What was in place before stays as it was";
+                } else {
+                    progress.refusal = Some(refusal.clone());
+                    withdraw(role, identity, ctx, &cluster, progress).await?;
+                }
             }
+            progress.refusal = Some(refusal.clone());
             return Ok(Outcome::Refused(refusal));
         }
     };
@@ -198,6 +205,8 @@ async fn provide(
         kubernetes_path: cluster.spec.kubernetes_auth_path(),
         elsewhere: elsewhere.as_ref(),
         written_before,
+        applied_before: (progress.applied.as_ref())
+            .is_some_and(|before| sweep::is_same_wish(before, &applied)),
         told: told.as_ref(),
     };
     let result = provide_in_vault(role, identity, ctx, place, &validated, progress).await;

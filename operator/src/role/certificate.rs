@@ -147,6 +147,9 @@ pub(super) async fn ensure(
             .as_ref()
             .and_then(|status| status.certificate.clone());
         plan = record::plan(facts, noted.as_ref(), certificate, now);
+        if plan == Plan::Replace && stored.is_used_up_by(&identity.namespace) {
+            return Err(Error::ClientCa(ca::Error::ListUsedUp));
+        }
         if plan != Plan::Keep {
             let mut issued = match &certificate.pki {
                 None => ca

@@ -20,6 +20,9 @@ use super::validate::AppRoleWish;
 use crate::context::Context;
 use make::{At, look, take_back};
 
+/// So many secret-ids may lie about that nobody is known to hold: more than a role can have had by intention.
+const MOST_UNSTORED: usize = 50;
+
 /// For whom, and what.
 pub struct Task<'a> {
     /// The VaultRole.
@@ -110,6 +113,13 @@ pub async fn ensure(ctx: &Context, vault: &Client, task: &Task<'_>) -> Result<Do
         }
         (cause, old, before) => {
             let cause = cause.filter(|_| moved.is_none()).unwrap_or(Cause::Moved);
+            // Those that earlier passes could not store must not pile up where the API server refuses for days.
+            let unstored = before
+                .as_ref()
+                .map_or_else(|| seen.known.clone(), |before| strays(&seen.known, before));
+            if unstored.len() > MOST_UNSTORED {
+                destroy_all(&method, task.vault_name, &unstored).await?;
+            }
             let (mut state, secret_id) = at.issue(existing.as_ref(), &seen).await?;
             state.previous.clone_from(&planned.previous);
             state.unwrapped.clone_from(&planned.unwrapped);

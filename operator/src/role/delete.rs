@@ -14,6 +14,7 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_vault::Client;
 
 use super::error::Error;
+use super::failures::Failures;
 use super::owner::{self, Whose};
 use super::status::{self, Outcome, Progress};
 use super::token::deliver::Token;
@@ -199,6 +200,8 @@ async fn remove_ours(
             return Ok(());
         }
     }
+    // Each of them goes, whatever becomes of the others: what nobody can remove must not keep the ways in.
+    let mut failures = Failures::default();
     let delivered = role.status.as_ref().and_then(|status| status.token.as_ref());
     if delivered.is_some() || role.spec.token.deliver.is_some() {
         let token = Token {
@@ -208,17 +211,20 @@ async fn remove_ours(
             name: &name,
         };
         let accessor = delivered.and_then(|token| token.accessor.as_deref());
-        token.end(&secrets_of(role), accessor).await?;
+        failures.keep(token.end(&secrets_of(role), accessor).await)?;
     }
-    further::remove(vault, &further).await?;
-    further::remember(ctx, identity, &BTreeSet::new());
+    if failures.keep(further::remove(vault, &further).await)?.is_some() {
+        further::remember(ctx, identity, &BTreeSet::new());
+    }
     if certificate::is_mentioned(role) {
-        certificate::remove_from_vault(ctx, vault, identity).await?;
+        failures.keep(certificate::remove_from_vault(ctx, vault, identity).await)?;
     }
-    execute::remove(vault, path, &name).await?;
+    failures.keep(execute::remove(vault, path, &name).await)?;
     if role.spec.revoke_tokens {
         // After the ways in: no token comes that is not seen.
-        let revoked = tokens::revoke(vault, &name).await?;
+        let revoked = failures
+            .keep(tokens::revoke(vault, &name).await)?
+            .unwrap_or_default();
         if revoked > 0 {
             let note = format!("{revoked} tokens that were given to `{name}` are revoked");
             ctx.reporter
@@ -226,7 +232,7 @@ async fn remove_ours(
                 .await;
         }
     }
-    Ok(())
+    failures.end()
 }
 
 /// What follows from a failed removal.

@@ -6,6 +6,7 @@ use vaultkeeper_vault::{Client, Error as VaultError};
 
 use super::desired::{Desired, same_app_role, same_kubernetes};
 use super::error::Error;
+use super::failures::Failures;
 
 /// None where there is nothing.
 pub(super) fn found<T>(step: &'static str, result: Result<T, VaultError>) -> Result<Option<T>, Error> {
@@ -34,11 +35,12 @@ fn step<'a, T>(wanted: Option<&'a T>, there: Option<&T>, same: impl Fn(&T, &T) -
 }
 
 /// Reads what is there and writes what differs. ServiceAccounts log in at `auth/<kubernetes_path>`. Returns the parts
-/// that were written or removed.
-pub async fn apply(
+/// that were written or removed. The AppRole role is in place then; what is among the failures holds nothing else up.
+pub(super) async fn apply(
     vault: &Client,
     kubernetes_path: &str,
     desired: &Desired,
+    failures: &mut Failures,
 ) -> Result<Vec<&'static str>, Error> {
     let Desired {
         name,
@@ -62,9 +64,10 @@ pub async fn apply(
     let method = vault.approle(APPROLE_AUTH_PATH);
     changed.extend(apply_app_role(&method, name, app_role.as_ref()).await?);
     let method = vault.kubernetes(kubernetes_path);
-    changed.extend(apply_kubernetes(&method, name, kubernetes.as_ref()).await?);
+    let of_kubernetes = failures.keep(apply_kubernetes(&method, name, kubernetes.as_ref()).await)?;
+    changed.extend(of_kubernetes.flatten());
     // The policy last where it goes: no role names it any more.
-    if of_policy == Step::Delete {
+    if of_policy == Step::Delete && of_kubernetes.is_some() {
         gone("delete the policy", vault.delete_policy(name).await)?;
         changed.push("policy");
     }
@@ -145,17 +148,20 @@ async fn apply_kubernetes(
     Ok(Some("Kubernetes auth role"))
 }
 
-/// Removes everything under `name`: first the ways in, then the rights. What is not there counts as removed.
+/// Removes everything under `name`: first the ways in, then the rights. What is not there counts as removed, and what cannot
+/// be removed holds nothing else up.
 pub async fn remove(vault: &Client, kubernetes_path: &str, name: &str) -> Result<(), Error> {
-    gone(
+    let mut failures = Failures::default();
+    failures.keep(gone(
         "delete the Kubernetes auth role",
         vault.kubernetes(kubernetes_path).delete_role(name).await,
-    )?;
-    gone(
+    ))?;
+    failures.keep(gone(
         "delete the AppRole role",
         vault.approle(APPROLE_AUTH_PATH).delete_role(name).await,
-    )?;
-    gone("delete the policy", vault.delete_policy(name).await)
+    ))?;
+    failures.keep(gone("delete the policy", vault.delete_policy(name).await))?;
+    failures.end()
 }
 
 fn gone(step: &'static str, result: Result<(), VaultError>) -> Result<(), Error> {

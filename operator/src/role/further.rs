@@ -15,6 +15,7 @@ use vaultkeeper_vault::Client;
 use super::Identity;
 use super::error::Error;
 use super::execute::found;
+use super::failures::Failures;
 use crate::context::Context;
 
 /// What is to be at a path: the fields of a write, all of which are compared with what is read.
@@ -35,6 +36,11 @@ pub(super) fn known(ctx: &Context, role: &VaultRole, identity: &Identity) -> BTr
         known.extend(kept.iter().cloned());
     }
     known
+}
+
+/// Where the token role of this name is.
+pub(super) fn token_role(name: &str) -> String {
+    format!("auth/token/roles/{name}")
 }
 
 /// Whether a path is one of those that a VaultRole of this name in Vault can have.
@@ -81,50 +87,79 @@ pub(super) async fn any(vault: &Client, paths: &BTreeSet<String>) -> Result<bool
 }
 
 /// Reads what is there, writes what differs, and removes what is not wanted any more. `unseen`: what is to
-/// be written at a path, where something is or not, that cannot be read back. Returns the paths that were changed.
+/// be written at a path, where something is or not, that cannot be read back. What is `held_up` stays as it is. A path that
+/// fails holds no other up.
 pub(super) async fn apply(
     vault: &Client,
     wanted: &BTreeMap<String, Fields>,
     known: &BTreeSet<String>,
     unseen: &(dyn Fn(&str, bool) -> Option<Fields> + Sync),
-) -> Result<Vec<String>, Error> {
-    let mut changed = Vec::new();
+    held_up: &(dyn Fn(&str) -> bool + Sync),
+    failures: &mut Failures,
+) -> Result<Applied, Error> {
+    let mut applied = Applied::default();
     for path in known.iter().filter(|path| !wanted.contains_key(*path)) {
-        if found("delete a further login", vault.delete(path).await)?.is_some() {
-            changed.push(path.clone());
+        match failures.keep(found("delete a further login", vault.delete(path).await))? {
+            Some(Some(_)) => applied.changed.push(path.clone()),
+            Some(None) => {}
+            None => drop(applied.failed.insert(path.clone())),
         }
     }
-    for (path, fields) in wanted {
-        let there = found("read a further login", vault.read(path).await)?;
-        let there: Option<Fields> = match &there {
-            Some(there) => Some(
-                there
-                    .data
-                    .decode()
-                    .map_err(|_| Error::Incomplete("fields that are read back from Vault"))?,
-            ),
-            None => None,
-        };
-        let is_same = there.as_ref().is_some_and(|there| same(there, fields));
-        let unseen = unseen(path, there.is_some());
-        if is_same && unseen.is_none() {
-            continue;
+    for (path, fields) in wanted.iter().filter(|(path, _)| !held_up(path)) {
+        match failures.keep(apply_one(vault, path, fields, unseen).await)? {
+            Some(true) => applied.changed.push(path.clone()),
+            Some(false) => {}
+            None => drop(applied.failed.insert(path.clone())),
         }
-        let mut body = fields.clone();
-        body.extend(unseen.unwrap_or_default());
-        let written = vault.write(path, &body).await;
-        written.map_err(|e| Error::vault("write a further login", e))?;
-        changed.push(path.clone());
     }
-    Ok(changed)
+    Ok(applied)
 }
 
-/// Removes everything at these paths.
-pub(super) async fn remove(vault: &Client, paths: &BTreeSet<String>) -> Result<(), Error> {
-    for path in paths {
-        found("delete a further login", vault.delete(path).await)?;
+/// What has become of them.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Paths that were written or removed.
+    pub(super) changed: Vec<String>,
+    /// Paths that could not be, at which there may be anything.
+    pub(super) failed: BTreeSet<String>,
+}
+
+/// Writes what is to be at one path, if it is not there. Says whether it did.
+async fn apply_one(
+    vault: &Client,
+    path: &str,
+    fields: &Fields,
+    unseen: &(dyn Fn(&str, bool) -> Option<Fields> + Sync),
+) -> Result<bool, Error> {
+    let there = found("read a further login", vault.read(path).await)?;
+    let there: Option<Fields> = match &there {
+        Some(there) => Some(
+            there
+                .data
+                .decode()
+                .map_err(|_| Error::Incomplete("fields that are read back from Vault"))?,
+        ),
+        None => None,
+    };
+    let is_same = there.as_ref().is_some_and(|there| same(there, fields));
+    let unseen = unseen(path, there.is_some());
+    if is_same && unseen.is_none() {
+        return Ok(false);
     }
-    Ok(())
+    let mut body = fields.clone();
+    body.extend(unseen.unwrap_or_default());
+    let written = vault.write(path, &body).await;
+    written.map_err(|e| Error::vault("write a further login", e))?;
+    Ok(true)
+}
+
+/// Removes everything at these paths, as far as that works.
+pub(super) async fn remove(vault: &Client, paths: &BTreeSet<String>) -> Result<(), Error> {
+    let mut failures = Failures::default();
+    for path in paths {
+        failures.keep(found("delete a further login", vault.delete(path).await))?;
+    }
+    failures.end()
 }
 
 /// Whether what was read is what is wanted, in every field that is written.

@@ -14,6 +14,7 @@ use vaultkeeper_vault::Client;
 use super::ca_config_map::Told;
 use super::desired::Desired;
 use super::error::Error;
+use super::failures::Failures;
 use super::status::Progress;
 use super::token::deliver::Token;
 use super::validate::Validated;
@@ -36,11 +37,15 @@ pub(super) struct HandOut<'a> {
 }
 
 impl HandOut<'_> {
-    /// All of them, one after the other.
-    pub(super) async fn all(&self, progress: &mut Progress) -> Result<(), Error> {
-        Box::pin(self.credentials(progress)).await?;
-        self.token(progress).await?;
-        Box::pin(self.certificate(progress)).await
+    /// All of them, one after the other. `with_token`: its token role is there.
+    pub(super) async fn all(&self, progress: &mut Progress, with_token: bool) -> Result<(), Error> {
+        let mut failures = Failures::default();
+        failures.keep(Box::pin(self.credentials(progress)).await)?;
+        if with_token {
+            failures.keep(self.token(progress).await)?;
+        }
+        failures.keep(Box::pin(self.certificate(progress)).await)?;
+        failures.end()
     }
 
     /// Keeps the AppRole credentials in their Secret, or takes them away.

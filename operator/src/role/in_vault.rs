@@ -9,6 +9,7 @@ use vaultkeeper_vault::Client;
 use super::ca_config_map::Told;
 use super::desired::{self, Elsewhere};
 use super::error::Error;
+use super::failures::Failures;
 use super::hand_out::HandOut;
 use super::owner::{self, Whose};
 use super::place::was_written_lately;
@@ -27,6 +28,8 @@ pub(super) struct InVault<'a> {
     pub(super) elsewhere: Option<&'a Elsewhere>,
     /// Whether the role was written there before.
     pub(super) written_before: bool,
+    /// Whether this very wish was in place before.
+    pub(super) applied_before: bool,
     /// What clients are told of it.
     pub(super) told: Option<&'a Told>,
 }
@@ -41,6 +44,7 @@ pub(super) async fn provide_in_vault(
         kubernetes_path,
         elsewhere,
         written_before,
+        applied_before,
         told,
     }: InVault<'_>,
     validated: &Validated,
@@ -63,30 +67,41 @@ pub(super) async fn provide_in_vault(
             });
         }
     }
-    if !status::is_in_place(role) {
+    // What was in place once is kept up: a mount whose owner has tuned it since then must not end its rotations.
+    if !applied_before && !status::is_in_place(role) {
         let mounts = desired.mounts(kubernetes_path);
         mount_limits::check(vault, &mounts, &validated.token).await?;
     }
+    let mut failures = Failures::default();
     let password = match &validated.person {
-        Some(person) => Some(password::read(ctx, identity, person).await?),
+        // At first there is nothing that it could hold up.
+        Some(person) if progress.vault_name.is_none() => Some(password::read(ctx, identity, person).await?),
+        Some(person) => failures.keep(password::read(ctx, identity, person).await)?,
         None => None,
     };
+    let lacks_password = validated.person.is_some() && password.is_none();
     progress.vault_name = Some(desired.name.clone());
     progress.further.clone_from(&paths);
     if !wanted.is_subset(&known) {
         further::note(ctx, identity, &paths).await?;
     }
-    let changed = execute::apply(vault, kubernetes_path, &desired).await?;
+    let changed = execute::apply(vault, kubernetes_path, &desired, &mut failures).await?;
     let mut changed: Vec<String> = changed.into_iter().map(str::to_owned).collect();
     let unseen = |path: &str, is_there: bool| {
         let password = password.as_ref().filter(|_| path.contains("/users/"))?;
         let is_written = is_there && progress.password_version.as_ref() == Some(&password.version);
         (!is_written).then(|| password.fields())
     };
-    changed.extend(further::apply(vault, &desired.further, &known, &unseen).await?);
-    progress.password_version = password.map(|password| password.version);
-    progress.further.clone_from(&wanted);
-    further::remember(ctx, identity, &wanted);
+    let held_up = |path: &str| lacks_password && path.contains("/users/");
+    let applied = further::apply(vault, &desired.further, &known, &unseen, &held_up, &mut failures).await?;
+    changed.extend(applied.changed);
+    let is_user_written = !applied.failed.iter().any(|path| path.contains("/users/"));
+    if !lacks_password && is_user_written {
+        progress.password_version = password.map(|password| password.version);
+    }
+    let left = &wanted | &applied.failed;
+    further::remember(ctx, identity, &left);
+    progress.further = left;
     let accounts = validated.kubernetes.as_ref();
     progress.namespaces = accounts.map(Accounts::told).unwrap_or_default();
     if !changed.is_empty() {
@@ -108,5 +123,9 @@ pub(super) async fn provide_in_vault(
         validated,
         told,
     };
-    hand_out.all(progress).await
+    // A token of a role that is not as it is wanted would be none that is wanted.
+    let of_token = further::token_role(&desired.name);
+    let with_token = !(wanted.contains(&of_token) && applied.failed.contains(&of_token));
+    failures.keep(hand_out.all(progress, with_token).await)?;
+    failures.end()
 }

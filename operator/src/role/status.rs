@@ -226,7 +226,8 @@ pub async fn write(
         certificate: _,
     } = wanted;
     // Null removes a field in a merge patch; leaving it out would keep it.
-    let patch = json!({ "status": {
+    // With the UID: another VaultRole that has taken the name is not told what was found of this one.
+    let patch = json!({ "metadata": { "uid": identity.uid }, "status": {
         "observedGeneration": observed_generation,
         "conditions": conditions,
         "vaultName": vault_name,

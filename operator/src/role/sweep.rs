@@ -22,7 +22,7 @@ use vaultkeeper_vault::Client;
 use super::{ClusterName, Identity};
 use crate::controllers::hash;
 use known::{Known, known, left};
-pub use known::{fingerprint, next_action};
+pub use known::{fingerprint, is_granted_as_before, is_same_wish, next_action};
 use line::{Line, Turn};
 use pace::Pace;
 

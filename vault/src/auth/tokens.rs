@@ -183,11 +183,23 @@ impl Client {
 
     /// Renews a token by its accessor: `PUT auth/token/renew-accessor`. The increment is a wish. [`Error::NotFound`]
     /// where there is none.
-    pub async fn renew_accessor(&self, accessor: &str, increment: Duration) -> Result<()> {
-        let body = json!({"accessor": accessor, "increment": increment.as_secs()});
+    pub async fn renew_accessor(&self, accessor: &str, increment: Duration) -> Result<Duration> {
         // The answer has an empty token, which is none.
-        let renewed = self.done(Request::put("auth/token/renew-accessor", &body)).await;
-        renewed.map_err(|error| error.absent_when("invalid accessor"))
+        #[derive(Deserialize)]
+        struct Renewed {
+            auth: Life,
+        }
+        #[derive(Deserialize)]
+        struct Life {
+            #[serde(with = "seconds")]
+            lease_duration: Duration,
+        }
+        let body = json!({"accessor": accessor, "increment": increment.as_secs()});
+        let renewed = self
+            .body::<Renewed>(Request::put("auth/token/renew-accessor", &body))
+            .await;
+        let renewed = renewed.map_err(|error| error.absent_when("invalid accessor"))?;
+        Ok(renewed.auth.lease_duration)
     }
 
     /// This client's own token: `GET auth/token/lookup-self`. [`Error::Denied`] says that it is not valid, whatever

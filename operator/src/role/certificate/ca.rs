@@ -47,6 +47,11 @@ pub enum Error {
     /// The machine gives no random numbers.
     #[error("the machine gives no random numbers")]
     Random,
+    /// There is no room for what may have to be revoked.
+    #[error(
+        "too many client certificates of this namespace were revoked before their end: Secrets were edited or deleted, or VaultRoles made and deleted, again and again. Wait until those have ended"
+    )]
+    ListUsedUp,
     /// What was made cannot be used.
     #[error(
         "the key of the CA for client certificates does not belong to its certificate: restore both from one backup, or delete the Secret to have all client certificates made anew"

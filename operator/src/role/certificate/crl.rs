@@ -35,7 +35,7 @@ pub(super) async fn publish(ctx: &Context, vault: &Client, cluster: &ClusterName
     let mut written = false;
     for _ in 0..TRIES {
         let now = Timestamp::now();
-        let Some(Stored { ca, revoked }) = store::read(ctx, cluster).await? else {
+        let Some(Stored { ca, revoked, .. }) = store::read(ctx, cluster).await? else {
             return Ok(written);
         };
         let (kept, ended): (Vec<Revoked>, Vec<Revoked>) =

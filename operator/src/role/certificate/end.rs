@@ -1,9 +1,10 @@
 //! The end of certificates: what was lost, or is not wanted any more, is revoked, and the way in is taken away.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use vaultkeeper_crds::names::CERT_AUTH_PATH;
 use vaultkeeper_crds::role::{CertificateStatus, IssuedCertificate};
-use vaultkeeper_vault::Client;
+use vaultkeeper_vault::{Client, Error as VaultError};
 
 use super::super::error::Error;
 use super::super::execute::found;
@@ -12,6 +13,7 @@ use super::super::{Identity, credentials};
 use super::store::{self, Stored};
 use super::{crl, pki, record, uri_of};
 use crate::context::Context;
+use crate::report::Reason;
 
 /// Revokes those of the certificates that are picked, and puts them on what is to be published. Says how many.
 pub(super) async fn revoke(
@@ -22,22 +24,76 @@ pub(super) async fn revoke(
     stored: &Stored,
     wanted: impl Fn(&IssuedCertificate) -> bool,
 ) -> Result<usize, Error> {
-    let (Stored { ca, revoked: known }, now) = (stored, Timestamp::now());
+    let (
+        Stored {
+            ca, revoked: known, ..
+        },
+        now,
+    ) = (stored, Timestamp::now());
     let is_new =
         |one: &IssuedCertificate| wanted(one) && !known.iter().any(|known| known.serial == one.serial);
-    let mut revoked = record::to_revoke(issued, ca, &identity.uid, now, is_new);
+    let own = record::to_revoke(issued, ca, &identity.uid, now, is_new);
+    // First those that need nobody else.
+    store::add(ctx, identity, &own).await?;
+    let mut revoked = own.len();
     for one in issued
         .iter()
         .filter(|one| is_new(one) && record::is_remembered(one, now))
     {
-        if let (Some(vault), Some(issuer)) = (vault, &one.issuer)
-            && pki::revoke(vault, issuer, &one.serial, &uri_of(identity)).await?
-        {
-            revoked.push(record::revoked(one, now));
+        let (Some(vault), Some(issuer)) = (vault, &one.issuer) else {
+            continue;
+        };
+        match pki::revoke(vault, issuer, &one.serial, &uri_of(identity)).await {
+            Ok(true) => {
+                store::add(ctx, identity, &[record::revoked(one, now)]).await?;
+                revoked += 1;
+            }
+            Ok(false) => {}
+            Err(error) if is_beyond_reach(&error) => {
+                tell_it_is_left(ctx, identity, issuer, one, &error).await
+            }
+            Err(error) => return Err(error),
         }
     }
-    store::add(ctx, &identity.cluster, &revoked).await?;
-    Ok(revoked.len())
+    Ok(revoked)
+}
+
+/// Whether the operator may not revoke there: the VaultCluster does not declare that engine any more. To wait for it would
+/// hold up what can be done.
+fn is_beyond_reach(error: &Error) -> bool {
+    matches!(error, Error::Vault { source, .. }
+        if matches!(**source, VaultError::Denied { invalid_token: false, .. }))
+}
+
+async fn tell_it_is_left(
+    ctx: &Context,
+    identity: &Identity,
+    issuer: &str,
+    one: &IssuedCertificate,
+    error: &Error,
+) {
+    let object = ObjectReference {
+        api_version: Some(format!(
+            "{}/{}",
+            vaultkeeper_crds::GROUP,
+            vaultkeeper_crds::VERSION
+        )),
+        kind: Some("VaultRole".to_owned()),
+        namespace: Some(identity.namespace.clone()),
+        name: Some(identity.name.clone()),
+        uid: Some(identity.uid.clone()),
+        ..ObjectReference::default()
+    };
+    let note = format!(
+        "a client certificate of PKI role {issuer} with serial {} is not revoked there, and ends at {}; no login takes it any \
+         more. Have the VaultCluster declare the engine, or revoke it by hand. Last error: {}",
+        one.serial,
+        one.not_after.0,
+        error.chain()
+    );
+    ctx.reporter
+        .publish(&object, Reason::LeftBehind, &one.serial, &note)
+        .await;
 }
 
 /// Stores that every certificate of the VaultRole is revoked. Without a Vault those of a PKI engine are left; the list is

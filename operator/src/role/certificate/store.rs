@@ -1,7 +1,7 @@
 //! Keeps the CA for client certificates, and which of them are revoked, in a Secret of the operator's namespace.
 //!
 //! Each revoked certificate is a key of its own, `revoked-<serial>`, with two times as its value: when, and until when it
-//! is remembered. So two roles that go at the same time do not get into each other's way.
+//! is remembered, and the namespace whose it was. So two roles that go at the same time do not get into each other's way.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,11 @@ use vaultkeeper_crds::annotations::{CLUSTER, FIELD_MANAGER};
 use vaultkeeper_crds::names;
 use vaultkeeper_vault::{ExposeSecret, SecretString};
 
-use super::super::ClusterName;
 use super::super::error::Error;
+use super::super::{ClusterName, Identity};
 use super::ca::{self, ClientCa, Revoked};
 use crate::context::Context;
+use crate::hex::short_hash;
 
 const CA_KEY_KEY: &str = "ca.key";
 const REVOKED: &str = "revoked-";
@@ -32,6 +33,28 @@ pub(super) struct Stored {
     pub(super) ca: ClientCa,
     /// What is revoked.
     pub(super) revoked: Vec<Revoked>,
+    /// How many of them were each namespace's.
+    by_namespace: BTreeMap<String, usize>,
+}
+
+/// A namespace in an entry, which has to be short.
+fn mark(namespace: &str) -> String {
+    short_hash(namespace.as_bytes(), 4)
+}
+
+/// The Secret holds some 9,000 of all namespaces.
+const MOST_OF_A_NAMESPACE: usize = 2000;
+
+impl Stored {
+    /// Whether a namespace has so many revoked certificates that one more would be at the cost of others.
+    pub(super) fn is_used_up_by(&self, namespace: &str) -> bool {
+        let count = self
+            .by_namespace
+            .get(&mark(namespace))
+            .copied()
+            .unwrap_or_default();
+        count >= MOST_OF_A_NAMESPACE
+    }
 }
 
 fn secrets(ctx: &Context) -> Api<Secret> {
@@ -48,22 +71,29 @@ fn read_off(secret: &Secret) -> Result<Stored, Error> {
         Some(String::from_utf8_lossy(bytes).into_owned())
     };
     let lacking = || Error::ClientCa(ca::Error::Mismatch);
+    let mut by_namespace = BTreeMap::new();
     let revoked = secret.data.iter().flatten().filter_map(|(key, value)| {
         let serial = key.strip_prefix(REVOKED)?;
         let value = String::from_utf8_lossy(&value.0);
-        let (at, until) = value.split_once(' ')?;
-        Some(Revoked {
+        let mut words = value.split(' ');
+        let revoked = Revoked {
             serial: serial.to_owned(),
-            at: at.parse().ok()?,
-            until: until.parse().ok()?,
-        })
+            at: words.next()?.parse().ok()?,
+            until: words.next()?.parse().ok()?,
+        };
+        if let Some(namespace) = words.next() {
+            *by_namespace.entry(namespace.to_owned()).or_default() += 1;
+        }
+        Some(revoked)
     });
+    let revoked = revoked.collect();
     Ok(Stored {
         ca: ClientCa {
             certificate: text(names::CA_KEY).ok_or_else(lacking)?,
             key: SecretString::from(text(CA_KEY_KEY).ok_or_else(lacking)?),
         },
-        revoked: revoked.collect(),
+        revoked,
+        by_namespace,
     })
 }
 
@@ -113,9 +143,14 @@ pub(super) async fn ensure(ctx: &Context, cluster: &ClusterName) -> Result<Store
 }
 
 /// Adds to what is revoked. Where there is no CA any more, nothing of it logs in anywhere.
-pub(super) async fn add(ctx: &Context, cluster: &ClusterName, revoked: &[Revoked]) -> Result<(), Error> {
+pub(super) async fn add(ctx: &Context, identity: &Identity, revoked: &[Revoked]) -> Result<(), Error> {
+    let Identity {
+        namespace, cluster, ..
+    } = identity;
     let entries = revoked.iter().map(|Revoked { serial, at, until }| {
-        let value = STANDARD.encode(format!("{at} {until}"));
+        // In whole seconds: the list has to find room.
+        let at = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+        let value = STANDARD.encode(format!("{at} {until} {}", mark(namespace)));
         (format!("{REVOKED}{serial}"), Value::String(value))
     });
     merge(
@@ -201,6 +236,30 @@ mod tests {
             until: NOW,
         };
         assert_eq!(stored.revoked, [wanted]);
+    }
+
+    #[test]
+    fn a_namespace_that_has_filled_its_part_of_the_list_is_known_and_spoils_nobody_elses() {
+        let of = |namespace: &str, count: usize| {
+            let entries = (0..count).map(|n| {
+                let value = format!("{NOW} {NOW} {}", mark(namespace));
+                (format!("revoked-{namespace}{n}"), ByteString(value.into_bytes()))
+            });
+            let mut stored = secret(&[
+                ("ca.crt", "C"),
+                ("ca.key", "K"),
+                ("revoked-old", &format!("{NOW} {NOW}")),
+            ]);
+            stored.data.as_mut().unwrap().extend(entries);
+            read_off(&stored).unwrap()
+        };
+        let full = of("shop", MOST_OF_A_NAMESPACE);
+        assert_eq!(full.revoked.len(), MOST_OF_A_NAMESPACE + 1);
+        assert!(full.is_used_up_by("shop") && !full.is_used_up_by("other"));
+        assert!(
+            !of("shop", MOST_OF_A_NAMESPACE - 1).is_used_up_by("shop"),
+            "one more is taken"
+        );
     }
 
     #[test]

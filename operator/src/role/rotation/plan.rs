@@ -10,6 +10,9 @@ use crate::role::validate::{AppRoleWish, Period};
 /// So many earlier ones work at a time at most. More come only from many requests within one overlap.
 const MOST_PREVIOUS: usize = 5;
 
+/// By so much clocks may differ: of the machine now and the one where the operator ran before.
+const SKEW: i64 = 300;
+
 /// What was found. Times are Unix seconds.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -144,10 +147,15 @@ pub fn plan(seen: &Seen, wish: &AppRoleWish, uid: &str) -> Plan {
     // One that the application has used up itself is no reason to restart it: that would go on for ever.
     let is_used_up = issue == Some(Cause::Lost) && wish.num_uses > 0;
     let rotates = issue.is_some_and(Cause::rotates) && !is_used_up;
-    let mut previous = state.previous.clone();
+    // None works longer from now on than one that ends now would: a clock that was ahead, or somebody who edited the Secret,
+    // has said otherwise.
+    let latest = now.saturating_add(seconds(wish.rotation.overlap(None)));
+    let mut previous: Vec<Previous> = state.previous.clone();
+    for old in &mut previous {
+        old.until = old.until.min(latest);
+    }
     // Of those that the consumer may hold some end: all by a rotation or plain delivery, others when their time has come.
-    let ends =
-        |held: &Held| rotates || wish.wrap.is_none() || due(held, wish, &uid).is_some_and(|due| due <= *now);
+    let ends = |held: &Held| rotates || wish.wrap.is_none() || is_due(held, wish, &uid, *now);
     let (ended, mut unwrapped): (Vec<Held>, Vec<Held>) = state.unwrapped.iter().cloned().partition(ends);
     let any_ended = !ended.is_empty();
     previous.extend(ended.into_iter().map(end));
@@ -218,7 +226,7 @@ fn cause(seen: &Seen, state: &State, wish: &AppRoleWish, uid: &str) -> Option<Ca
         (Token::Gone, Some(_)) => return Some(Cause::Late),
         _ => {}
     }
-    if due(&current, wish, &uid).is_some_and(|due| due <= *now) {
+    if is_due(&current, wish, &uid, *now) {
         return Some(Cause::Due);
     }
     wrapping
@@ -316,6 +324,11 @@ pub fn period(held: &Held, wish: &AppRoleWish) -> Option<Duration> {
 pub fn due(held: &Held, wish: &AppRoleWish, seed: &impl Hash) -> Option<i64> {
     let period = period(held, wish)?;
     Some(held.issued.saturating_add(seconds(spread(period, seed))))
+}
+
+/// Whether its time has come. One that was made by a clock that was ahead would else be kept until it has long expired.
+fn is_due(held: &Held, wish: &AppRoleWish, seed: &impl Hash, now: i64) -> bool {
+    due(held, wish, seed).is_some_and(|due| due <= now || held.issued > now.saturating_add(SKEW))
 }
 
 /// When something is to be done next.

@@ -234,6 +234,33 @@ fn an_earlier_one_works_until_its_end_and_no_longer() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_neither_keeps_a_secret_id_too_long_nor_an_earlier_one_for_years() {
+    let year = 365 * 24 * HOUR;
+    let daily = with_period(Period::Every(Duration::from_secs(24 * 3600)));
+    let ahead = seen(|seen, state| {
+        state.issued = NOW + year;
+        state.expires = Some(NOW + year + 48 * HOUR);
+        state.previous = vec![old("b", NOW + year)];
+        seen.known.push("b".to_owned());
+    });
+    let (issue, previous) = decided(&ahead, &daily);
+    assert_eq!(issue, Some(Cause::Due), "Vault ends it long before that time");
+    assert_eq!(
+        previous.first(),
+        Some(&old("b", NOW + 600)),
+        "it works on for an overlap from now"
+    );
+    let a_little = seen(|_, state| state.issued = NOW + SKEW);
+    assert_eq!(decided(&a_little, &daily).0, None, "clocks differ");
+    let for_ever = seen(|_, state| state.issued = NOW + year);
+    assert_eq!(
+        decided(&for_ever, &wish()).0,
+        None,
+        "one without an end is good at any time"
+    );
+}
+
+#[test]
 fn requests_without_end_do_not_pile_up_old_ones() {
     let many = seen(|seen, state| {
         seen.request = Some("again".to_owned());

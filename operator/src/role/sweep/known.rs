@@ -1,8 +1,10 @@
 //! What the status of a role says, without asking anybody. Pure: the time is given.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use vaultkeeper_crds::cluster::AccessGrant;
 use vaultkeeper_crds::{VaultCluster, VaultRole};
 
 use super::super::finalizer;
@@ -50,7 +52,51 @@ pub fn fingerprint(role: &VaultRole, validated: &Validated, cluster: &VaultClust
         &cluster.spec.external,
     );
     let text = format!("{validated:?} {annotations:?} {:?} {place:?}", meta.labels);
-    format!("{RELEASE}/{}", short_hash(text.as_bytes(), 8))
+    let granted = granted(role, cluster);
+    format!("{RELEASE}/{}/{granted}", short_hash(text.as_bytes(), 8))
+}
+
+/// Identifies what the cluster gives the role's namespace.
+fn granted(role: &VaultRole, cluster: &VaultCluster) -> String {
+    let access = &cluster.spec.access;
+    let own = role.metadata.namespace.as_ref();
+    let own = |names: &[String]| own.is_some_and(|own| names.contains(own));
+    // Not who else has the same: that says nothing of this namespace.
+    let grants: Vec<_> = access
+        .iter()
+        .filter(|grant| own(&grant.namespaces))
+        .map(|grant| {
+            let AccessGrant {
+                namespaces: _,
+                path_prefixes,
+                auth_methods,
+                policies,
+            } = grant;
+            (path_prefixes, auth_methods, policies)
+        })
+        .collect();
+    // Their ServiceAccounts may be let in.
+    let namespaces: BTreeSet<_> = access.iter().flat_map(|grant| &grant.namespaces).collect();
+    short_hash(format!("{grants:?} {namespaces:?}").as_bytes(), 8)
+}
+
+/// Whether the cluster gives the role's namespace what it gave when the role was put in place last. Then it is the role that
+/// asks for more, and nothing was taken away from it.
+pub fn is_granted_as_before(role: &VaultRole, cluster: &VaultCluster) -> bool {
+    let applied = role.status.as_ref().and_then(|status| status.applied.as_ref());
+    applied.is_some_and(|applied| applied.split('/').nth(2) == Some(granted(role, cluster).as_str()))
+}
+
+/// Whether two fingerprints are of the same wish at the same place, whatever was granted then.
+pub fn is_same_wish(one: &str, other: &str) -> bool {
+    let wish = |applied: &str| {
+        applied
+            .splitn(3, '/')
+            .take(2)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    wish(one) == wish(other)
 }
 
 /// Compares the status with what is wanted.
@@ -64,7 +110,7 @@ pub(super) fn known(role: &VaultRole, applied: &str, now: Timestamp) -> Known {
     let differs = status
         .applied
         .as_ref()
-        .is_some_and(|then| release(then) == release(applied) && then != applied);
+        .is_some_and(|then| release(then) == release(applied) && !is_same_wish(then, applied));
     if is_in_place(role)
         && status.observed_generation == generation
         && finalizer::is_set(role)
@@ -107,7 +153,6 @@ pub fn next_action(before: Option<&str>, away: Option<Duration>, now: Timestamp)
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use vaultkeeper_crds::cluster::AccessGrant;
 
     use super::super::super::validate::validate;
     use super::*;
@@ -157,6 +202,10 @@ mod tests {
             (soon(1001), "something is due in a second"),
             (status(json!({"applied": "0.9/b"})), "an earlier release wrote it"),
             (status(json!({"applied": null})), "nobody knows what was applied"),
+            (
+                status(json!({"applied": format!("{APPLIED}/z")})),
+                "something else was granted, which the turn in the line notes",
+            ),
         ] {
             assert_eq!(known(change), Known::InPlace, "{what}");
         }
@@ -178,6 +227,49 @@ mod tests {
         ] {
             assert_eq!(known(change), Known::Changed, "{what}");
         }
+    }
+
+    #[test]
+    fn what_the_cluster_has_taken_away_is_told_from_a_role_that_asks_for_more() {
+        let cluster = |access: Value| -> VaultCluster {
+            serde_json::from_value(json!({
+                "apiVersion": "vaultkeeper.dev/v1alpha1", "kind": "VaultCluster",
+                "metadata": {"name": "main", "namespace": "vault", "uid": "u"},
+                "spec": {"version": "1.21.1", "storage": {"raft": {}}, "access": access},
+            }))
+            .unwrap()
+        };
+        let grant = json!({"namespaces": ["shop"], "pathPrefixes": ["a/", "b/"], "policies": ["x"], "authMethods": ["ci"]});
+        let before = cluster(json!([grant]));
+        let validated = validate(&role(json!({})).spec, "shop", &before.spec.access).unwrap();
+        let applied = fingerprint(&role(json!({})), &validated, &before);
+        let role = role(json!({"status": {"applied": applied}, "spec": {"policy": {"names": ["more"]}}}));
+        assert!(is_granted_as_before(&role, &before), "the role asks for more");
+        for (change, what) in [
+            (json!({"pathPrefixes": ["a/"]}), "a path"),
+            (json!({"policies": null}), "a policy"),
+            (json!({"authMethods": null}), "an auth method"),
+            (json!({"namespaces": ["other"]}), "all of it"),
+            (
+                json!({"namespaces": ["shop", "other"]}),
+                "another may let its accounts in",
+            ),
+        ] {
+            let mut changed = grant.clone();
+            json_patch::merge(&mut changed, &change);
+            assert!(
+                !is_granted_as_before(&role, &cluster(json!([changed]))),
+                "the cluster has changed {what}"
+            );
+        }
+        let mut unknown = role.clone();
+        unknown.status.as_mut().unwrap().applied = Some("1.0/a".to_owned());
+        assert!(
+            !is_granted_as_before(&unknown, &before),
+            "nobody knows what it was"
+        );
+        unknown.status = None;
+        assert!(!is_granted_as_before(&unknown, &before));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::super::Identity;
 use super::super::error::Error;
 use super::super::secret::is_ours;
 use super::super::status::fresh;
-use super::plan::{Held, Plan, plan, until};
+use super::plan::{Held, Plan, plan, renewed, until};
 use super::secret::{Minted, Noted, Previous, accessors, noted, previous, settled, with_token};
 use super::{Delivery, life, role};
 use crate::context::Context;
@@ -125,8 +125,17 @@ impl Token<'_> {
                 match (keep, &accessor) {
                     (Plan::Keep(span), _) => next = span,
                     (_, Some(accessor)) => {
-                        let renewed = self.vault.renew_accessor(accessor, life(token)).await;
-                        renewed.map_err(|e| Error::vault("renew a token", e))?;
+                        let given = self.vault.renew_accessor(accessor, life(token)).await;
+                        let given = given.map_err(|e| Error::vault("renew a token", e))?;
+                        let age = held.as_ref().map(|held| held.age).unwrap_or_default();
+                        match renewed(given, age, life(token)) {
+                            Plan::Keep(span) => next = span,
+                            Plan::Renew => {}
+                            Plan::Replace(overlap) => {
+                                let before = (Some(accessor.clone()), overlap);
+                                return self.replace(existing, true, wanted, token, before, known).await;
+                            }
+                        }
                     }
                     (_, None) => {}
                 }
@@ -164,6 +173,7 @@ impl Token<'_> {
             let left = end.map(|end| until(end, now)).unwrap_or_default();
             return Ok((!left.is_zero()).then_some(Held {
                 left,
+                age: Duration::ZERO,
                 longest: Some(left),
                 renewable: false,
                 current: *current,
@@ -172,6 +182,7 @@ impl Token<'_> {
         let info = self.look_up(accessor).await?;
         Ok(info.map(|info| Held {
             left: info.ttl,
+            age: age(&info, now),
             longest: longest(&info, max, now),
             renewable: info.renewable,
             current: *current,
@@ -314,6 +325,43 @@ fn longest(info: &TokenInfo, max: Duration, now: Timestamp) -> Option<Duration> 
     if max.is_zero() {
         return None;
     }
-    let age = u64::try_from(now.as_second().saturating_sub(info.creation_time)).unwrap_or_default();
-    Some(max.saturating_sub(Duration::from_secs(age)))
+    Some(max.saturating_sub(age(info, now)))
+}
+
+/// How old a token is: by Vault's own clock, which alone counts, where Vault says when it ends.
+fn age(info: &TokenInfo, now: Timestamp) -> Duration {
+    let end = info
+        .expire_time
+        .as_ref()
+        .and_then(|end| end.parse::<Timestamp>().ok());
+    let left = i64::try_from(info.ttl.as_secs()).unwrap_or(i64::MAX);
+    let there = end.map_or(now.as_second(), |end| end.as_second().saturating_sub(left));
+    let age = there.saturating_sub(info.creation_time);
+    Duration::from_secs(u64::try_from(age).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_as_old_as_vaults_clock_says_whatever_the_operators_does() {
+        let hour = Duration::from_secs(3600);
+        let info: TokenInfo = serde_json::from_value(serde_json::json!({
+            "accessor": "a", "creation_time": 1_000_000, "ttl": 1800, "type": "service",
+            "expire_time": Timestamp::from_second(1_000_000 + 3 * 3600).unwrap().to_string(),
+        }))
+        .unwrap();
+        for behind in [-36_000, 0, 36_000] {
+            let now = Timestamp::from_second(1_000_000 + 9000 + behind).unwrap();
+            assert_eq!(age(&info, now), hour * 5 / 2, "{behind}");
+            assert_eq!(longest(&info, hour * 4, now), Some(hour * 3 / 2), "{behind}");
+        }
+        let endless = TokenInfo {
+            expire_time: None,
+            ..info
+        };
+        let now = Timestamp::from_second(1_000_060).unwrap();
+        assert_eq!(age(&endless, now), Duration::from_secs(60));
+    }
 }

@@ -13,6 +13,8 @@ const OVERLAP: Duration = Duration::from_secs(120);
 pub struct Held {
     /// How long it still lives.
     pub left: Duration,
+    /// How old it is.
+    pub age: Duration,
     /// How long it can live at most from now with renewals. None: without end.
     pub longest: Option<Duration>,
     /// Whether it can be renewed at all.
@@ -40,6 +42,7 @@ pub fn plan(held: Option<&Held>, life: Duration) -> Plan {
     };
     let Held {
         left,
+        age: _,
         longest,
         renewable,
         current,
@@ -60,6 +63,19 @@ pub fn plan(held: Option<&Held>, life: Duration) -> Plan {
     }
 }
 
+/// What follows from a renewal that gave a token of this age so long to live from now on. Vault may give less than was asked
+/// for, without a word: the maximum of its mount was lowered, or is near.
+pub fn renewed(given: Duration, age: Duration, life: Duration) -> Plan {
+    // What another one would get.
+    let fresh = life.min(given.saturating_add(age));
+    let half = fresh / 2;
+    if given > half {
+        Plan::Keep(given.saturating_sub(half).max(Duration::from_secs(1)))
+    } else {
+        Plan::Replace(OVERLAP.min(fresh / 4))
+    }
+}
+
 /// How long until then; nothing when it is past.
 pub fn until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
@@ -74,6 +90,7 @@ mod tests {
     fn held(left_minutes: u64, longest_minutes: Option<u64>) -> Held {
         Held {
             left: Duration::from_secs(left_minutes * 60),
+            age: Duration::from_secs(60),
             longest: longest_minutes.map(|minutes| Duration::from_secs(minutes * 60)),
             renewable: true,
             current: true,
@@ -133,6 +150,37 @@ mod tests {
             ),
             Plan::Replace(Duration::from_secs(10)),
             "a quarter of a short life"
+        );
+    }
+
+    #[test]
+    fn a_renewal_that_gave_less_than_was_asked_for_leaves_no_dead_token_in_the_secret() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert_eq!(
+            renewed(HOUR, minutes(30), HOUR),
+            Plan::Keep(HOUR / 2),
+            "all of it"
+        );
+        // The mount allows 20 minutes in all.
+        assert_eq!(
+            renewed(minutes(20), Duration::ZERO, HOUR),
+            Plan::Keep(minutes(10)),
+            "another one would get no more: it is looked at in time"
+        );
+        assert_eq!(
+            renewed(minutes(10), minutes(10), HOUR),
+            Plan::Replace(OVERLAP),
+            "another one gets twice as much"
+        );
+        assert_eq!(
+            renewed(minutes(29), HOUR * 3, HOUR),
+            Plan::Replace(OVERLAP),
+            "it is near its end, whatever the operator's clock says"
+        );
+        assert_eq!(
+            renewed(minutes(45), HOUR * 3, HOUR),
+            Plan::Keep(minutes(15)),
+            "looked at again while enough is left"
         );
     }
 

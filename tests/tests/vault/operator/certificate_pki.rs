@@ -1,6 +1,7 @@
 //! Client certificates from a PKI engine of the same Vault.
 
 use anyhow::{Context as _, ensure};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use vaultkeeper_crds::names;
 use vaultkeeper_tests::points::Points;
@@ -172,11 +173,25 @@ async fn a_pki_engine_signs_what_logs_in_and_only_where_the_cluster_allows_it() 
     .unwrap();
     assert_takes(&stage, &third, &app, "the one that is stored").await;
 
-    // An engine that is not granted: what was given goes, and is revoked.
+    // An engine that is not granted: what was given stays. It goes, and is revoked, when access is taken away.
     let change = json!({ "spec": { "certificate": { "pki": { "mount": "secret", "role": "apps" } } } });
     patch_role(&stage, "app", &change).await;
     let said = until_not_ready(&stage, "NotAllowed").await;
-    assert!(said.contains("`secret/sign/apps`"), "{said}");
+    assert!(
+        said.contains("`secret/sign/apps`") && said.contains("stays as it was"),
+        "{said}"
+    );
+    assert_takes(&stage, &third, &app, "the one that is stored").await;
+    let allow = async |access: Value| {
+        let change = json!({ "spec": { "access": access } });
+        let cluster = stage.clusters();
+        cluster
+            .patch("main", &PatchParams::default(), &Patch::Merge(&change))
+            .await
+            .unwrap();
+    };
+    let access = stage.clusters().get("main").await.unwrap().spec.access;
+    allow(json!([])).await;
     wait::until_async("nothing to be left", DEADLINE, async || {
         assert_nothing_left(&stage, &root).await
     })
@@ -185,6 +200,7 @@ async fn a_pki_engine_signs_what_logs_in_and_only_where_the_cluster_allows_it() 
     assert!(is_revoked(&root, &present).await, "at the engine, too");
 
     // Back again, and deleted.
+    allow(json!(access)).await;
     patch_role(&stage, "app", &by("apps")).await;
     until_ready(&stage, "app").await.unwrap();
     let last = held(&stage, SECRET).await.unwrap();

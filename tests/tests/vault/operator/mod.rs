@@ -40,6 +40,7 @@ mod pods;
 mod readiness;
 mod rendered;
 mod role_deletion;
+mod role_parts;
 mod role_policy;
 mod role_support;
 mod role_sweep;
