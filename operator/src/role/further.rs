@@ -100,7 +100,7 @@ pub(super) async fn apply(
     let mut applied = Applied::default();
     for path in known.iter().filter(|path| !wanted.contains_key(*path)) {
         match failures.keep(found("delete a further login", vault.delete(path).await))? {
-            Some(Some(_)) => applied.changed.push(path.clone()),
+            Some(Some(())) => applied.changed.push(path.clone()),
             Some(None) => {}
             None => drop(applied.failed.insert(path.clone())),
         }

@@ -50,7 +50,7 @@ pub(super) async fn revoke(
             }
             Ok(false) => {}
             Err(error) if is_beyond_reach(&error) => {
-                tell_it_is_left(ctx, identity, issuer, one, &error).await
+                tell_it_is_left(ctx, identity, issuer, one, &error).await;
             }
             Err(error) => return Err(error),
         }
