@@ -147,6 +147,17 @@ pub(super) async fn ensure(
             .as_ref()
             .and_then(|status| status.certificate.clone());
         plan = record::plan(facts, noted.as_ref(), certificate, now);
+        if plan != Plan::Keep
+            && existing
+                .as_ref()
+                .is_some_and(|found| found.immutable == Some(true))
+        {
+            return Err(Error::NameTaken {
+                kind: "Secret",
+                name: certificate.secret_name.clone(),
+                remedy: "it is immutable: delete it, or choose another spec.certificate.secretName",
+            });
+        }
         if plan == Plan::Replace && stored.is_used_up_by(&identity.namespace) {
             return Err(Error::ClientCa(ca::Error::ListUsedUp));
         }
@@ -175,7 +186,12 @@ pub(super) async fn ensure(
         ..Done::default()
     };
     if let Some(leaf) = &leaf {
-        store_certificate(ctx, identity, certificate, existing, (ca, leaf, cas)).await?;
+        let stored = store_certificate(ctx, identity, certificate, existing, (ca, leaf, cas)).await;
+        if stored.as_ref().is_err_and(credentials::is_surely_not_stored) {
+            // Its key is nowhere. The record must not grow with each try while the API server refuses.
+            unlist(ctx, identity, &leaf.facts.serial).await?;
+        }
+        stored?;
         done.issued = Some((leaf.facts.serial.clone(), leaf.facts.not_after));
     }
     let Some(noted) = noted else { return Ok(done) };
@@ -247,6 +263,19 @@ async fn store_certificate(
     stored
         .map(drop)
         .map_err(|e| Error::kubernetes("store the certificate", e))
+}
+
+/// Takes a serial number out of the record.
+async fn unlist(ctx: &Context, identity: &Identity, serial: &str) -> Result<(), Error> {
+    let Some(fresh) = fresh(ctx, identity).await? else {
+        return Ok(());
+    };
+    let noted = fresh.status.as_ref();
+    let Some(mut noted) = noted.and_then(|status| status.certificate.clone()) else {
+        return Ok(());
+    };
+    noted.issued.retain(|one| one.serial != serial);
+    record::write(ctx, &fresh, Some(&noted)).await
 }
 
 /// The Secret of an earlier name goes when the new one is there.

@@ -195,7 +195,7 @@ fn check_usable(secret: &Secret, identity: &Identity, wish: &AppRoleWish) -> Res
 }
 
 /// Whether the API server has refused a write.
-fn is_surely_not_stored(error: &Error) -> bool {
+pub(super) fn is_surely_not_stored(error: &Error) -> bool {
     matches!(error, Error::Kubernetes { source, .. }
         if matches!(&**source, kube::Error::Api(status) if (400..500).contains(&status.code)))
 }

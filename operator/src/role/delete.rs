@@ -196,8 +196,23 @@ async fn remove_ours(
         let owner = owner::of_this_kubernetes(ctx).await?;
         let by_certificate = certificate::is_mentioned(role);
         let there = owner::look(vault, path, &name, &further, by_certificate).await?;
-        if owner::whose(&there, &owner, was_written_to(role, login.as_ref())) != Whose::Ours {
-            return Ok(());
+        let was_ours = was_written_to(role, login.as_ref());
+        match owner::whose(&there, &owner, was_ours) {
+            Whose::Ours => {}
+            Whose::Anothers if was_ours => {
+                let why = format!(
+                    "the policy `{name}` there does not say any more that it is this Kubernetes cluster's"
+                );
+                let note = format!(
+                    "Left behind in {}: policy and roles `{name}`, since {why}; remove them by hand if they are nobody else's",
+                    place.address
+                );
+                ctx.reporter
+                    .publish(&role.object_ref(&()), Reason::LeftBehind, "", &note)
+                    .await;
+                return Ok(());
+            }
+            Whose::Anothers | Whose::Nobodys => return Ok(()),
         }
     }
     // Each of them goes, whatever becomes of the others: what nobody can remove must not keep the ways in.

@@ -179,3 +179,50 @@ fn same(a: &vaultkeeper_vault::SecretString, b: &vaultkeeper_vault::SecretString
     use vaultkeeper_vault::ExposeSecret as _;
     a.expose_secret() == b.expose_secret()
 }
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_stored_is_not_made_again_and_again() {
+    let stage = Stage::new().await.unwrap();
+    stage.create_cluster(1).await.unwrap();
+    let operator = stage.start_operator(&Points::record());
+    stage.until_available().await.unwrap();
+    let tenant = Tenant::of(&stage);
+    let login = json!({"appRole": null, "certificate": {"secretName": "app-tls", "ttl": "24h"}});
+    tenant.create("app", login).await.unwrap();
+    tenant.until_ready("app").await.unwrap();
+    let serials = async || {
+        let status = tenant.roles().get("app").await.unwrap().status.unwrap();
+        let issued = status.certificate.unwrap().issued;
+        issued.into_iter().map(|one| one.serial).collect::<Vec<_>>()
+    };
+    let before = serials().await;
+    let fixed = Patch::Merge(json!({"immutable": true}));
+    tenant
+        .secrets()
+        .patch("app-tls", &PatchParams::default(), &fixed)
+        .await
+        .unwrap();
+    // A shorter life: another certificate is due, and again.
+    for ttl in ["2h", "1h"] {
+        let change = json!({"spec": {"certificate": {"ttl": ttl}}});
+        tenant.patch("app", change).await.unwrap();
+        let (reason, message) = tenant.until_unready("app").await.unwrap();
+        assert!(
+            reason == "NameTaken" && message.contains("immutable"),
+            "{reason} {message}"
+        );
+    }
+    assert_eq!(serials().await, before, "none was made that nobody holds");
+
+    tenant
+        .secrets()
+        .delete("app-tls", &DeleteParams::default())
+        .await
+        .unwrap();
+    let touch = json!({"metadata": {"annotations": {"touched": "1"}}});
+    tenant.patch("app", touch).await.unwrap();
+    tenant.until_ready("app").await.unwrap();
+    assert_eq!(serials().await.len(), 2, "the lost one and the present one");
+    operator.stop().await;
+    stage.end().await.unwrap();
+}

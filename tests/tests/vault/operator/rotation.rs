@@ -136,7 +136,18 @@ async fn every_credential_logs_in_before_during_and_after_a_rotation_and_no_long
         .await
         .unwrap();
     assert_eq!(about.ttl, Duration::from_secs(3600));
-    assert_eq!(about.metadata["name"], "app", "whose it is can be seen in Vault");
+    let made_for = role.until_ready().await.unwrap().metadata;
+    for (key, wanted) in [
+        ("namespace", made_for.namespace.unwrap()),
+        ("name", "app".to_owned()),
+        ("uid", made_for.uid.unwrap()),
+        ("generation", made_for.generation.unwrap().to_string()),
+    ] {
+        assert_eq!(
+            about.metadata[key], wanted,
+            "whose it is can be seen in Vault: {key}"
+        );
+    }
     wait::until_async("the status to tell its end", DEADLINE, async || {
         let status = role
             .until_ready()
