@@ -34,10 +34,16 @@ pub(super) async fn publish(ctx: &Context, vault: &Client, cluster: &ClusterName
     let method = vault.cert(CERT_AUTH_PATH);
     let mut written = false;
     for _ in 0..TRIES {
-        let now = Timestamp::now();
+        let mut now = Timestamp::now();
         let Some(Stored { ca, revoked, .. }) = store::read(ctx, cluster).await? else {
             return Ok(written);
         };
+        if revoked.iter().any(|one| one.until <= now) {
+            // What is forgotten once logs in again: both clocks have to say that its certificate has ended.
+            // A namespace of OpenBao does not say what time it is.
+            let there = vault.health().await.map_or(0, |health| health.server_time_utc);
+            now = earlier(now, there);
+        }
         let (kept, ended): (Vec<Revoked>, Vec<Revoked>) =
             revoked.into_iter().partition(|one| one.until > now);
         store::drop_ended(ctx, cluster, &ended.iter().collect::<Vec<_>>()).await?;
@@ -58,4 +64,31 @@ pub(super) async fn publish(ctx: &Context, vault: &Client, cluster: &ClusterName
         }
     }
     Ok(written)
+}
+
+/// The earlier of the operator's time and Vault's, in seconds; zero where it does not say.
+fn earlier(now: Timestamp, there: i64) -> Timestamp {
+    let there = Timestamp::from_second(there).ok().filter(|_| there > 0);
+    there.map_or(now, |there| there.min(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_ahead_makes_nobody_forget_what_is_revoked() {
+        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+        assert_eq!(
+            earlier(at(9_000_000), 1_000_000),
+            at(1_000_000),
+            "the operator's is ahead"
+        );
+        assert_eq!(
+            earlier(at(1_000_000), 9_000_000),
+            at(1_000_000),
+            "Vault's is ahead"
+        );
+        assert_eq!(earlier(at(1_000_000), 0), at(1_000_000), "Vault does not say");
+    }
 }
