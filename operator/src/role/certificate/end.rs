@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use vaultkeeper_crds::names::CERT_AUTH_PATH;
 use vaultkeeper_crds::role::{CertificateStatus, IssuedCertificate};
-use vaultkeeper_vault::{Client, Error as VaultError};
+use vaultkeeper_vault::Client;
 
 use super::super::error::Error;
 use super::super::execute::found;
@@ -43,26 +43,20 @@ pub(super) async fn revoke(
         let (Some(vault), Some(issuer)) = (vault, &one.issuer) else {
             continue;
         };
-        match pki::revoke(vault, issuer, &one.serial, &uri_of(identity)).await {
-            Ok(true) => {
-                store::add(ctx, identity, &[record::revoked(one, now)]).await?;
-                revoked += 1;
-            }
-            Ok(false) => {}
-            Err(error) if is_beyond_reach(&error) => {
-                tell_it_is_left(ctx, identity, issuer, one, &error).await;
-            }
-            Err(error) => return Err(error),
+        let outcome = pki::revoke(vault, issuer, &one.serial, &uri_of(identity)).await?;
+        if matches!(outcome, pki::Outcome::NotFound) {
+            continue;
+        }
+        // Whatever the engine says, no login at this Vault takes it any more.
+        store::add(ctx, identity, &[record::revoked(one, now)]).await?;
+        revoked += 1;
+        if let pki::Outcome::Denied(error) = outcome {
+            // To wait for that right would hold up what can be done.
+            let error = Error::vault("revoke a certificate of the PKI engine", error);
+            tell_it_is_left(ctx, identity, issuer, one, &error).await;
         }
     }
     Ok(revoked)
-}
-
-/// Whether the operator may not revoke there: the VaultCluster does not declare that engine any more. To wait for it would
-/// hold up what can be done.
-fn is_beyond_reach(error: &Error) -> bool {
-    matches!(error, Error::Vault { source, .. }
-        if matches!(**source, VaultError::Denied { invalid_token: false, .. }))
 }
 
 async fn tell_it_is_left(
@@ -85,8 +79,8 @@ async fn tell_it_is_left(
         ..ObjectReference::default()
     };
     let note = format!(
-        "a client certificate of PKI role {issuer} with serial {} is not revoked there, and ends at {}; no login takes it any \
-         more. Have the VaultCluster declare the engine, or revoke it by hand. Last error: {}",
+        "a client certificate of PKI role {issuer} with serial {} is not revoked there, and ends at {}; no login at this Vault \
+         takes it any more. Revoke it by hand if others take it. Last error: {}",
         one.serial,
         one.not_after.0,
         error.chain()

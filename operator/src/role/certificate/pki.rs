@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose
 use std::time::Duration;
 use vaultkeeper_crds::role::PkiIssuer;
 use vaultkeeper_vault::pki::{SignRequest, Signed};
-use vaultkeeper_vault::{Client, SecretString};
+use vaultkeeper_vault::{Client, Error as VaultError, SecretString};
 
 use super::super::error::Error;
 use super::ca::{self, Leaf, check, common_name, is_only_name, own_name};
@@ -90,10 +90,20 @@ fn judge(signed: Signed, key: SecretString, uri: &str, uid: &str) -> Result<Leaf
     })
 }
 
-/// Revokes a certificate at the engine of its issuer, `<mount>/<role>`, if it is one with this URI. Says whether it was.
-pub(super) async fn revoke(vault: &Client, issuer: &str, serial: &str, uri: &str) -> Result<bool, Error> {
+/// What has become of a certificate that was to be revoked at its engine.
+pub(super) enum Outcome {
+    /// It is none with this URI, or nobody knows.
+    NotFound,
+    /// It is revoked.
+    Revoked,
+    /// It has this URI, and the operator may not revoke it there: the VaultCluster does not declare that engine any more.
+    Denied(VaultError),
+}
+
+/// Revokes a certificate at the engine of its issuer, `<mount>/<role>`, if it is one with this URI.
+pub(super) async fn revoke(vault: &Client, issuer: &str, serial: &str, uri: &str) -> Result<Outcome, Error> {
     let Some((mount, _)) = issuer.rsplit_once('/') else {
-        return Ok(false);
+        return Ok(Outcome::NotFound);
     };
     let engine = vault.pki(mount);
     let serial = colons(serial);
@@ -102,12 +112,13 @@ pub(super) async fn revoke(vault: &Client, issuer: &str, serial: &str, uri: &str
     // Whoever can write a status cannot have another's revoked.
     let facts = found.as_deref().and_then(reader::examine);
     if !facts.is_some_and(|facts| is_only_name(&facts.der, uri)) {
-        return Ok(false);
+        return Ok(Outcome::NotFound);
     }
     match engine.revoke(&serial).await {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(Outcome::Revoked),
         // The engine is not there any more.
-        Err(error) if error.is_not_found() => Ok(true),
+        Err(error) if error.is_not_found() => Ok(Outcome::Revoked),
+        Err(error) if error.is_denied() && !error.is_invalid_token() => Ok(Outcome::Denied(error)),
         Err(error) => Err(Error::vault("revoke a certificate of the PKI engine", error)),
     }
 }
