@@ -209,6 +209,36 @@ async fn a_pki_engine_signs_what_logs_in_and_only_where_the_cluster_allows_it() 
     delete_role(&stage, "app").await.unwrap();
     assert!(is_revoked(&root, &number).await, "that of a deleted role");
     assert_nothing_left(&stage, &root).await.unwrap();
+
+    // At an engine that the cluster does not declare any more the operator may revoke nothing. That holds nothing up, and
+    // this Vault refuses the certificate all the same.
+    create_role(&stage, "app", &wish).await.unwrap();
+    until_ready(&stage, "app").await.unwrap();
+    let orphan = held(&stage, SECRET).await.unwrap();
+    let number = serial(&stage).await;
+    let ca = root.read("team/pki/cert/ca").await.unwrap();
+    let ca: Value = ca.data.decode().unwrap();
+    let engine = json!({ "certificate": ca["certificate"] });
+    root.write("auth/cert/certs/engine", &engine).await.unwrap();
+    assert_takes(&stage, &orphan, "engine", "what the engine signed").await;
+    let change = json!({ "spec": { "configuration": { "secretsEngines": [] } } });
+    stage
+        .clusters()
+        .patch("main", &PatchParams::default(), &Patch::Merge(&change))
+        .await
+        .unwrap();
+    wait::until_async("the operator to have no right there", DEADLINE, async || {
+        let policy = root.read_policy("vaultkeeper-operator").await?;
+        ensure!(!policy.contains("team/pki/revoke"), "it has");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    delete_role(&stage, "app").await.unwrap();
+    assert!(!is_revoked(&root, &number).await, "it had no right to");
+    assert_refused(&stage, &orphan, "engine", "what is on the operator's list").await;
+    root.delete("auth/cert/certs/engine").await.unwrap();
+    assert_nothing_left(&stage, &root).await.unwrap();
     root.revoke_self().await.unwrap();
     operator.stop().await;
     stage.end().await.unwrap();
