@@ -28,7 +28,7 @@ pub use client::from_file as client_from_file;
 pub use files::Files;
 
 /// How long the API server may take until it is ready, on a busy machine.
-const READY_DEADLINE: Duration = Duration::from_secs(90);
+const READY_DEADLINE: Duration = Duration::from_secs(180);
 
 /// How long a server gets to end by itself.
 const GRACE: Duration = Duration::from_secs(5);

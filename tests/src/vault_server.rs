@@ -20,7 +20,7 @@ use crate::wait;
 pub use config::Listener;
 
 /// How long a server may take until its port answers, on a busy machine.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_secs(180);
 
 /// How long a server gets to end by itself: a SIGTERM waits for an init under way.
 const GRACE: Duration = Duration::from_secs(30);

@@ -95,7 +95,7 @@ async fn a_ca_that_is_rolled_over_is_followed_without_a_restart() {
     let keys = client.init(&split(1, 1)).await.unwrap();
     unseal(&client, &keys.keys).await;
     let root = client.with_token(&keys.root_token);
-    let rig = Rig::new("rollover", &root, server.ca_pem(), run.path(), ttl(3600)).await;
+    let mut rig = Rig::new("rollover", &root, server.ca_pem(), run.path(), ttl(3600)).await;
     rig.write_secret("first").await;
     let agent = rig.start(&rig.config(&rig.template()), &run);
     rig.wait_for("app:first:5432");
@@ -110,7 +110,13 @@ async fn a_ca_that_is_rolled_over_is_followed_without_a_restart() {
     server.signal(rustix::process::Signal::HUP).unwrap();
     fs::write(rig.folder().join("ca.crt"), new.cert_pem()).unwrap();
     agent.wait_for("a certificate file changed", 1);
-    // The test's own client keeps the connection that it made before.
+    let client = Client::builder(server.url())
+        .ca_pem(new.cert_pem())
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .build()
+        .unwrap();
+    rig.call_through(&client.with_token(&keys.root_token));
     rig.write_secret("second").await;
     rig.wait_for("app:second:5432");
     assert_eq!(

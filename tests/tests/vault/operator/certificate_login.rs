@@ -24,7 +24,7 @@ use vaultkeeper_vault::{Auth, Client, Error, SecretString};
 use super::stage::{Stage, write_secret};
 use crate::client_support::PATIENCE;
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+pub(super) const DEADLINE: Duration = Duration::from_secs(240);
 pub(super) const SECRET: &str = "app-tls";
 /// A role of a person's that takes every certificate of the CA: what it refuses is revoked.
 const WIDE: &str = "wide";

@@ -385,19 +385,17 @@ async fn one_bad_object_is_named_and_does_not_keep_the_others_from_theirs() {
         })
     };
     declare(&stage, configuration("path \"a\" {", "length = 1")).await;
-    let cluster = stage
-        .until("the bad password policy to be named", |c| {
-            condition(c, "Configured").is_some_and(|c| {
-                c.status == "False" && c.message.contains("spec.configuration.passwordPolicies[0]")
-            })
-        })
+    stage
+        .until(
+            "the bad password policy to be named by a cluster that serves all the same",
+            |c| {
+                condition(c, "Configured").is_some_and(|c| {
+                    c.status == "False" && c.message.contains("spec.configuration.passwordPolicies[0]")
+                }) && reason(c, "Available") == "AllMembersServe"
+            },
+        )
         .await
         .unwrap();
-    assert_eq!(
-        reason(&cluster, "Available"),
-        "AllMembersServe",
-        "the cluster serves all the same"
-    );
     let root = stage.root(0).await.unwrap();
     wait::until_async("the good policy", DEADLINE, async || {
         Ok(root.read_policy("app").await?)

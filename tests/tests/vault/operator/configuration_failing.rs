@@ -38,20 +38,18 @@ fn configuration(cluster: &VaultCluster) -> ConfigurationStatus {
 /// The status of the present spec, which names the policy that fails.
 async fn until_told(stage: &Stage) -> ConfigurationStatus {
     let cluster = stage
-        .until("the policy that fails to be told", |c| {
-            condition(c, "Configured").is_some_and(|said| {
-                said.status == "False"
-                    && said.reason == "UnknownAuthMethod"
-                    && said.observed_generation == c.metadata.generation
-            })
-        })
+        .until(
+            "the policy that fails to be told by a cluster that serves all the same",
+            |c| {
+                condition(c, "Configured").is_some_and(|said| {
+                    said.status == "False"
+                        && said.reason == "UnknownAuthMethod"
+                        && said.observed_generation == c.metadata.generation
+                }) && reason(c, "Available") == "AllMembersServe"
+            },
+        )
         .await
         .unwrap();
-    assert_eq!(
-        reason(&cluster, "Available"),
-        "AllMembersServe",
-        "the cluster serves all the same"
-    );
     configuration(&cluster)
 }
 

@@ -12,7 +12,7 @@ use super::stage::{Stage, assert_keys_and_no_root};
 
 /// How many clusters come up at a time.
 const PARALLEL: usize = 4;
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Calls around which keys could be lost or a root token left: these run in every `make test`.
 const CRITICAL: [&str; 6] = [

@@ -16,7 +16,7 @@ use vaultkeeper_vault::{Client, SecretString};
 
 use super::stage::Stage;
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+pub(super) const DEADLINE: Duration = Duration::from_secs(240);
 pub(super) const SECRET: &str = "app-credentials";
 
 /// What an application is given.

@@ -38,7 +38,7 @@ use vaultkeeper_vault::{BuildError, Client, Error, SecretString, Token};
 use crate::client_support::PATIENCE;
 
 /// Generous: the machine may run several of these at a time.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 /// How long a connection to a member may take.
 const CONNECT: Duration = Duration::from_secs(20);
 pub(crate) const OPERATOR: &str = "vaultkeeper-operator";
@@ -559,22 +559,14 @@ impl Stage {
     /// A root token made from these shares.
     pub(crate) async fn root_token_of(&self, ordinal: u32, shares: &[SecretString]) -> anyhow::Result<Token> {
         let member = self.member(ordinal).await?;
-        let attempt = member.start_generate_root().await?;
-        let otp = attempt.otp().context("no otp")?.clone();
-        let mut progress = attempt;
-        let nonce = progress.nonce.clone();
-        for share in shares {
-            if progress.complete {
-                break;
+        let made = wait::until_async("a member to make a root token", DEADLINE, async || {
+            match make_root_token(&member, shares).await {
+                // On a busy machine another leader may be elected at any time.
+                Err(error) if error.downcast_ref::<Error>().is_some_and(Error::is_retryable) => Err(error),
+                made => Ok(made),
             }
-            progress = member.update_generate_root(&nonce, share).await?;
-        }
-        let encoded = progress
-            .encoded_token()
-            .context("the stored shares make no root token")?;
-        Ok(vaultkeeper_vault::sys::generate_root::decode_root_token(
-            encoded, &otp,
-        )?)
+        });
+        made.await?
     }
 
     /// Removes the cluster's processes and namespaces.
@@ -596,6 +588,27 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// A root token made from these shares. What an attempt before this has left is thrown away.
+async fn make_root_token(member: &Client, shares: &[SecretString]) -> anyhow::Result<Token> {
+    member.cancel_generate_root().await?;
+    let attempt = member.start_generate_root().await?;
+    let otp = attempt.otp().context("no otp")?.clone();
+    let mut progress = attempt;
+    let nonce = progress.nonce.clone();
+    for share in shares {
+        if progress.complete {
+            break;
+        }
+        progress = member.update_generate_root(&nonce, share).await?;
+    }
+    let encoded = progress
+        .encoded_token()
+        .context("the stored shares make no root token")?;
+    Ok(vaultkeeper_vault::sys::generate_root::decode_root_token(
+        encoded, &otp,
+    )?)
 }
 
 /// Writes a secret of KV v2, which is not ready for a moment after it was mounted.
@@ -630,8 +643,9 @@ pub(crate) async fn assert_keys_and_no_root(stage: &Stage) -> anyhow::Result<()>
     if data.contains_key("root-token") {
         bail!("the key Secret still holds a root token");
     }
-    let cluster = stage.clusters().get("main").await?;
-    let leader = cluster.status.and_then(|s| s.leader).context("no leader")?;
+    let leader = |c: &VaultCluster| c.status.as_ref().and_then(|s| s.leader.clone());
+    let cluster = stage.until("a leader", |c| leader(c).is_some()).await?;
+    let leader = leader(&cluster).context("no leader")?;
     let root = stage.root(leader.trim_start_matches("main-").parse()?).await?;
     let own = root.lookup_self().await?.accessor;
     let accessors = root.list_accessors().await?;
