@@ -299,7 +299,8 @@ fn roles_of(
         .collect()
 }
 
-/// The roles whose selector selects other namespaces now than their status says.
+/// The roles whose selector selects other namespaces now than before, or than their status says: the watch may be behind
+/// the status of the last pass.
 fn roles_that_select(
     roles: &Store<Guarded<VaultRole>>,
     namespaces: &Namespaces,
@@ -313,10 +314,12 @@ fn roles_that_select(
         match change {
             Change::None => false,
             Change::All => true,
-            Change::Of(namespace) => {
+            Change::Of(namespace, before) => {
                 let told = role.status.as_ref().map(|status| &status.namespaces);
-                let was = told.is_some_and(|told| told.contains(namespace));
-                was != namespaces.selects(selector, namespace)
+                let told = told.is_some_and(|told| told.contains(namespace));
+                let was = before.as_ref().is_some_and(|labels| selector.selects(labels));
+                let is = namespaces.selects(selector, namespace);
+                was != is || told != is
             }
         }
     };

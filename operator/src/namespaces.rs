@@ -33,8 +33,8 @@ struct Known {
 pub enum Change {
     /// Nothing that a selector sees.
     None,
-    /// A namespace came, went, or has other labels.
-    Of(String),
+    /// A namespace came, went, or has other labels than these.
+    Of(String, Option<Labels>),
     /// All may have changed.
     All,
 }
@@ -65,13 +65,13 @@ impl Namespaces {
                 let (name, labels) = (namespace.name_any(), labels_of(namespace));
                 match known.labels.insert(name.clone(), labels.clone()) {
                     Some(before) if before == labels => Change::None,
-                    _ => Change::Of(name),
+                    before => Change::Of(name, before),
                 }
             }
             Event::Delete(namespace) => {
                 let name = namespace.name_any();
-                known.labels.remove(&name);
-                Change::Of(name)
+                let before = known.labels.remove(&name);
+                Change::Of(name, before)
             }
         }
     }
@@ -182,14 +182,26 @@ mod tests {
             Change::All,
             "missed meanwhile"
         );
-        let of = |name: &str| Change::Of(name.to_owned());
+        let was =
+            |name: &str, team: &str| Change::Of(name.to_owned(), Some(labels_of(&namespace(name, team))));
         assert_eq!(
             namespaces.take(&Event::Apply(namespace("one", "b"))),
             Change::None
         );
-        assert_eq!(namespaces.take(&Event::Apply(namespace("one", "a"))), of("one"));
+        assert_eq!(
+            namespaces.take(&Event::Apply(namespace("one", "a"))),
+            was("one", "b")
+        );
         assert!(namespaces.selects(&selector(), "one"));
-        assert_eq!(namespaces.take(&Event::Delete(namespace("one", "a"))), of("one"));
+        assert_eq!(
+            namespaces.take(&Event::Delete(namespace("one", "a"))),
+            was("one", "a")
+        );
         assert!(!namespaces.selects(&selector(), "one"), "it is gone");
+        assert_eq!(
+            namespaces.take(&Event::Apply(namespace("two", "a"))),
+            Change::Of("two".to_owned(), None),
+            "it had none"
+        );
     }
 }

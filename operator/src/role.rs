@@ -69,6 +69,10 @@ pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action
         }
         _ => {}
     }
+    if !matches!(outcome, Ok(Outcome::InPlace)) && finalizer::is_set(&role) {
+        // Whatever the status says by now, the watch may bring it late.
+        ctx.sweep.begun(&identity);
+    }
     let before = progress.next_action_at.as_deref();
     progress.next_action_at = sweep::next_action(before, progress.next, Timestamp::now());
     let wanted = status::build(&role, &identity, &outcome, &progress, Timestamp::now());
@@ -212,6 +216,7 @@ async fn provide(
     let result = provide_in_vault(role, identity, ctx, place, &validated, progress).await;
     forget_a_spoilt_session(ctx, &cluster, &result).await;
     result?;
+    ctx.sweep.ended(identity, &applied);
     progress.applied = Some(applied);
     Ok(Outcome::InPlace)
 }

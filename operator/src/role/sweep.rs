@@ -21,7 +21,7 @@ use vaultkeeper_vault::Client;
 
 use super::{ClusterName, Identity};
 use crate::controllers::hash;
-use known::{Known, known, left};
+use known::{Known, Last, known, left};
 pub use known::{fingerprint, is_granted_as_before, is_same_wish, next_action};
 use line::{Line, Turn};
 use pace::Pace;
@@ -42,6 +42,8 @@ pub struct Sweep {
     under_way: Arc<AtomicUsize>,
     clusters: OnceLock<Store<DeserializeGuard<VaultCluster>>>,
     told: Mutex<Told>,
+    /// What the last pass of this process did about a role, by its UID.
+    last: Mutex<HashMap<String, Last>>,
 }
 
 /// What is known of one Vault.
@@ -125,7 +127,9 @@ impl Sweep {
     /// What to do about a role for which `applied` is to be in place in this cluster.
     pub fn task(&self, role: &VaultRole, identity: &Identity, cluster: &VaultCluster, applied: &str) -> Task {
         let now = Timestamp::now();
-        if known(role, applied, now) == Known::Changed {
+        let last = lock(&self.last).get(&identity.uid).copied();
+        if known(role, applied, last, now) == Known::Changed {
+            self.begun(identity);
             return Task::All;
         }
         let vault = self.vault(&identity.cluster);
@@ -152,8 +156,19 @@ impl Sweep {
         lock(&vault.line).compared(&identity.uid, requests, Instant::now())
     }
 
+    /// Notes that something other than what the status tells may be in place from now on.
+    pub fn begun(&self, identity: &Identity) {
+        lock(&self.last).insert(identity.uid.clone(), Last::Begun);
+    }
+
+    /// Notes what was put in place.
+    pub fn ended(&self, identity: &Identity, applied: &str) {
+        lock(&self.last).insert(identity.uid.clone(), Last::applied(applied));
+    }
+
     /// Forgets a role that is gone.
     pub fn forget(&self, identity: &Identity) {
+        lock(&self.last).remove(&identity.uid);
         lock(&self.vault(&identity.cluster).line).forget(&identity.uid);
     }
 

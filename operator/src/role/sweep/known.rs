@@ -10,6 +10,7 @@ use vaultkeeper_crds::{VaultCluster, VaultRole};
 use super::super::finalizer;
 use super::super::status::is_in_place;
 use super::super::validate::Validated;
+use crate::controllers::hash;
 use crate::hex::short_hash;
 
 /// Of the operator that wrote it: another release may put the same wish into other words, which no role has to be rewritten
@@ -99,11 +100,31 @@ pub fn is_same_wish(one: &str, other: &str) -> bool {
     wish(one) == wish(other)
 }
 
-/// Compares the status with what is wanted.
-pub(super) fn known(role: &VaultRole, applied: &str, now: Timestamp) -> Known {
+/// What the last pass of this process did about a role. The watch may be behind the status that tells of it: by the status
+/// alone, what was changed and changed back at once would rest as it was in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// It has not come to its end, or took away what was in place.
+    Begun,
+    /// It put in place what has this hash.
+    Applied(u64),
+}
+
+impl Last {
+    /// A pass that put this in place.
+    pub(super) fn applied(applied: &str) -> Self {
+        Self::Applied(hash(&applied))
+    }
+}
+
+/// Compares the status, and what this process remembers, with what is wanted.
+pub(super) fn known(role: &VaultRole, applied: &str, last: Option<Last>, now: Timestamp) -> Known {
     let Some(status) = &role.status else {
         return Known::Changed;
     };
+    if last.is_some_and(|last| last != Last::applied(applied)) {
+        return Known::Changed;
+    }
     let generation = role.metadata.generation;
     let is_due = left(role, now).is_some_and(|left| left.is_zero());
     let release = |applied: &str| applied.split('/').next().unwrap_or_default().to_owned();
@@ -188,7 +209,7 @@ mod tests {
 
     #[test]
     fn only_what_is_in_place_as_it_is_wanted_rests() {
-        let known = |change: Value| known(&role(change), APPLIED, at(1000));
+        let known = |change: Value| known(&role(change), APPLIED, None, at(1000));
         let status = |status: Value| json!({ "status": status });
         let ready = |word: &str, generation: i64| {
             status(json!({"conditions": [{
@@ -270,6 +291,27 @@ mod tests {
         );
         unknown.status = None;
         assert!(!is_granted_as_before(&unknown, &before));
+    }
+
+    #[test]
+    fn what_was_changed_and_changed_back_is_not_taken_for_what_an_old_status_tells() {
+        let known = |last| known(&role(json!({})), APPLIED, last, at(1000));
+        for (last, expected, what) in [
+            (None, Known::InPlace, "this process did nothing about it"),
+            (
+                Some(Last::applied(APPLIED)),
+                Known::InPlace,
+                "it did what the status tells",
+            ),
+            (
+                Some(Last::applied("1.0/b")),
+                Known::Changed,
+                "it did something else meanwhile",
+            ),
+            (Some(Last::Begun), Known::Changed, "nobody knows how far it came"),
+        ] {
+            assert_eq!(known(last), expected, "{what}");
+        }
     }
 
     #[test]
