@@ -142,7 +142,9 @@ async fn provide(
             // It was accepted before. Access that was taken away in the cluster's spec must end in Vault too; a slip in the
             // role's own spec must not take a running application down.
             if refusal.withdraws && finalizer::is_set(role) {
-                if sweep::is_granted_as_before(role, &cluster) {
+                // The watch may be behind what the last pass has put in place.
+                let latest = Box::pin(status::fresh(ctx, identity)).await?;
+                if sweep::is_granted_as_before(latest.as_ref().unwrap_or(role), &cluster) {
                     refusal.message += ". What was in place before stays as it was";
                 } else {
                     progress.refusal = Some(refusal.clone());

@@ -112,7 +112,7 @@ async fn all_that_the_operator_does_passes_and_no_right_is_left_unused() {
     let mut stage = stage().await;
     let used = Used::default();
     stage.operator = used.by(stage.operator);
-    keys_and_cas_are_stored_changed_and_kept_aside(&stage).await;
+    Box::pin(keys_and_cas_are_stored_changed_and_kept_aside(&stage)).await;
     the_lease_is_taken_and_given_back(&stage).await;
     Box::pin(a_cluster_and_a_role_live_and_end(&stage)).await;
     let owner = vaultkeeper_operator::role::owner::of_this_kubernetes(&context(&stage.operator)).await;
