@@ -17,7 +17,7 @@ use crate::servers::{self, Server};
 use crate::wait;
 
 /// How long it may take until it leads and answers, on a busy machine.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_secs(150);
 
 /// How long it gets to end by itself.
 const GRACE: Duration = Duration::from_secs(20);

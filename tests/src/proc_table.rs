@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::wait;
 
 /// How long the kernel may take to end a process after SIGKILL (it may hang in disk I/O).
-const KILL_DEADLINE: Duration = Duration::from_secs(20);
+const KILL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// One process in the history of this boot: a pid alone is used again, with its start time it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -287,7 +287,7 @@ mod tests {
                 .then_some(())
                 .context("it has not said so")
         };
-        wait::until("a deaf shell", Duration::from_secs(10), heard).unwrap();
+        wait::until("a deaf shell", Duration::from_secs(60), heard).unwrap();
         let pid = process.pid();
         process.stop(Duration::from_millis(200)).unwrap();
         assert_eq!(ProcessId::living(pid), None, "the process should be gone");
@@ -299,7 +299,7 @@ mod tests {
     fn a_process_that_has_ended_shows_the_end_of_its_log() {
         let (_home, run, process) = shell("echo first; echo last words >&2; sleep 0.05; exit 3");
         let ended = || process.exit_status().context("it runs");
-        wait::until("the end of the shell", Duration::from_secs(10), ended).unwrap();
+        wait::until("the end of the shell", Duration::from_secs(60), ended).unwrap();
         let error = process.check_running().unwrap_err().to_string();
         for wanted in ["shell has ended", "exit status: 3", "last words"] {
             assert!(
@@ -324,7 +324,7 @@ mod tests {
                 .then_some(())
                 .context("no end yet")
         };
-        wait::until("the environment", Duration::from_secs(10), complete).unwrap();
+        wait::until("the environment", Duration::from_secs(60), complete).unwrap();
         let environment = process.log_tail(100);
         assert!(
             !environment.contains("CARGO_PKG_NAME"),

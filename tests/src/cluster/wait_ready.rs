@@ -12,7 +12,7 @@ use crate::node::NODE_NAME;
 use crate::{provisioner, wait};
 
 /// How long it may take on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Waits until the node is ready and schedulable and DNS answers, and makes the StorageClass.
 ///

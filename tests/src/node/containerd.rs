@@ -15,7 +15,7 @@ use crate::run_dir::RunDir;
 use crate::wait;
 
 /// How long containerd may take to answer.
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Where a run's containerd listens.
 pub fn socket(run: &RunDir) -> PathBuf {

@@ -56,7 +56,7 @@ impl Sandbox {
                 .netns(Some(netns)),
             run,
         )?;
-        super::until_up("the node's namespaces", Duration::from_secs(10), &holder, || {
+        super::until_up("the node's namespaces", Duration::from_secs(60), &holder, || {
             ensure!(ready.exists(), "{} is not there", ready.display());
             Ok(())
         })?;

@@ -15,7 +15,7 @@ use crate::proc_table::{self, ProcessId};
 use crate::wait;
 
 /// How long the end of one run may take in all.
-const DESTROY_DEADLINE: Duration = Duration::from_secs(30);
+const DESTROY_DEADLINE: Duration = Duration::from_secs(120);
 
 impl RunDir {
     /// Ends and removes everything of this run: processes (newest first), cgroups, mounts, namespaces, the folder.
@@ -210,7 +210,7 @@ mod tests {
         });
         // /proc/locks marks those who wait with an arrow.
         let inode = format!(":{} ", first.metadata().unwrap().ino());
-        wait::until("the second's wait for the lock", Duration::from_secs(10), || {
+        wait::until("the second's wait for the lock", Duration::from_secs(60), || {
             let locks = fs::read_to_string("/proc/locks")?;
             let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&inode);
             ensure!(locks.lines().any(waits), "nobody waits in {locks}");
