@@ -90,14 +90,12 @@ pub fn is_granted_as_before(role: &VaultRole, cluster: &VaultCluster) -> bool {
 
 /// Whether two fingerprints are of the same wish at the same place, whatever was granted then.
 pub fn is_same_wish(one: &str, other: &str) -> bool {
-    let wish = |applied: &str| {
-        applied
-            .splitn(3, '/')
-            .take(2)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    wish(one) == wish(other)
+    wish_of(one) == wish_of(other)
+}
+
+/// The part of a fingerprint that tells wish and place.
+fn wish_of(applied: &str) -> Vec<&str> {
+    applied.splitn(3, '/').take(2).collect()
 }
 
 /// What the last pass of this process did about a role. The watch may be behind the status that tells of it: by the status
@@ -111,9 +109,9 @@ pub(super) enum Last {
 }
 
 impl Last {
-    /// A pass that put this in place.
+    /// A pass that put this in place. Of the fingerprint the wish counts, and not what was granted then.
     pub(super) fn applied(applied: &str) -> Self {
-        Self::Applied(hash(&applied))
+        Self::Applied(hash(&wish_of(applied)))
     }
 }
 
@@ -302,6 +300,11 @@ mod tests {
                 Some(Last::applied(APPLIED)),
                 Known::InPlace,
                 "it did what the status tells",
+            ),
+            (
+                Some(Last::applied("1.0/a/granted")),
+                Known::InPlace,
+                "the cluster gave others something",
             ),
             (
                 Some(Last::applied("1.0/b")),
