@@ -71,7 +71,7 @@ impl Drop for AbortOnDrop {
 
 async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
     let client = ctx.client.clone();
-    let (_, controller) = controller_of::<VaultCluster>(Api::all(client.clone()));
+    let (store, controller) = controller_of::<VaultCluster>(Api::all(client.clone()));
     let labelled = || watcher::Config::default().labels(CLUSTER);
     let stream = controller
         .owns_stream(changes::<StatefulSet>(Api::all(client.clone()), labelled()))
@@ -81,7 +81,7 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
             changes::<Pod>(Api::all(client.clone()), labelled()),
             |pod: PartialObjectMeta<Pod>| cluster_of(&pod),
         )
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             |object, driver: Arc<Driver>| {
                 guarded(
@@ -98,13 +98,13 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
                 retries: Retries::default(),
             }),
         );
-    drain("VaultCluster", stream).await;
+    until_drained("VaultCluster", stream, &store, &shutdown).await;
 }
 
 async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
     let client = ctx.client.clone();
     let (roles, controller) = controller_of::<VaultRole>(Api::all(client.clone()));
-    let (roles_of_clusters, roles_of_cas) = (roles.clone(), roles.clone());
+    let (store, roles_of_clusters, roles_of_cas) = (roles.clone(), roles.clone(), roles.clone());
     let mut news = News::default();
     let (clusters, writer) = reflector::store::<Guarded<VaultCluster>>();
     ctx.sweep.watch(clusters);
@@ -178,7 +178,7 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
                 None => Vec::new(),
             },
         )
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             |object, driver: Arc<Driver>| {
                 guarded("VaultRole", object, driver, reconcile_role, |_, _, _, pause| {
@@ -191,7 +191,7 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
                 retries: Retries::default(),
             }),
         );
-    drain("VaultRole", stream).await;
+    until_drained("VaultRole", stream, &store, &shutdown).await;
 }
 
 /// A role of another operator's cluster is that operator's too. A change of hands wakes it.
@@ -447,7 +447,30 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Runs a controller to its end.
+/// Runs a controller until the reconciles that were running at the shutdown have ended.
+async fn until_drained<K>(
+    kind: &'static str,
+    stream: impl Stream<Item = Result<(ObjectRef<Guarded<K>>, Action), controller::Error<Failed, watcher::Error>>>,
+    store: &Store<Guarded<K>>,
+    shutdown: &CancellationToken,
+) where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let ends_early = async {
+        shutdown.cancelled().await;
+        // Before the first list nothing is begun. kube's controller waits for that list, and reads none after a shutdown.
+        if store.wait_until_ready().now_or_never().is_some() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = drain(kind, stream) => {}
+        () = ends_early => {}
+    }
+    tracing::info!(kind, "the controller has stopped");
+}
+
 async fn drain<K: Resource<DynamicType = ()>>(
     kind: &'static str,
     stream: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<Failed, watcher::Error>>>,
@@ -465,7 +488,6 @@ async fn drain<K: Resource<DynamicType = ()>>(
             std::future::ready(())
         })
         .await;
-    tracing::info!(kind, "the controller has stopped");
 }
 
 #[cfg(test)]

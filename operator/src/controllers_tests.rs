@@ -82,6 +82,23 @@ fn guard(spec: serde_json::Value) -> Arc<Guarded<VaultRole>> {
     Arc::new(serde_json::from_value(object).unwrap())
 }
 
+#[tokio::test(start_paused = true)]
+async fn controllers_that_are_stopped_before_their_first_list_end() {
+    for begun in [false, true] {
+        let shutdown = CancellationToken::new();
+        let controllers = start_controllers(Arc::clone(&driver().ctx), shutdown.clone());
+        if begun {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        shutdown.cancel();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), controllers).await;
+        assert!(
+            matches!(ended, Ok(Ok(()))),
+            "no API server answers, and they should end all the same: {ended:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn an_object_that_cannot_be_read_is_counted_and_left_alone() {
     let driver = driver();

@@ -34,7 +34,7 @@ use crate::run_dir::RunDir;
 use crate::servers::{self, Server};
 use crate::wait;
 
-const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a process that ended by itself stays down; a real kubelet begins with ten seconds.
 const BACK_OFF: Duration = Duration::from_secs(2);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -569,23 +569,11 @@ impl Stage {
         made.await?
     }
 
-    /// Removes the cluster's processes and namespaces.
+    /// Ends the cluster's processes.
     pub(crate) async fn end(self) -> anyhow::Result<()> {
-        let Self {
-            client,
-            namespace,
-            operator_namespace,
-            kubelet,
-            environment: _,
-            rules: _,
-        } = self;
-        kubelet.stop().await;
-        let namespaces: Api<Namespace> = Api::all(client);
-        for name in [namespace, operator_namespace] {
-            namespaces
-                .delete(&name, &kube::api::DeleteParams::default())
-                .await?;
-        }
+        // Its namespaces stay as they are until the control plane ends. Deleted, they would be tried again and again by the
+        // namespace controller: no kubelet ends their pods, and no operator takes the finalizers of their VaultRoles.
+        self.kubelet.stop().await;
         Ok(())
     }
 }
