@@ -28,6 +28,7 @@ pub mod sweep;
 pub mod token;
 pub mod validate;
 mod withdraw;
+mod written;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ use withdraw::withdraw;
 
 /// One pass over a VaultRole.
 pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let role = written::caught_up(&ctx, &Identity::of(&role)?, role).await?;
     let identity = Identity::of(&role)?;
     if role.metadata.deletion_timestamp.is_some() {
         return delete::reconcile(&role, &identity, &ctx).await;

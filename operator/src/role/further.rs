@@ -63,7 +63,7 @@ pub(super) async fn note(ctx: &Context, identity: &Identity, paths: &BTreeSet<St
     let patch = json!({ "metadata": { "uid": identity.uid }, "status": { "furtherPaths": paths } });
     api.patch_status(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
         .await
-        .map(drop)
+        .map(|written| ctx.sweep.written.note(&written))
         .map_err(|e| Error::kubernetes("note in the status what is written to Vault", e))
 }
 

@@ -247,7 +247,10 @@ pub async fn write(
         .patch_status(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
         .await
     {
-        Ok(_) => Ok(true),
+        Ok(written) => {
+            ctx.sweep.written.note(&written);
+            Ok(true)
+        }
         // Deleted meanwhile.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(Error::kubernetes("write the status", error)),

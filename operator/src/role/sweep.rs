@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_vault::Client;
 
+use super::written::Written;
 use super::{ClusterName, Identity};
 use crate::controllers::hash;
 use known::{Known, Last, known, left};
@@ -44,6 +45,8 @@ pub struct Sweep {
     told: Mutex<Told>,
     /// What the last pass of this process did about a role, by its UID.
     last: Mutex<HashMap<String, Last>>,
+    /// Which status was written, and is to be seen before another pass.
+    pub(super) written: Written,
 }
 
 /// What is known of one Vault.
@@ -169,6 +172,7 @@ impl Sweep {
     /// Forgets a role that is gone.
     pub fn forget(&self, identity: &Identity) {
         lock(&self.last).remove(&identity.uid);
+        self.written.forget(identity);
         lock(&self.vault(&identity.cluster).line).forget(&identity.uid);
     }
 

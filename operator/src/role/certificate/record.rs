@@ -150,7 +150,10 @@ pub(super) async fn write(
         .patch_status(&role.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
         .await;
     match written {
-        Ok(_) => Ok(()),
+        Ok(written) => {
+            ctx.sweep.written.note(&written);
+            Ok(())
+        }
         Err(error) => Err(Error::kubernetes("note which certificates were issued", error)),
     }
 }

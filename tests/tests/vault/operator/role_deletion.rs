@@ -176,13 +176,7 @@ async fn a_role_that_retains_leaves_all_of_it_and_says_so() {
 
     // A new role of that name does not take the Secret, which may be in use.
     tenant.create("app", json!({})).await.unwrap();
-    wait::until_async("the Secret to be found taken", DEADLINE, async || {
-        let (reason, message) = tenant.until_unready("app").await?;
-        ensure!(reason == "NameTaken", "{reason}: {message}");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    tenant.until_unready("app", "NameTaken").await.unwrap();
     tenant
         .log_in(&root, "app")
         .await

@@ -109,9 +109,16 @@ impl Tenant {
         self.until(name, "Ready", "True").await.map(|_| ())
     }
 
-    /// Waits until the role says that it is not ready, and gives reason and message.
-    pub(crate) async fn until_unready(&self, name: &str) -> anyhow::Result<(String, String)> {
-        self.until(name, "Ready", "False").await
+    /// Waits until the role is not ready for this reason, and gives the message. Not at its first word: on a busy machine a pass
+    /// may fail for another reason before.
+    pub(crate) async fn until_unready(&self, name: &str, reason: &str) -> anyhow::Result<String> {
+        let what = format!("{reason} of the role {name}");
+        wait::until_async(&what, DEADLINE, async || {
+            let (found, message) = self.until(name, "Ready", "False").await?;
+            ensure!(found == reason, "it is {found}: {message}");
+            Ok(message)
+        })
+        .await
     }
 
     /// Waits until the spec is refused, and gives reason and message.

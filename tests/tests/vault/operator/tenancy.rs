@@ -381,14 +381,7 @@ async fn a_secret_of_somebody_else_is_neither_read_nor_written_nor_removed() {
         let secret_name = secret.name_any();
         let fields = json!({"appRole": {"secretName": secret_name}});
         mallory.create(name, fields).await.unwrap();
-        // Not at the first word: on a busy machine a pass may fail for another reason before.
-        let message = wait::until_async("the Secret to be found taken", DEADLINE, async || {
-            let (reason, message) = mallory.until_unready(name).await?;
-            ensure!(reason == "NameTaken", "{name}: {reason}: {message}");
-            Ok(message)
-        })
-        .await
-        .unwrap();
+        let message = mallory.until_unready(name, "NameTaken").await.unwrap();
         assert!(message.contains(&secret_name), "{name}: {message}");
         let ids = two
             .root
