@@ -143,17 +143,15 @@ async fn provide(
         Err(mut refusal) => {
             // It was accepted before. Access that was taken away in the cluster's spec must end in Vault too; a slip in the
             // role's own spec must not take a running application down.
-            if refusal.withdraws && finalizer::is_set(role) {
-                // The watch may be behind what the last pass has put in place.
-                let latest = Box::pin(status::fresh(ctx, identity)).await?;
-                if sweep::is_granted_as_before(latest.as_ref().unwrap_or(role), &cluster) {
-                    refusal.message += ". What was in place before stays as it was";
-                } else {
-                    progress.refusal = Some(refusal.clone());
-                    withdraw(role, identity, ctx, &cluster, progress).await?;
-                }
+            let was_accepted = refusal.withdraws && finalizer::is_set(role);
+            let stays = was_accepted && sweep::is_granted_as_before(role, &cluster);
+            if stays {
+                refusal.message += ". What was in place before stays as it was";
             }
             progress.refusal = Some(refusal.clone());
+            if was_accepted && !stays {
+                withdraw(role, identity, ctx, &cluster, progress).await?;
+            }
             return Ok(Outcome::Refused(refusal));
         }
     };

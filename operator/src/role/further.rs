@@ -61,9 +61,12 @@ pub(super) async fn note(ctx: &Context, identity: &Identity, paths: &BTreeSet<St
     ctx.recent.keep(memory(identity), paths.clone());
     let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
     let patch = json!({ "metadata": { "uid": identity.uid }, "status": { "furtherPaths": paths } });
-    api.patch_status(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-        .map(|written| ctx.sweep.written.note(&written))
+    let written = api
+        .patch_status(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await;
+    ctx.sweep.written.note(&identity.uid, &written);
+    written
+        .map(drop)
         .map_err(|e| Error::kubernetes("note in the status what is written to Vault", e))
 }
 

@@ -12,7 +12,6 @@ use super::error::Error;
 use super::failures::Failures;
 use super::hand_out::HandOut;
 use super::owner::{self, Whose};
-use super::place::was_written_lately;
 use super::status::{self, Progress};
 use super::validate::{Accounts, Validated};
 use super::{Identity, certificate, execute, further, mount_limits, password};
@@ -57,9 +56,7 @@ pub(super) async fn provide_in_vault(
     if let Some(place) = elsewhere {
         let by_certificate = certificate::is_mentioned(role);
         let there = owner::look(vault, kubernetes_path, &desired.name, &paths, by_certificate).await?;
-        let is_anothers = |before| owner::whose(&there, &place.owner, before) == Whose::Anothers;
-        // The watch may be behind the status of the last pass, which says that the name is this role's.
-        if is_anothers(written_before) && is_anothers(was_written_lately(identity, ctx, progress).await?) {
+        if owner::whose(&there, &place.owner, written_before) == Whose::Anothers {
             return Err(Error::NameTaken {
                 kind: "policy, AppRole role or Kubernetes auth role",
                 name: desired.name,

@@ -8,7 +8,7 @@ use vaultkeeper_vault::Client;
 use super::Identity;
 use super::error::Error;
 use super::identity::ClusterName;
-use super::status::{Progress, fresh};
+use super::status::Progress;
 use crate::context::Context;
 use crate::report::Reason;
 use crate::sessions::Target;
@@ -45,16 +45,6 @@ fn place_of(login: &ExternalLoginStatus) -> (&str, Option<&str>) {
 pub(super) fn was_written_to(role: &VaultRole, login: Option<&ExternalLoginStatus>) -> bool {
     let Some(status) = &role.status else { return false };
     status.vault_name.is_some() && status.external.as_ref().map(place_of) == login.map(place_of)
-}
-
-/// The same of the VaultRole as the API server has it now.
-pub(super) async fn was_written_lately(
-    identity: &Identity,
-    ctx: &Context,
-    progress: &Progress,
-) -> Result<bool, Error> {
-    let now = fresh(ctx, identity).await?;
-    Ok(now.is_some_and(|now| was_written_to(&now, progress.external.as_ref())))
 }
 
 /// What a VaultCluster that names another Vault, or another auth method in it, leaves where nobody looks any more.

@@ -243,14 +243,12 @@ pub async fn write(
         "nextActionAt": next_action_at,
     }});
     let api: Api<VaultRole> = Api::namespaced(ctx.client.clone(), &identity.namespace);
-    match api
+    let written = api
         .patch_status(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-    {
-        Ok(written) => {
-            ctx.sweep.written.note(&written);
-            Ok(true)
-        }
+        .await;
+    ctx.sweep.written.note(&identity.uid, &written);
+    match written {
+        Ok(_) => Ok(true),
         // Deleted meanwhile.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(Error::kubernetes("write the status", error)),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use vaultkeeper_crds::VaultRole;
 
 use super::error::Error;
@@ -20,11 +20,19 @@ impl Written {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a write, by the object that the API server answered with.
-    pub(super) fn note(&self, written: &VaultRole) {
-        if let (Some(uid), Some(version)) = (written.uid(), written.resource_version()) {
-            self.all().insert(uid, version);
+    /// Notes a write, by what the API server answered.
+    pub(super) fn note(&self, uid: &str, written: &kube::Result<VaultRole>) {
+        match written {
+            Ok(role) => self.expect(uid, role.resource_version()),
+            Err(kube::Error::Api(status)) if status.code == 404 => drop(self.all().remove(uid)),
+            // It may have been done.
+            Err(_) => self.expect(uid, None),
         }
+    }
+
+    /// Has every state of a VaultRole before this one taken for behind; without a version every state.
+    fn expect(&self, uid: &str, version: Option<String>) {
+        self.all().insert(uid.to_owned(), version.unwrap_or_default());
     }
 
     /// Forgets a VaultRole that is gone.
@@ -48,7 +56,7 @@ impl Written {
 }
 
 /// Whether one resourceVersion is older than another. They are numbers that grow (Kubernetes API concepts, "Resource versions");
-/// of what is none, only the very same is taken for not older.
+/// of what is none, as after a write that failed, only the very same is taken for not older.
 fn is_before(one: &str, other: &str) -> bool {
     match (one.parse::<u64>(), other.parse::<u64>()) {
         (Ok(one), Ok(other)) => one < other,
@@ -68,7 +76,11 @@ pub(super) async fn caught_up(
     if !ctx.sweep.written.is_behind(&role) {
         return Ok(role);
     }
-    Ok(status::fresh(ctx, identity).await?.map_or(role, Arc::new))
+    let Some(latest) = status::fresh(ctx, identity).await? else {
+        return Ok(role);
+    };
+    ctx.sweep.written.expect(&identity.uid, latest.resource_version());
+    Ok(Arc::new(latest))
 }
 
 #[cfg(test)]
@@ -89,13 +101,23 @@ mod tests {
     fn what_the_watch_shows_is_behind_until_it_has_brought_the_last_write() {
         let written = Written::default();
         assert!(!written.is_behind(&role("9")), "nothing was written");
-        written.note(&role("10"));
+        written.note(&identity().uid, &Ok(role("10")));
         assert!(written.is_behind(&role("9")), "as a number, not as a text");
         assert!(!written.is_behind(&role("10")), "it has come");
         assert!(written.all().is_empty(), "and is not kept");
-        written.note(&role("12"));
+        written.note(&identity().uid, &Ok(role("12")));
         assert!(!written.is_behind(&role("13")), "somebody else wrote after it");
-        written.note(&role("14"));
+        written.note(
+            &identity().uid,
+            &Err(kube::Error::LinesCodecMaxLineLengthExceeded),
+        );
+        assert!(
+            written.is_behind(&role("99")),
+            "a write that failed may have been done: who knows what is there"
+        );
+        written.expect(&identity().uid, Some("99".to_owned()));
+        assert!(!written.is_behind(&role("99")), "it was looked up");
+        written.note(&identity().uid, &Ok(role("140")));
         written.forget(&identity());
         assert!(!written.is_behind(&role("13")), "it is gone");
     }

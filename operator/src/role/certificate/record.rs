@@ -149,11 +149,9 @@ pub(super) async fn write(
     let written = api
         .patch_status(&role.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
         .await;
+    ctx.sweep.written.note(&role.uid().unwrap_or_default(), &written);
     match written {
-        Ok(written) => {
-            ctx.sweep.written.note(&written);
-            Ok(())
-        }
+        Ok(_) => Ok(()),
         Err(error) => Err(Error::kubernetes("note which certificates were issued", error)),
     }
 }

@@ -17,7 +17,6 @@ use vaultkeeper_vault::auth::tokens::{TokenInfo, path_of_role};
 use super::super::Identity;
 use super::super::error::Error;
 use super::super::secret::is_ours;
-use super::super::status::fresh;
 use super::plan::{Held, Plan, plan, renewed, until};
 use super::secret::{Minted, Noted, Previous, accessors, noted, previous, settled, with_token};
 use super::{Delivery, life, role};
@@ -114,9 +113,8 @@ impl Token<'_> {
         match plan(held.as_ref(), life(token)) {
             Plan::Replace(overlap) => {
                 // Without a token that lives, whatever else is named is to end at once.
-                let is_intact = noted.is_some();
                 let before = noted.and_then(|noted| noted.accessor).filter(|_| held.is_some());
-                self.replace(existing, is_intact, wanted, token, (before, overlap), known)
+                self.replace(existing, wanted, token, (before, overlap), known)
                     .await
             }
             keep => {
@@ -133,7 +131,7 @@ impl Token<'_> {
                             Plan::Renew => {}
                             Plan::Replace(overlap) => {
                                 let before = (Some(accessor.clone()), overlap);
-                                return self.replace(existing, true, wanted, token, before, known).await;
+                                return self.replace(existing, wanted, token, before, known).await;
                             }
                         }
                     }
@@ -192,7 +190,6 @@ impl Token<'_> {
     async fn replace(
         &self,
         existing: Option<Secret>,
-        is_intact: bool,
         wanted: &Delivery,
         token: &TokenParams,
         (before, overlap): (Option<String>, Duration),
@@ -205,12 +202,6 @@ impl Token<'_> {
             .into_iter()
             .collect();
         others.extend(known.map(str::to_owned));
-        if !is_intact {
-            // The annotations tell nothing, and the watch may be behind the last pass: a token that is lost lives on.
-            let latest = fresh(self.ctx, self.identity).await?;
-            let told = latest.and_then(|role| role.status?.token?.accessor);
-            others.extend(told);
-        }
         let whole = life(token);
         let is_batch = token.kind == vaultkeeper_vault::auth::params::TokenKind::Batch;
         let first = if is_batch { whole } else { whole.min(FIRST_LIFE) };
