@@ -121,8 +121,8 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.standbyReads needs distribution OpenBao: standbys of Vault forward reads to the active member"),
     validation = Rule::new("size(self.configuration.namespaces) == 0 || self.distribution == 'OpenBao' || self.version.contains('+ent')")
         .message("spec.configuration.namespaces needs distribution OpenBao or Vault Enterprise: Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
-    validation = Rule::new("has(self.auditVolume) == has(oldSelf.auditVolume) && (!has(self.auditVolume) || self.auditVolume == oldSelf.auditVolume)")
-        .message("spec.auditVolume can be set at creation only: the volumes of a StatefulSet are fixed then"),
+    validation = Rule::new("has(self.auditVolume) == has(oldSelf.auditVolume)")
+        .message("spec.auditVolume can be set at creation only: the number of volumes of a StatefulSet is fixed then"),
     validation = Rule::new("has(self.auditVolume) || !has(self.configuration.audit) || self.configuration.audit.all(d, !has(d.file) || d.file.path.startsWith('/dev/'))")
         .message("spec.configuration.audit holds a file below /vault/audit/, which needs spec.auditVolume: the rest of the pod's file system is read-only"),
     validation = Rule::new("!has(self.auditVolume) || !has(self.configuration.audit) || self.configuration.audit.map(d, has(d.file) && !d.file.path.startsWith('/dev/'), quantity(d.file.rotate.maxSize).asInteger() * (d.file.rotate.keep + 2)).sum() <= quantity(self.auditVolume.size).asInteger()")

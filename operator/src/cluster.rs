@@ -36,6 +36,7 @@ mod status;
 pub mod tls;
 pub mod tls_store;
 pub mod validate;
+mod volumes;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -139,6 +140,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         refused: validated.refusal(),
         rollout: pass.rollout.as_ref(),
         resizing: pass.resizing.as_ref(),
+        volumes: pass.volumes.as_ref(),
         readiness: rated.as_deref(),
         certificates: pass.certificates.as_ref(),
         delivered: pass.delivered,
@@ -175,6 +177,8 @@ struct Pass {
     rollout: Option<rollout::Verdict>,
     /// How far it is with another number of members.
     resizing: Option<resize::Verdict>,
+    /// What the last look at the volume claims has shown.
+    volumes: Option<volumes::Report>,
     /// What is known of the certificates.
     certificates: Option<certificates::Report>,
     /// Whether the Secret for the custodians is in place.

@@ -55,6 +55,8 @@ pub enum Reason {
     ScaledDown,
     /// The volume claim of a member that was taken out was deleted.
     VolumeCleared,
+    /// Volume claims of members ask for more.
+    VolumesGrown,
     /// A restarted member does not come back.
     RolloutStuck,
     /// A new CA is trusted beside the old one.
@@ -112,6 +114,7 @@ impl Reason {
             Self::MemberRemoved => "MemberRemoved",
             Self::ScaledDown => "ScaledDown",
             Self::VolumeCleared => "VolumeCleared",
+            Self::VolumesGrown => "VolumesGrown",
             Self::RolloutStuck => "RolloutStuck",
             Self::CaReplacementBegun => "CaReplacementBegun",
             Self::CaPromoted => "CaPromoted",
@@ -148,6 +151,7 @@ impl Reason {
             | Self::MemberRemoved
             | Self::ScaledDown
             | Self::VolumeCleared
+            | Self::VolumesGrown
             | Self::CaReplacementBegun
             | Self::CaPromoted
             | Self::CaRetired

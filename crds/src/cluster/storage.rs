@@ -33,12 +33,20 @@ pub struct Storage {
 /// Integrated storage.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self == oldSelf").message("spec.storage.raft cannot be changed yet: the volumes of a StatefulSet are fixed at its creation"))]
+#[x_kube(
+    validation = Rule::new("self.?storageClassName == oldSelf.?storageClassName")
+        .message("spec.storage.raft.storageClassName cannot be changed: a volume stays in its class"),
+)]
 pub struct RaftStorage {
-    /// Size of each member's volume, for example 10Gi.
+    /// Size of each member's volume, for example 10Gi. It may be raised while members run, where the StorageClass
+    /// allows volumes to grow; nothing makes it smaller again.
     #[serde(default = "default_size")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+(Mi|Gi|Ti|M|G|T)$')").message("spec.storage.raft.size must be a size such as 10Gi"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[0-9]{1,6}(Mi|Gi|Ti|M|G|T)$')").message("spec.storage.raft.size must be a size such as 10Gi"),
+        validation = Rule::new("!isQuantity(self) || quantity(self).compareTo(quantity(oldSelf)) >= 0")
+            .message("spec.storage.raft.size cannot be lowered: no volume becomes smaller"),
+    )]
     pub size: String,
 
     /// StorageClass of the volumes. Default: the cluster's default class.
@@ -53,11 +61,20 @@ fn default_size() -> String {
 /// A volume of each member for audit logs, mounted at `/vault/audit`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.?storageClassName == oldSelf.?storageClassName")
+        .message("spec.auditVolume.storageClassName cannot be changed: a volume stays in its class"),
+)]
 pub struct AuditVolume {
     /// Size of each member's volume, for example 10Gi. All files of `configuration.audit` must fit into it.
+    /// It may be raised as that of the data.
     #[serde(default = "default_size")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,6}(Mi|Gi|Ti|M|G|T)$')").message("spec.auditVolume.size must be a size such as 10Gi"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[0-9]{1,6}(Mi|Gi|Ti|M|G|T)$')").message("spec.auditVolume.size must be a size such as 10Gi"),
+        validation = Rule::new("!isQuantity(self) || quantity(self).compareTo(quantity(oldSelf)) >= 0")
+            .message("spec.auditVolume.size cannot be lowered: no volume becomes smaller"),
+    )]
     pub size: String,
 
     /// StorageClass of the volumes. Default: the cluster's default class.

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use vaultkeeper_crds::annotations;
 
-use super::build::Objects;
+use super::build::{self, Objects};
 use super::error::{Error, unless_gone};
 use super::patch_params;
 use super::validate::Validated;
@@ -75,7 +76,31 @@ async fn all(ctx: &Context, cluster: &Validated, objects: &Objects, phase: Phase
         (None, Phase::Write) => no_network_policy(ctx, cluster).await?,
     }
     // Last: its pods need all the others.
-    namespaced(ctx, cluster, phase, "StatefulSet", stateful_set).await
+    members(ctx, cluster, phase, stateful_set).await
+}
+
+/// With the claim templates of the StatefulSet that is there. What was applied is remembered as it was wanted.
+async fn members(
+    ctx: &Context,
+    cluster: &Validated,
+    phase: Phase,
+    wanted: &StatefulSet,
+) -> Result<(), Error> {
+    let kind = "StatefulSet";
+    if phase == Phase::Look {
+        return namespaced(ctx, cluster, phase, kind, wanted).await;
+    }
+    let (key, fingerprint) = (key(cluster, kind, &cluster.name), fingerprint(wanted)?);
+    if ctx.recent.is_fresh(&key, fingerprint, REPEAT, Instant::now()) {
+        return Ok(());
+    }
+    let sets: Api<StatefulSet> = Api::namespaced(ctx.client.clone(), &cluster.namespace);
+    let found = sets.get_opt(&cluster.name).await;
+    let found = found.map_err(|e| Error::kubernetes("read the claim templates of the StatefulSet", e))?;
+    let set = found.map_or_else(|| wanted.clone(), |found| build::over(wanted, &found));
+    write(&sets, kind, &set).await?;
+    ctx.recent.mark(key, fingerprint, Instant::now());
+    Ok(())
 }
 
 /// Applies one Secret by itself.
@@ -204,14 +229,22 @@ where
             Some(_) | None => Ok(()),
         };
     }
+    write(api, kind, wanted).await?;
+    ctx.recent.mark(key, fingerprint, Instant::now());
+    Ok(())
+}
+
+async fn write<K>(api: &Api<K>, kind: &'static str, wanted: &K) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
     let mut body = serde_json::to_value(wanted).map_err(Error::Encode)?;
     body["apiVersion"] = K::api_version(&()).into();
     body["kind"] = K::kind(&()).into();
-    api.patch(&name, &patch_params().force(), &Patch::Apply(&body))
+    api.patch(&wanted.name_any(), &patch_params().force(), &Patch::Apply(&body))
         .await
-        .map_err(|e| Error::kubernetes(apply_step(kind), e))?;
-    ctx.recent.mark(key, fingerprint, Instant::now());
-    Ok(())
+        .map(drop)
+        .map_err(|e| Error::kubernetes(apply_step(kind), e))
 }
 
 /// Where it is remembered what was applied.

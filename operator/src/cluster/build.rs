@@ -36,7 +36,7 @@ pub(crate) use audit::FOLDER as AUDIT_FOLDER;
 pub(crate) use network_policy::network_policy;
 pub use rbac::reviewer_binding_name;
 pub use statefulset::{CONTAINER, volume_claim};
-pub(crate) use statefulset::{mounted_certificate, volume_claim_of};
+pub(crate) use statefulset::{claim_templates, mounted_certificate, over, volume_claim_of};
 
 /// Everything that is applied for a cluster. A new field that is not applied does not compile.
 pub struct Objects {

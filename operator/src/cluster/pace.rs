@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::keys::KeyRecord;
 use super::rollout::Verdict;
+use super::volumes::Report;
 use super::{Pass, seals};
 use crate::controllers::hash;
 use crate::members::{Member, Probe};
@@ -67,6 +68,7 @@ pub(super) fn see(pass: &Pass, replicas: u32, again: bool) -> Seen {
             || !pass.configured && pass.problem().is_none() && pass.members.iter().any(|m| m.node.is_some()),
         settling: pass.rollout.as_ref().is_some_and(Verdict::goes_on_by_itself)
             || pass.resizing.as_ref().is_some_and(|resizing| resizing.goes_on)
+            || pass.volumes.as_ref().is_some_and(Report::goes_on)
             || pass.members.iter().any(being_unsealed)
             || held.len() > latched.map_or(0, BTreeSet::len)
             || voters.is_some_and(|v| v < usize::try_from(replicas).unwrap_or_default()),

@@ -16,7 +16,7 @@ use super::sightings::{damaged_note, sealed_on_purpose};
 use super::validate::{Storage, Validated};
 use super::{
     Pass, applied_configuration, build, certificates, custodians, drop_annotation, execute, key_store,
-    migration, outage, plan, raft, readiness, resize, rollout, seals, states,
+    migration, outage, plan, raft, readiness, resize, rollout, seals, states, volumes,
 };
 use crate::conditions;
 use crate::context::Context;
@@ -138,6 +138,8 @@ pub(super) async fn run(
         readiness::observe::look(&scope, is_in_place(cluster)).await;
     }
     let executed = execute::execute_all(&scope, &pass.plan.steps).await;
+    // Whatever became of that: a full volume may be what it fails of.
+    let grown = volumes::act::grow(&scope).await;
     if executed.is_ok() && initialized && pass.record.as_ref().is_some_and(|r| r.seals.damaged) {
         scope
             .event(Reason::SealLatched, keys::SEAL_RECORD, &damaged_note(validated))
@@ -168,6 +170,7 @@ pub(super) async fn run(
     pass.rollout = rolled.verdict;
     let resized = Box::pin(resize::act::resize(&scope, &size, &known, is_rolled_out)).await;
     pass.resizing = resized.verdict;
+    pass.volumes = grown.as_ref().ok().cloned();
     let again = executed?;
     if let Some(reason) = release
         && initialized
@@ -186,7 +189,8 @@ pub(super) async fn run(
         drop_release(ctx, cluster).await?;
     }
     let acted = applied.and(labelled).and(delivered).and(rolled.acted)?;
-    Ok(again || acted || settled? || resized.acted?)
+    let acted = again || acted || settled? || resized.acted?;
+    grown.map(|_| acted)
 }
 
 /// Whether the rules were judged before, for the present spec.

@@ -22,6 +22,7 @@ use super::resize;
 use super::rollout::{self, Verdict};
 use super::tls::judgement::{self, Judgement};
 use super::validate::{AutoSeal, Invalid, Seal};
+use super::volumes;
 use crate::conditions::{self, Draft};
 use crate::context::{Context, Rules};
 use crate::members::Member;
@@ -62,6 +63,8 @@ pub(crate) struct Facts<'a> {
     pub rollout: Option<&'a Verdict>,
     /// How far it is with another number of members.
     pub resizing: Option<&'a resize::Verdict>,
+    /// What a look at the volume claims has shown, when there was one.
+    pub volumes: Option<&'a volumes::Report>,
     /// Why the spec is refused.
     pub refused: Option<&'a Invalid>,
     /// How it stands with the rules for production, when they could be judged.
@@ -89,6 +92,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         auto,
         rollout,
         resizing,
+        volumes,
         refused,
         readiness,
         certificates,
@@ -168,6 +172,12 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         None => ("RemovingMember", None),
     };
     draft.set_while("Resizing", reason, message);
+    if let Some(volumes) = volumes {
+        match &volumes.told {
+            Some((reason, message)) => draft.set(volumes::GROWING, true, reason.as_str(), message),
+            None => draft.remove(volumes::GROWING),
+        }
+    }
     VaultClusterStatus {
         observed_generation: generation,
         conditions: draft.finish(),

@@ -75,7 +75,7 @@ pub(crate) fn stateful_set(cluster: &Validated, helper: &HelperImage) -> Statefu
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),
-            volume_claim_templates: claims(cluster),
+            volume_claim_templates: Some(claim_templates(cluster)).filter(|claims| !claims.is_empty()),
             template: PodTemplateSpec {
                 metadata: Some(placement::pod_metadata(cluster)),
                 spec: Some(pod_spec(cluster, helper)),
@@ -86,7 +86,8 @@ pub(crate) fn stateful_set(cluster: &Validated, helper: &HelperImage) -> Statefu
     }
 }
 
-fn claims(cluster: &Validated) -> Option<Vec<PersistentVolumeClaim>> {
+/// The volumes of each member, with the sizes of the spec.
+pub(crate) fn claim_templates(cluster: &Validated) -> Vec<PersistentVolumeClaim> {
     let data = match &cluster.storage {
         Storage::Raft(RaftStorage {
             size,
@@ -99,8 +100,30 @@ fn claims(cluster: &Validated) -> Option<Vec<PersistentVolumeClaim>> {
         )),
         Storage::Consul(_) | Storage::Ephemeral => None,
     };
-    let claims: Vec<_> = data.into_iter().chain(audit::claim(cluster)).collect();
-    Some(claims).filter(|claims| !claims.is_empty())
+    data.into_iter().chain(audit::claim(cluster)).collect()
+}
+
+/// The set as it may be applied over the one that is there. The API server takes no other claim templates, so that they
+/// keep the sizes of its creation; the claims themselves grow.
+pub(crate) fn over(wanted: &StatefulSet, found: &StatefulSet) -> StatefulSet {
+    let mut set = wanted.clone();
+    let fixed = found
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_claim_templates.as_ref());
+    let ours = set
+        .spec
+        .as_mut()
+        .and_then(|spec| spec.volume_claim_templates.as_mut());
+    for template in ours.into_iter().flatten() {
+        let same = |old: &&PersistentVolumeClaim| old.metadata.name == template.metadata.name;
+        let old = fixed.into_iter().flatten().find(same);
+        let size = old.and_then(|old| old.spec.as_ref()?.resources.clone());
+        if let (Some(size), Some(spec)) = (size, &mut template.spec) {
+            spec.resources = Some(size);
+        }
+    }
+    set
 }
 
 /// A volume of each member. All have the labels by which they are kept or deleted together.

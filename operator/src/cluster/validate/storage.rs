@@ -1,6 +1,7 @@
 //! The storage of a cluster as one checked value. Pure.
 
 use vaultkeeper_crds::cluster::{ConsulStorage, Distribution, Profile, RaftStorage, VaultClusterSpec};
+use vaultkeeper_crds::size;
 
 use super::{Invalid, invalid};
 
@@ -28,7 +29,12 @@ pub(super) fn named(spec: &VaultClusterSpec) -> Storage {
 pub(super) fn validate(spec: &VaultClusterSpec) -> Result<Storage, Invalid> {
     let given = &spec.storage;
     match (&given.raft, &given.consul, &given.ephemeral) {
-        (Some(raft), None, None) => Ok(Storage::Raft(raft.clone())),
+        (Some(raft), None, None) => {
+            if size::bytes(&raft.size).is_none() {
+                return Err(invalid("spec.storage.raft.size", "must be a size such as 10Gi"));
+            }
+            Ok(Storage::Raft(raft.clone()))
+        }
         (None, Some(consul), None) => {
             if spec.distribution != Distribution::Vault {
                 return Err(invalid(
