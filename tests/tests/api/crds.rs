@@ -649,7 +649,27 @@ async fn what_cannot_be_changed_later_is_refused_with_the_reason() {
         ),
         (
             json!({ "spec": { "storage": { "raft": { "size": "20Gi" } } } }),
-            Refused("spec.storage.raft cannot be changed yet"),
+            Taken,
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "10240Mi" } } } }),
+            Taken,
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "10239Mi" } } } }),
+            Refused("spec.storage.raft.size cannot be lowered"),
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "10G" } } } }),
+            Refused("spec.storage.raft.size cannot be lowered"),
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "size": "11G" } } } }),
+            Taken,
+        ),
+        (
+            json!({ "spec": { "storage": { "raft": { "storageClassName": "other" } } } }),
+            Refused("spec.storage.raft.storageClassName cannot be changed"),
         ),
         (
             json!({ "spec": { "distribution": "OpenBao" } }),

@@ -99,6 +99,13 @@ impl Stage {
             ),
             (
                 format!("{space}/persistentvolumeclaims"),
+                json!({
+                    "metadata": { "name": "member", "labels": { "vaultkeeper.dev/cluster": "theirs" } },
+                    "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+                }),
+            ),
+            (
+                format!("{space}/persistentvolumeclaims"),
                 merged(
                     json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } }),
                 ),

@@ -101,7 +101,7 @@ pub(super) async fn files_need_a_volume_that_holds_them_and_syslog_its_socket() 
 }
 
 #[tokio::test]
-pub(super) async fn the_volume_is_fixed_at_creation_and_its_rotation_is_not() {
+pub(super) async fn the_volume_comes_at_creation_and_may_grow_and_its_rotation_may_change() {
     let fixed = "spec.auditVolume can be set at creation only";
     let volume = |volume: Value| json!({ "spec": { "auditVolume": volume } });
     let resource = ApiResource::erase::<VaultCluster>(&());
@@ -120,8 +120,15 @@ pub(super) async fn the_volume_is_fixed_at_creation_and_its_rotation_is_not() {
     merge(&mut with, &audited(&json!({ "size": "10Gi" }), &log(3)));
     let cases = vec![
         (volume(json!({ "size": "10Gi" })), Taken),
-        (volume(json!({ "size": "20Gi" })), Refused(fixed)),
-        (volume(json!({ "storageClassName": "other" })), Refused(fixed)),
+        (volume(json!({ "size": "20Gi" })), Taken),
+        (
+            volume(json!({ "size": "9Gi" })),
+            Refused("spec.auditVolume.size cannot be lowered"),
+        ),
+        (
+            volume(json!({ "storageClassName": "other" })),
+            Refused("spec.auditVolume.storageClassName cannot be changed"),
+        ),
         (
             audited(&json!(null), &json!([{ "path": "out", "stdout": {} }])),
             Refused(fixed),

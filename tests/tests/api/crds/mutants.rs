@@ -242,7 +242,7 @@ fn refusals() -> Vec<Refusal> {
     app_role::what_vault_or_kubernetes_keeps_cannot_be_changed_later();
     certificate::a_client_certificate_has_a_secret_of_its_own_and_a_life_in_which_it_can_be_renewed();
     audit::files_need_a_volume_that_holds_them_and_syslog_its_socket();
-    audit::the_volume_is_fixed_at_creation_and_its_rotation_is_not();
+    audit::the_volume_comes_at_creation_and_may_grow_and_its_rotation_may_change();
     configuration::a_mount_or_an_auth_method_that_cannot_work_is_refused_and_its_neighbour_taken();
     configuration::policies_audit_mfa_and_namespaces_that_cannot_work_are_refused_and_their_neighbours_taken(
     );

@@ -20,3 +20,4 @@ mod rollout;
 mod root;
 mod services;
 mod shell;
+mod volumes;

@@ -25,6 +25,7 @@ mod external;
 mod external_hostile;
 mod faults;
 mod gpg;
+mod growing;
 mod hostile;
 mod kms;
 mod kubelet_stand_in;

@@ -332,6 +332,13 @@ impl Stage {
                 json!({ "metadata": { "annotations": { "vaultkeeper.dev/removed-from": "a/b" } } }),
             ),
             abuse(
+                "giving a member's claim another volume",
+                "asks for more of them, and changes nothing else",
+                "PATCH",
+                format!("{space}/persistentvolumeclaims/member"),
+                json!({ "spec": { "volumeName": "theirs" } }),
+            ),
+            abuse(
                 "deleting a foreign ClusterRoleBinding",
                 "only ClusterRoleBindings named vaultkeeper:reviewer:",
                 "DELETE",
