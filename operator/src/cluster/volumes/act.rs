@@ -167,7 +167,7 @@ pub(super) fn explain(status: &Status) -> (Reason, String) {
         .split_once(" is forbidden: ")
         .map_or(message, |(_, cause)| cause);
     if cause.contains("must support resize") {
-        let words = "its StorageClass does not allow volumes to grow (allowVolumeExpansion)";
+        let words = "its StorageClass does not let volumes grow, or it has none";
         (Reason::ExpansionForbidden, words.to_owned())
     } else if cause.contains("exceeded quota") {
         (Reason::QuotaExceeded, cut(cause))
