@@ -51,6 +51,7 @@ pub struct RaftStorage {
 
     /// StorageClass of the volumes. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
 }
 
@@ -79,6 +80,7 @@ pub struct AuditVolume {
 
     /// StorageClass of the volumes. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
 }
 
