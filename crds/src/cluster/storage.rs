@@ -34,7 +34,7 @@ pub struct Storage {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.?storageClassName == oldSelf.?storageClassName")
+    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)")
         .message("spec.storage.raft.storageClassName cannot be changed: a volume stays in its class"),
 )]
 pub struct RaftStorage {
@@ -63,7 +63,7 @@ fn default_size() -> String {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.?storageClassName == oldSelf.?storageClassName")
+    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)")
         .message("spec.auditVolume.storageClassName cannot be changed: a volume stays in its class"),
 )]
 pub struct AuditVolume {
