@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -31,9 +34,12 @@ impl Drop for Made<'_> {
     }
 }
 
-/// A syslog of the host, in a folder of ours.
+/// A syslog of the host, in a folder of ours. It reads all the time, as a daemon does: a socket holds ten lines that
+/// nobody reads, and then keeps the writer waiting.
 struct Syslog {
-    socket: UnixDatagram,
+    lines: Arc<Mutex<Vec<String>>>,
+    ends: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
     path: PathBuf,
     _folder: tempfile::TempDir,
 }
@@ -41,13 +47,28 @@ struct Syslog {
 impl Syslog {
     fn listen() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("syslog-").tempdir()?;
+        // For everybody, as that of a syslog daemon.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let path = folder.path().join("log");
         let socket = UnixDatagram::bind(&path)?;
-        // As that of a syslog daemon: for everybody.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let ends = Arc::new(AtomicBool::new(false));
+        let (read, until) = (lines.clone(), ends.clone());
+        let reader = thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while !until.load(Ordering::Relaxed) {
+                if let Ok(length) = socket.recv(&mut buffer) {
+                    let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    read.lock().unwrap().push(line);
+                }
+            }
+        });
         Ok(Self {
-            socket,
+            lines,
+            ends,
+            reader: Some(reader),
             path,
             _folder: folder,
         })
@@ -55,13 +76,20 @@ impl Syslog {
 
     /// Waits for a line that holds this text.
     fn until_line(&self, text: &str) -> anyhow::Result<String> {
-        let mut buffer = vec![0; 1 << 16];
         wait::until("a line in the host's syslog", DEADLINE, || {
-            let length = self.socket.recv(&mut buffer)?;
-            let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            ensure!(line.contains(text), "another line: {line}");
-            Ok(line)
+            let lines = self.lines.lock().unwrap();
+            let found = lines.iter().find(|line| line.contains(text)).cloned();
+            found.with_context(|| format!("{} other lines, the last: {:?}", lines.len(), lines.last()))
         })
+    }
+}
+
+impl Drop for Syslog {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
     }
 }
 
