@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use vaultkeeper_template::json::{Numbers, parse};
-use vaultkeeper_template::{Answer, Query, Secret, Value};
+use vaultkeeper_template::{Answer, Auth, Query, Secret, Value, WrapInfo};
 use vaultkeeper_vault::kv::Mount;
 use vaultkeeper_vault::{Client, Error};
 
@@ -24,6 +24,8 @@ pub(crate) enum FetchError {
     },
     #[error("cannot {query}: no secret exists there")]
     Nothing { query: Query },
+    #[error("cannot {query}: certificates are not issued yet")]
+    Certificate { query: Query },
     #[error("cannot {query}: the answer's data is not JSON")]
     Data { query: Query },
 }
@@ -107,6 +109,7 @@ impl Fetcher {
                 client.write(&path, &json!({"data": data})).await.map_err(fault)?
             }
             Query::Write { data, .. } => client.write(&path, data).await.map_err(fault)?,
+            Query::Certificate { .. } => return Err(FetchError::Certificate { query: query.clone() }),
         };
         let Some(secret) = secret else {
             // A write that answers nothing, as KV version 1 does.
@@ -156,6 +159,8 @@ fn empty() -> Secret {
         renewable: false,
         data: Value::map([]),
         warnings: Vec::new(),
+        auth: None,
+        wrap_info: None,
     }
 }
 
@@ -167,8 +172,8 @@ fn answer(query: &Query, secret: vaultkeeper_vault::Secret, is_kv2: bool) -> Res
         renewable,
         data,
         warnings,
-        auth: _,
-        wrap_info: _,
+        auth,
+        wrap_info,
     } = secret;
     let data = parse(data.json(), Numbers::AsSent).map_err(|_| FetchError::Data { query: query.clone() })?;
     let data = if let Value::Null = data {
@@ -191,12 +196,34 @@ fn answer(query: &Query, secret: vaultkeeper_vault::Secret, is_kv2: bool) -> Res
         renewable,
         data,
         warnings,
+        auth: auth.map(login),
+        wrap_info: wrap_info.map(wrapped),
     };
     Ok(Fetched {
         answer: Answer::Secret(Arc::new(secret)),
         facts,
         lease_id,
     })
+}
+
+fn login(auth: vaultkeeper_vault::Auth) -> Auth {
+    Auth {
+        client_token: auth.client_token.expose().to_owned(),
+        accessor: auth.accessor,
+        policies: auth.policies,
+        metadata: auth.metadata,
+        lease_duration: auth.lease_duration.as_secs(),
+        renewable: auth.renewable,
+    }
+}
+
+fn wrapped(wrapped: vaultkeeper_vault::WrapInfo) -> WrapInfo {
+    WrapInfo {
+        token: wrapped.token.expose().to_owned(),
+        ttl: wrapped.ttl.as_secs(),
+        creation_time: wrapped.creation_time,
+        wrapped_accessor: wrapped.wrapped_accessor,
+    }
 }
 
 /// A deleted version of KV version 2 answers with metadata and no data.

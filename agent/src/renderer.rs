@@ -18,7 +18,7 @@ use crate::random::unit;
 use crate::refresh::Settings;
 use crate::session::{Identity, millis};
 use crate::store::{Due, Store};
-use crate::templates::Loaded;
+use crate::templates::{Loaded, Machine};
 use crate::write::{self, Written};
 
 /// How a template stands.
@@ -174,18 +174,23 @@ impl Renderer<'_> {
     /// Renders and writes once. Returns whether a question came up that was not asked before, or a lease is due at once.
     fn pass(&mut self) -> bool {
         let now = Instant::now();
-        let options = |error_on_missing_key| Options {
-            error_on_missing_key,
-            env: self.env,
-            now: SystemTime::now(),
-        };
+        let host = Machine { env: self.env };
         let mut used = BTreeSet::new();
         let mut complete = true;
         let mut unwritten = false;
         let mut states = Vec::with_capacity(self.templates.len());
         for (loaded, before) in self.templates.iter().zip(&self.states) {
             let Loaded { template, config } = loaded;
-            let outcome = match template.render(&self.store, &options(config.error_on_missing_key)) {
+            let outcome = match template.render(
+                &self.store,
+                &Options {
+                    error_on_missing_key: config.error_on_missing_key,
+                    denied: &[],
+                    destination: &config.destination.to_string_lossy(),
+                    host: &host,
+                    now: SystemTime::now(),
+                },
+            ) {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     // What it would have asked after the failure is not known.
@@ -196,7 +201,7 @@ impl Renderer<'_> {
                 }
             };
             used.extend(outcome.used);
-            if !outcome.missing.is_empty() {
+            if !outcome.missing.is_empty() || !outcome.missing_files.is_empty() {
                 complete = false;
                 states.push(if *before == State::Written {
                     State::Written

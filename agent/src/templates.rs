@@ -1,8 +1,9 @@
 //! Loads the templates of a configuration: reads their sources and parses them.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 
-use vaultkeeper_template::{ParseError, Template};
+use vaultkeeper_template::{Host, ParseError, Template};
 
 use crate::config::{self, Source};
 
@@ -27,6 +28,32 @@ pub(crate) enum TemplateError {
 pub(crate) struct Loaded {
     pub(crate) template: Template,
     pub(crate) config: config::Template,
+}
+
+/// What a template may ask of the machine. Reads files.
+pub(crate) struct Machine<'a> {
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// How large a file may be that a template reads, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+
+impl Host for Machine<'_> {
+    fn env(&self, name: &str) -> Option<String> {
+        (self.env)(name)
+    }
+
+    fn file(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        let mut content = Vec::new();
+        let read =
+            std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content));
+        match read {
+            Ok(_) if content.len() as u64 > MAX_FILE => Err("the file is larger than 16 MiB".to_owned()),
+            Ok(_) => Ok(Some(content)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("cannot read the file: {error}")),
+        }
+    }
 }
 
 /// Loads all templates.

@@ -58,12 +58,18 @@ pub(crate) fn run(
             text: SecretSlice::from(out),
             used,
             missing,
+            files: BTreeSet::new(),
+            missing_files: BTreeSet::new(),
+            writes: Vec::new(),
         }),
         // What fails on an answer that is not there yet may well succeed once it is.
         Err(_) if !missing.is_empty() => Ok(Outcome {
             text: SecretSlice::from(Vec::new()),
             used,
             missing,
+            files: BTreeSet::new(),
+            missing_files: BTreeSet::new(),
+            writes: Vec::new(),
         }),
         Err(Stop::Error(error)) => Err(*error),
         // The parser refuses both outside a range.

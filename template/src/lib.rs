@@ -20,6 +20,6 @@ mod yaml;
 
 pub use layout::rfc3339;
 pub use parse::{Delims, ParseError, Template};
-pub use render::{Options, Outcome, RenderError};
-pub use secrets::{Answer, Query, Secret, Secrets};
+pub use render::{FileWrite, Host, Options, Outcome, RenderError};
+pub use secrets::{Answer, Auth, Certificate, Query, Secret, Secrets, WrapInfo};
 pub use value::{Elements, Value};

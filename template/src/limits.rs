@@ -59,9 +59,19 @@ mod tests {
     use std::time::SystemTime;
 
     use crate::secrets::{Answer, Query, Secrets};
-    use crate::{Delims, Options, Template};
+    use crate::{Delims, Host, Options, Template};
 
     struct Nothing;
+
+    impl Host for Nothing {
+        fn env(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, _: &str) -> Result<Option<Vec<u8>>, String> {
+            Ok(None)
+        }
+    }
 
     impl Secrets for Nothing {
         fn answer(&self, _: &Query) -> Option<Answer> {
@@ -75,7 +85,9 @@ mod tests {
             let template = Template::parse(&text, &delims).map_err(|error| error.to_string())?;
             let options = Options {
                 error_on_missing_key: false,
-                env: &|_| None,
+                denied: &[],
+                destination: "",
+                host: &Nothing,
                 now: SystemTime::UNIX_EPOCH,
             };
             let rendered = template.render(&Nothing, &options);

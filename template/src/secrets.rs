@@ -28,13 +28,26 @@ pub enum Query {
         /// The path without surrounding slashes.
         path: String,
     },
+    /// `pkiCert "path" "k=v"`: a write that issues a certificate, unless the destination still holds one that is good.
+    Certificate {
+        /// The path without surrounding slashes.
+        path: String,
+        /// The fields of the request's body.
+        data: BTreeMap<String, String>,
+        /// The template's own file ([`Options::destination`](crate::Options::destination)), which keeps the certificate
+        /// over a restart. Each file has a certificate of its own.
+        destination: String,
+    },
 }
 
 impl Query {
     /// Vault's path as the template wrote it, without `data/` or `metadata/` inserted.
     pub fn path(&self) -> &str {
         match self {
-            Self::Read { path, .. } | Self::Write { path, .. } | Self::List { path } => path,
+            Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::List { path }
+            | Self::Certificate { path, .. } => path,
         }
     }
 }
@@ -52,6 +65,11 @@ impl fmt::Display for Query {
             }
             Self::Write { path, data: _ } => write!(f, "write {path}"),
             Self::List { path } => write!(f, "list {path}"),
+            Self::Certificate {
+                path,
+                data: _,
+                destination,
+            } => write!(f, "issue {path} for {destination}"),
         }
     }
 }
@@ -77,6 +95,71 @@ pub struct Secret {
     pub data: Value,
     /// `.Warnings`
     pub warnings: Vec<String>,
+    /// `.Auth`: filled when the answer is a login.
+    pub auth: Option<Auth>,
+    /// `.WrapInfo`: filled when the answer is wrapped.
+    pub wrap_info: Option<WrapInfo>,
+}
+
+/// `.Auth` of an answer. Its `Debug` form shows no token.
+#[derive(Clone, PartialEq)]
+pub struct Auth {
+    /// `.ClientToken`
+    pub client_token: String,
+    /// `.Accessor`
+    pub accessor: String,
+    /// `.Policies`
+    pub policies: Vec<String>,
+    /// `.Metadata`
+    pub metadata: BTreeMap<String, String>,
+    /// `.LeaseDuration`, in seconds.
+    pub lease_duration: u64,
+    /// `.Renewable`
+    pub renewable: bool,
+}
+
+/// `.WrapInfo` of an answer. Its `Debug` form shows no token.
+#[derive(Clone, PartialEq)]
+pub struct WrapInfo {
+    /// `.Token`
+    pub token: String,
+    /// `.TTL`, in seconds.
+    pub ttl: u64,
+    /// `.CreationTime`, RFC 3339 as Vault sends it.
+    pub creation_time: String,
+    /// `.WrappedAccessor`
+    pub wrapped_accessor: String,
+}
+
+/// The answer of `pkiCert`. Each part is PEM with a line break at its end. Its `Debug` form shows no key.
+#[derive(Clone, PartialEq)]
+pub struct Certificate {
+    /// `.Cert`
+    pub cert: String,
+    /// `.Key`
+    pub key: String,
+    /// `.CA`: the first certificate of a CA.
+    pub ca: String,
+    /// `.CAChain`: all certificates of CAs, each once.
+    pub ca_chain: Vec<String>,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WrapInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WrapInfo").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -88,6 +171,8 @@ impl fmt::Debug for Secret {
             renewable,
             data: _,
             warnings: _,
+            auth: _,
+            wrap_info: _,
         } = self;
         f.debug_struct("Secret")
             .field("request_id", request_id)
@@ -121,6 +206,8 @@ pub enum Answer {
     Secret(std::sync::Arc<Secret>),
     /// To [`Query::List`]: sorted, folders end in `/`.
     List(Vec<String>),
+    /// To [`Query::Certificate`].
+    Certificate(std::sync::Arc<Certificate>),
 }
 
 /// Where a template's questions are answered from what was already fetched.

@@ -3,9 +3,19 @@
 use std::time::SystemTime;
 
 use secrecy::ExposeSecret as _;
-use vaultkeeper_template::{Answer, Delims, Options, Query, Secrets, Template};
+use vaultkeeper_template::{Answer, Delims, Host, Options, Query, Secrets, Template};
 
 struct Nothing;
+
+impl Host for Nothing {
+    fn env(&self, name: &str) -> Option<String> {
+        (name == "EMPTY").then(String::new)
+    }
+
+    fn file(&self, _: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+}
 
 impl Secrets for Nothing {
     fn answer(&self, _: &Query) -> Option<Answer> {
@@ -15,10 +25,11 @@ impl Secrets for Nothing {
 
 fn render(text: &str) -> Result<Vec<u8>, String> {
     let template = Template::parse(text, &Delims::default()).map_err(|error| error.to_string())?;
-    let env = |name: &str| (name == "EMPTY").then(String::new);
     let options = Options {
         error_on_missing_key: false,
-        env: &env,
+        denied: &[],
+        destination: "",
+        host: &Nothing,
         now: SystemTime::UNIX_EPOCH,
     };
     let outcome = template

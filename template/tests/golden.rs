@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use secrecy::ExposeSecret as _;
 use serde_json::Value as Json;
 use vaultkeeper_template::json::{self, Numbers};
-use vaultkeeper_template::{Answer, Delims, Options, Query, Secret, Secrets, Template, Value};
+use vaultkeeper_template::{Answer, Delims, Host, Options, Query, Secret, Secrets, Template, Value};
 
 /// Cases that need functions this crate does not have yet. A case that starts to pass must leave this list.
 const LATER: &[(u64, &str)] = &[(20, "toTOML"), (34, "scratch"), (49, "md5sum"), (56, "toTOML")];
@@ -25,6 +25,18 @@ const GIST: &[(u64, &str)] = &[
 
 #[derive(Default)]
 struct Recorded(BTreeMap<Query, Answer>);
+
+struct Environment<'a>(&'a Json);
+
+impl Host for Environment<'_> {
+    fn env(&self, name: &str) -> Option<String> {
+        self.0[name].as_str().map(str::to_owned)
+    }
+
+    fn file(&self, _: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+}
 
 impl Secrets for Recorded {
     fn answer(&self, query: &Query) -> Option<Answer> {
@@ -61,6 +73,8 @@ fn recorded(case: &Json) -> Recorded {
             renewable: false,
             data,
             warnings: Vec::new(),
+            auth: None,
+            wrap_info: None,
         };
         answers.insert(read(path), Answer::Secret(Arc::new(secret)));
     }
@@ -81,10 +95,11 @@ fn recorded(case: &Json) -> Recorded {
 fn run(case: &Json) -> Result<(String, usize), String> {
     let text = case["template"].as_str().expect("a case has a template");
     let template = Template::parse(text, &Delims::default()).map_err(|error| error.to_string())?;
-    let env = |name: &str| case["env"][name].as_str().map(str::to_owned);
     let options = Options {
         error_on_missing_key: case["error_on_missing_key"].as_bool().unwrap_or(false),
-        env: &env,
+        denied: &[],
+        destination: "",
+        host: &Environment(&case["env"]),
         now: SystemTime::UNIX_EPOCH,
     };
     let outcome = template
@@ -159,11 +174,15 @@ fn an_error_never_shows_a_value_of_the_secret() {
         renewable: false,
         data,
         warnings: Vec::new(),
+        auth: None,
+        wrap_info: None,
     };
     let answers = Recorded([(read("s/a"), Answer::Secret(Arc::new(secret)))].into());
     let options = Options {
         error_on_missing_key: true,
-        env: &|_| None,
+        denied: &[],
+        destination: "",
+        host: &Environment(&Json::Null),
         now: SystemTime::UNIX_EPOCH,
     };
     for action in [
@@ -218,7 +237,9 @@ fn a_template_that_calls_itself_ends_in_an_error() {
     .unwrap();
     let options = Options {
         error_on_missing_key: false,
-        env: &|_| None,
+        denied: &[],
+        destination: "",
+        host: &Environment(&Json::Null),
         now: SystemTime::UNIX_EPOCH,
     };
     let error = template

@@ -17,7 +17,7 @@ pub(super) fn find(name: &str) -> Option<Function> {
 
 fn env(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     let [name] = exactly("env", arguments)?;
-    Ok(string((context.options.env)(&text(name)?).unwrap_or_default()))
+    Ok(string(context.options.host.env(&text(name)?).unwrap_or_default()))
 }
 
 /// The default counts only when the variable is unset: an empty one wins.
@@ -25,14 +25,18 @@ fn env_or_default(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     let [name, default] = exactly("envOrDefault", arguments)?;
     let default = text(default)?;
     Ok(string(
-        (context.options.env)(&text(name)?).unwrap_or_else(|| default.into_owned()),
+        context
+            .options
+            .host
+            .env(&text(name)?)
+            .unwrap_or_else(|| default.into_owned()),
     ))
 }
 
 fn must_env(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     let [name] = exactly("mustEnv", arguments)?;
     let name = text(name)?;
-    match (context.options.env)(&name) {
+    match context.options.host.env(&name) {
         Some(value) if !value.is_empty() => Ok(string(value)),
         _ => failed(format!("required environment variable {name} is empty")),
     }

@@ -62,7 +62,7 @@ fn secret(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     };
     match ask(context, query) {
         Some(Answer::Secret(secret)) => Ok(Value::Secret(secret)),
-        Some(Answer::List(_)) | None => Ok(Value::Absent),
+        Some(Answer::List(_) | Answer::Certificate(_)) | None => Ok(Value::Absent),
     }
 }
 
@@ -83,6 +83,6 @@ fn secrets(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     let [first] = exactly("secrets", arguments)?;
     match ask(context, Query::List { path: path(first)? }) {
         Some(Answer::List(names)) => Ok(Value::strings(names)),
-        Some(Answer::Secret(_)) | None => Ok(Value::strings(Vec::<String>::new())),
+        Some(Answer::Secret(_) | Answer::Certificate(_)) | None => Ok(Value::strings(Vec::<String>::new())),
     }
 }
