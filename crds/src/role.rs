@@ -3,6 +3,9 @@
 // KubeSchema repeats each struct inside a private scope, where `pub` looks unreachable.
 #![allow(unreachable_pub)]
 
+#[macro_use]
+mod span;
+
 mod app_role;
 mod certificate;
 mod deletion;

@@ -26,6 +26,12 @@ use crate::cluster::kubernetes_schema;
         .message("spec.appRole.secret.type cannot be changed, since Kubernetes keeps the type of a Secret: change secretName with it"),
     validation = Rule::new("!has(self.rotation) || !has(self.rotation.afterPercentOfTtl) || has(self.secretIdTtl)")
         .message("spec.appRole.rotation.afterPercentOfTtl needs secretIdTtl; without it use every"),
+    validation = Rule::new(concat!("!has(self.secretIdTtl) || ", span!("self.secretIdTtl"), " >= 30"))
+        .message("spec.appRole.secretIdTtl must be at least 30s: replacing it would never end"),
+    validation = Rule::new(concat!("!has(self.secretIdTtl) || !has(self.rotation) || !has(self.rotation.every) || ", span!("self.rotation.every"), " < ", span!("self.secretIdTtl")))
+        .message("spec.appRole.rotation.every must be shorter than secretIdTtl: a secret-id would end before it is replaced"),
+    validation = Rule::new(concat!("!has(self.secretIdTtl) || !has(self.wrap) || ", span!("self.wrap.ttl"), " < ", span!("self.secretIdTtl")))
+        .message("spec.appRole.wrap.ttl must be shorter than secretIdTtl: it would outlive what is in it"),
 )]
 pub struct AppRole {
     /// Secret that receives the credentials, by default under the keys `role-id` and `secret-id`. An existing Secret of another owner is not overwritten.

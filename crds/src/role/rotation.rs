@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new("!(has(self.every) && has(self.afterPercentOfTtl))")
         .message("spec.appRole.rotation must hold every or afterPercentOfTtl, not both"),
+    validation = Rule::new(concat!("!has(self.every) || ", span!("self.every"), " >= 10"))
+        .message("spec.appRole.rotation.every must be at least 10s: each replacement is a write to Vault and to the Secret"),
+    validation = Rule::new(concat!("!has(self.every) || !has(self.overlap) || ", span!("self.overlap"), " < ", span!("self.every")))
+        .message("spec.appRole.rotation.overlap must be shorter than every: old secret-ids would pile up"),
 )]
 pub struct Rotation {
     /// Replace it at least so often, for example 12h, from 10s on. Roles are spread: each is up to a quarter early.

@@ -9,25 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::deliver::TokenDelivery;
 
-/// A duration in seconds in a rule: `duration` of CEL knows no days.
-macro_rules! span {
-    ($field:literal) => {
-        concat!(
-            "((",
-            $field,
-            ".contains('d') ? int(",
-            $field,
-            ".substring(0, ",
-            $field,
-            ".indexOf('d'))) * 86400 : 0) + duration('0s' + ",
-            $field,
-            ".substring(",
-            $field,
-            ".indexOf('d') + 1)).getSeconds())"
-        )
-    };
-}
-
 /// What the tokens are like that every way to log in gives. Such a token is an orphan by nature: it ends with no
 /// other token.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// The Secret holds a wrapping token, which gives the secret-id to the one who unwraps it, once.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(concat!(span!("self.ttl"), " >= 10"))
+        .message("spec.appRole.wrap.ttl must be at least 10s: a wrapping token that lives shorter would be replaced all the time"),
+)]
 pub struct Wrap {
     /// How long a wrapping token can be unwrapped, for example 30m, from 10s on. One that nobody has used is replaced after
     /// two thirds of it.

@@ -41,6 +41,11 @@ pub(super) async fn an_app_role_that_cannot_work_is_refused_in_words_and_its_nei
             with(json!({ "secretIdTtl": "1w" })),
             Refused("spec.appRole.secretIdTtl must be a duration such as 24h"),
         ),
+        (with(json!({ "secretIdTtl": "30s" })), Taken),
+        (
+            with(json!({ "secretIdTtl": "29s" })),
+            Refused("spec.appRole.secretIdTtl must be at least 30s"),
+        ),
         (with(json!({ "secretIdNumUses": 1 })), Taken),
         (
             with(json!({ "secretIdNumUses": 0 })),
@@ -83,10 +88,38 @@ pub(super) async fn an_app_role_that_cannot_work_is_refused_in_words_and_its_nei
             with(json!({ "wrap": { "ttl": "30" } })),
             Refused("spec.appRole.wrap.ttl must be a duration such as 30m"),
         ),
+        (with(json!({ "wrap": { "ttl": "10s" } })), Taken),
+        (
+            with(json!({ "wrap": { "ttl": "9s" } })),
+            Refused("spec.appRole.wrap.ttl must be at least 10s"),
+        ),
+        (
+            with(json!({ "wrap": { "ttl": "23h59m" }, "secretIdTtl": "1d" })),
+            Taken,
+        ),
+        (
+            with(json!({ "wrap": { "ttl": "24h" }, "secretIdTtl": "1d" })),
+            Refused("spec.appRole.wrap.ttl must be shorter than secretIdTtl"),
+        ),
         (rotation(json!({ "every": "12h", "overlap": "0s" })), Taken),
         (
             rotation(json!({ "every": "12" })),
             Refused("spec.appRole.rotation.every must be a duration such as 12h"),
+        ),
+        (rotation(json!({ "every": "10s" })), Taken),
+        (
+            rotation(json!({ "every": "9s" })),
+            Refused("spec.appRole.rotation.every must be at least 10s"),
+        ),
+        (rotation(json!({ "every": "23h59m" })), Taken),
+        (
+            rotation(json!({ "every": "1d" })),
+            Refused("spec.appRole.rotation.every must be shorter than secretIdTtl"),
+        ),
+        (rotation(json!({ "every": "12h", "overlap": "11h59m" })), Taken),
+        (
+            rotation(json!({ "every": "12h", "overlap": "12h" })),
+            Refused("spec.appRole.rotation.overlap must be shorter than every"),
         ),
         (
             rotation(json!({ "overlap": "half" })),
