@@ -74,6 +74,8 @@ struct State {
     silent: BTreeMap<String, Option<serde_json::Value>>,
     /// Pods that get no changed Secrets at present.
     withheld: BTreeSet<String>,
+    /// Pods whose process is not started again at present.
+    kept_down: BTreeSet<String>,
     refreshed: Option<Instant>,
 }
 
@@ -166,6 +168,23 @@ impl ProcessKubelet {
     /// Brings what was withheld, and every later change.
     pub async fn bring_secrets(&self, pod: &str) {
         self.node.state.lock().await.withheld.remove(pod);
+    }
+
+    /// Ends a member's process and starts none, as on a node that is away.
+    pub async fn keep_down(&self, pod: &str) -> anyhow::Result<()> {
+        let mut state = self.node.state.lock().await;
+        state.kept_down.insert(pod.to_owned());
+        let running = state.running.iter().find(|(_, c)| c.pod == pod);
+        let Some(uid) = running.map(|(uid, _)| uid.clone()) else {
+            return Ok(());
+        };
+        let container = state.running.remove(&uid);
+        container.map_or(Ok(()), |container| container.process.kill())
+    }
+
+    /// Starts it again.
+    pub async fn let_up(&self, pod: &str) {
+        self.node.state.lock().await.kept_down.remove(pod);
     }
 
     /// Stops a member's process where it stands: its connections stay open, and nobody answers on them.
@@ -272,6 +291,9 @@ impl Node {
                 continue;
             }
             if state.crashed.get(&uid).is_some_and(|c| c.again > Instant::now()) {
+                continue;
+            }
+            if state.kept_down.contains(&pod.name_any()) {
                 continue;
             }
             self.start_pod(&pod, &mut state)

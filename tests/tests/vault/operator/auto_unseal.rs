@@ -242,8 +242,23 @@ async fn a_transit_seal_that_is_away_is_named_in_the_status_and_comes_back_by_it
         .await
         .unwrap();
 
+    // One of them does not come back at first: two are a majority.
+    stage.kubelet.keep_down(standby).await.unwrap();
     kms.server.start_again().await.unwrap();
     kms.unseal().await;
+    let cluster = stage
+        .until("two members to serve", |c| {
+            condition(c, "Available").is_some_and(|a| a.status == "True" && a.reason == "Degraded")
+        })
+        .await
+        .unwrap();
+    let status = cluster.status.unwrap();
+    assert!(
+        status.leader.as_ref().is_some_and(|leader| leader != standby),
+        "one of the two leads: {status:?}"
+    );
+    assert!(status.members.iter().any(|row| row.name == standby), "{status:?}");
+    stage.kubelet.let_up(standby).await;
     let cluster = stage.until_available().await.unwrap();
     let rows = cluster.status.unwrap().members;
     assert!(
