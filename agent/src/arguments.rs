@@ -15,8 +15,8 @@ pub(crate) enum Verb {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     pub(crate) verb: Verb,
-    /// The configuration's file; without one it comes from the variable `VAULT_CONFIG`.
-    pub(crate) config: Option<String>,
+    /// The configuration's files and folders; without any it comes from the variable `VAULT_CONFIG`.
+    pub(crate) config: Vec<String>,
 }
 
 /// A command line that makes no sense.
@@ -33,20 +33,20 @@ pub(crate) enum ArgumentError {
 /// Reads the arguments after the program's name.
 pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Arguments, ArgumentError> {
     let mut verb = Verb::Run;
-    let mut config = None;
+    let mut config = Vec::new();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "run" => verb = Verb::Run,
             "ready" => verb = Verb::Ready,
             "version" | "-version" | "--version" => verb = Verb::Version,
-            "-config" | "--config" => config = Some(arguments.next().ok_or(ArgumentError::NoFile)?),
+            "-config" | "--config" => config.push(arguments.next().ok_or(ArgumentError::NoFile)?),
             other => match other
                 .strip_prefix("-config=")
                 .or_else(|| other.strip_prefix("--config="))
             {
                 Some("") => return Err(ArgumentError::NoFile),
-                Some(file) => config = Some(file.to_owned()),
+                Some(file) => config.push(file.to_owned()),
                 None => return Err(ArgumentError::Unknown(argument)),
             },
         }
@@ -66,7 +66,7 @@ mod tests {
     fn the_verb_and_the_file_are_read_in_any_order() {
         let expected = Arguments {
             verb: Verb::Ready,
-            config: Some("/a".to_owned()),
+            config: vec!["/a".to_owned()],
         };
         for text in ["ready -config=/a", "--config /a ready", "-config /a ready"] {
             assert_eq!(of(text).as_ref(), Ok(&expected), "{text}");
@@ -75,10 +75,16 @@ mod tests {
             of(""),
             Ok(Arguments {
                 verb: Verb::Run,
-                config: None
+                config: Vec::new()
             }),
             "run is the default"
         );
+    }
+
+    #[test]
+    fn several_files_are_taken_in_their_order() {
+        let read = of("-config=/b -config /a").map(|read| read.config);
+        assert_eq!(read, Ok(vec!["/b".to_owned(), "/a".to_owned()]));
     }
 
     #[test]

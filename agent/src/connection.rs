@@ -1,7 +1,7 @@
 //! Makes the client, and makes it anew when a certificate file changes (a CA may be rolled over while the pod runs). Does file I/O.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -71,12 +71,22 @@ impl Connection {
         self.vault.namespace.as_deref()
     }
 
+    /// Whether the files hold something else than the present client was made from.
+    pub(crate) fn is_outdated(&self) -> bool {
+        let current = self.lock();
+        let Some((known, _)) = &*current else { return false };
+        read(&self.vault).is_ok_and(|material| material != *known)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Material, Client)>> {
+        self.current
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// The client for the files as they are now. While the files cannot be read, an earlier client goes on serving.
     pub(crate) fn client(&self) -> Result<Client, ConnectionError> {
-        let mut current = self
-            .current
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = self.lock();
         let made = read(&self.vault).and_then(|material| match &*current {
             Some((known, client)) if *known == material => Ok((None, client.clone())),
             known => {

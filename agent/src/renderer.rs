@@ -19,6 +19,7 @@ use crate::refresh::Settings;
 use crate::session::{Identity, millis};
 use crate::store::{Due, Store};
 use crate::templates::{Loaded, Machine};
+use crate::uses;
 use crate::write::{self, Written};
 
 /// How a template stands.
@@ -68,7 +69,10 @@ pub(crate) async fn render(
             }
         };
         match connection.client() {
-            Ok(client) => renderer.settle(&client, &current, &doubts).await,
+            Ok(client) => {
+                let client = uses::client(&client, &current, identity.clone());
+                renderer.settle(&client, &current, &doubts).await;
+            }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "no connection");
                 renderer.postpone();
@@ -116,14 +120,13 @@ struct Renderer<'a> {
 impl Renderer<'_> {
     /// Fetches what is due and renders, until no rendering asks for something new.
     async fn settle(&mut self, client: &Client, identity: &Identity, doubts: &mpsc::Sender<u64>) {
-        let client = client.with_token(&identity.token);
         loop {
             let mut changed = self.write_again.is_some_and(|at| at <= Instant::now());
             let mut denied = false;
             for due in self.store.due(Instant::now()) {
                 match due {
-                    Due::Read(query) => changed |= self.read(&client, &query, &mut denied).await,
-                    Due::Renew(query, lease) => self.renew(&client, &query, &lease).await,
+                    Due::Read(query) => changed |= self.read(client, &query, &mut denied).await,
+                    Due::Renew(query, lease) => self.renew(client, &query, &lease).await,
                 }
             }
             if denied {

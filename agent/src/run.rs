@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 
 use crate::arguments::{self, Verb};
 use crate::config::{self, Config};
 use crate::connection::Connection;
 use crate::logging::{self, Chain};
+use crate::login::LoginError;
+use crate::revoke::revoke;
 use crate::templates::{self, Loaded};
 use crate::{reload, renderer, session};
 
@@ -37,7 +40,7 @@ pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> O
         );
         return ExitCode::SUCCESS;
     }
-    let (config, warnings) = match config::load(read.config.as_deref(), env) {
+    let (config, warnings) = match config::load(&read.config, env) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
@@ -45,8 +48,12 @@ pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> O
         return ready(&config);
     }
     logging::start(
-        env("VAULT_LOG_LEVEL").as_deref(),
-        env("VAULT_LOG_FORMAT").as_deref(),
+        env("VAULT_LOG_LEVEL")
+            .or_else(|| config.log.level.clone())
+            .as_deref(),
+        env("VAULT_LOG_FORMAT")
+            .or_else(|| config.log.format.clone())
+            .as_deref(),
     );
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -61,8 +68,20 @@ pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> O
     };
     match runtime.block_on(run(&config, &templates, env)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error),
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "ends");
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// Why the agent ended although nobody told it to.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("cannot wait for signals")]
+    Signals(#[from] std::io::Error),
+    #[error("gave up, as auto_auth.method.exit_on_err asks for")]
+    Login(#[source] LoginError),
 }
 
 /// Says on stderr what is wrong with what the user gave.
@@ -88,7 +107,7 @@ async fn run(
     config: &Config,
     templates: &[Loaded],
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<(), std::io::Error> {
+) -> Result<(), RunError> {
     // As process 1 of a container there is no default action for these: without a handler they would be ignored.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -100,12 +119,32 @@ async fn run(
         templates = templates.len(),
         "started"
     );
+    let held = identities.clone();
+    let work = async {
+        tokio::select! {
+            error = session::keep(&connection, config, identity, doubts) => Err(RunError::Login(error)),
+            () = renderer::render(&connection, config, templates, env, identities, doubt) => Ok(()),
+        }
+    };
+    tokio::pin!(work);
     tokio::select! {
         biased;
-        _ = terminate.recv() => tracing::info!("told to stop"),
-        _ = interrupt.recv() => tracing::info!("told to stop"),
-        () = session::keep(&connection, config, identity, doubts) => {}
-        () = renderer::render(&connection, config, templates, env, identities, doubt) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        done = &mut work => return done,
+    }
+    tracing::info!("told to stop");
+    if let Some(grace) = config.login.revoke_on_shutdown {
+        // The app may need its secrets for its own end.
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = sleep(grace) => {}
+            _ = &mut work => {}
+        }
+        let identity = held.borrow().clone();
+        revoke(&connection, identity.as_ref()).await;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Holds a token: logs in, renews in time, logs in again when that no longer serves. Talks to Vault.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -7,14 +8,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use vaultkeeper_vault::{Auth, Error, Token};
 
 use crate::backoff::Backoff;
-use crate::config::{Config, Sink};
+use crate::config::Config;
 use crate::connection::Connection;
 use crate::logging::Chain;
 use crate::login::{LoginError, Logins};
 use crate::random::unit;
+use crate::sinks::Pending;
 use crate::tenure::{Act, End, Tenure};
 use crate::token::{DenialGate, Lease};
-use crate::write;
+use crate::uses::Uses;
 
 /// The token in use.
 #[derive(Clone, Debug)]
@@ -22,41 +24,63 @@ pub(crate) struct Identity {
     pub(crate) token: Token,
     /// Counts logins, so that a doubt about an old token is not held against a new one.
     pub(crate) generation: u64,
+    /// What is left of its uses, where they have a limit.
+    pub(crate) uses: Option<Arc<Uses>>,
 }
 
-/// Keeps a token for ever. `doubts` brings the generations of tokens that a read was denied with.
+/// Keeps a token for ever, or until the first failed login where the configuration says so. `doubts` brings the generations
+/// of tokens that a read was denied with.
 pub(crate) async fn keep(
     connection: &Connection,
     config: &Config,
     identity: watch::Sender<Option<Identity>>,
     mut doubts: mpsc::Receiver<u64>,
-) {
+) -> LoginError {
     let start = Instant::now();
-    let mut logins = Logins::new(config.login.clone());
+    let mut logins = Logins::new(&config.login, &config.vault);
     let mut gate = DenialGate::new();
     let mut generation = 0;
     loop {
-        let auth = log_in(connection, config, &mut logins).await;
+        let auth = match log_in(connection, config, &mut logins).await {
+            Ok(auth) => auth,
+            Err(error) => return error,
+        };
+        let granted = Instant::now();
         generation += 1;
         tracing::info!(
             policies = %auth.policies.join(","),
+            kind = %auth.token_type,
             lease_seconds = auth.lease_duration.as_secs(),
             renewable = auth.renewable,
+            orphan = auth.orphan,
+            uses = auth.num_uses,
             "logged in"
         );
-        identity.send_replace(Some(Identity {
+        let current = Identity {
             token: auth.client_token.clone(),
             generation,
-        }));
+            uses: Uses::of(auth.num_uses).map(Arc::new),
+        };
+        identity.send_replace(Some(current.clone()));
         // No wait here: nobody keeps the token alive between its hold and the login.
         let replace_after = || gate.delay(start.elapsed(), unit());
-        let end = hold(connection, config, &auth, generation, &mut doubts, replace_after).await;
+        let held = Held {
+            identity: &current,
+            lease: Lease::new(auth.lease_duration, auth.renewable),
+            granted,
+        };
+        let end = hold(connection, config, held, &logins, &mut doubts, replace_after).await;
         tracing::info!(reason = end.as_str(), "logging in again");
+        if end == End::UsedUp {
+            logins.is_worn();
+            // A role with few uses for many secrets must not make a storm of logins.
+            sleep_until(granted + config.login.min_backoff).await;
+        }
     }
 }
 
 /// Tries until a login succeeds.
-async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -> Auth {
+async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -> Result<Auth, LoginError> {
     let mut backoff = Backoff::new(config.login.min_backoff, config.login.max_backoff);
     loop {
         let result = match connection.client() {
@@ -64,7 +88,8 @@ async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -
             Err(error) => Err(LoginError::Connection(error)),
         };
         match result {
-            Ok(auth) => return auth,
+            Ok(auth) => return Ok(auth),
+            Err(error) if config.login.exit_on_err => return Err(error),
             Err(error) => {
                 let delay = backoff.next(unit());
                 tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no login");
@@ -74,31 +99,60 @@ async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -
     }
 }
 
+/// A token as its login granted it.
+struct Held<'a> {
+    identity: &'a Identity,
+    lease: Lease,
+    granted: Instant,
+}
+
 /// Renews a token until it has to be replaced. `replace_after` says how long a denied one waits for that.
 async fn hold(
     connection: &Connection,
     config: &Config,
-    auth: &Auth,
-    generation: u64,
+    held: Held<'_>,
+    logins: &Logins,
     doubts: &mut mpsc::Receiver<u64>,
     mut replace_after: impl FnMut() -> Duration,
 ) -> End {
-    let granted = Instant::now();
-    let lease = Lease::new(auth.lease_duration, auth.renewable);
+    let Held {
+        identity,
+        lease,
+        granted,
+    } = held;
+    let Identity {
+        token,
+        generation,
+        uses,
+    } = identity;
     let mut tenure = Tenure::new(lease, granted, config.login.max_backoff, unit());
+    let mut pending = Pending::new(&config.sinks);
     let mut sink_backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     let mut write_sinks_at = Some(granted);
+    let mut look_at = config
+        .login
+        .follow_credentials
+        .then(|| granted + config.login.read_period);
     loop {
         tokio::select! {
             () = reach(write_sinks_at) => {
-                let written = write_sinks(&config.sinks, &auth.client_token);
+                let client = connection.client().ok();
+                let written = pending.write(client.as_ref(), token).await;
                 write_sinks_at = (!written).then(|| Instant::now() + sink_backoff.next(unit()));
                 continue;
             }
+            () = reach(look_at) => {
+                if logins.has_news() {
+                    return End::NewCredentials;
+                }
+                look_at = Some(Instant::now() + config.login.read_period);
+                continue;
+            }
+            () = spent(uses.as_deref()) => return End::UsedUp,
             () = reach(tenure.due()) => {}
             Some(doubted) = doubts.recv() => {
-                let is_news = doubted == generation && !tenure.is_doubted();
-                if is_news && is_dead(connection, &auth.client_token).await {
+                let is_news = doubted == *generation && !tenure.is_doubted();
+                if is_news && is_dead(connection, identity).await {
                     let wait = replace_after();
                     tracing::debug!(wait_ms = millis(wait), "the token is replaced");
                     tenure.doubted(Instant::now() + wait);
@@ -111,7 +165,10 @@ async fn hold(
             Some(Act::LogIn(end)) => return end,
             Some(Act::Renew) => {}
         }
-        match renew(connection, &auth.client_token).await {
+        if !uses.as_deref().is_none_or(Uses::spend) {
+            return End::UsedUp;
+        }
+        match renew(connection, token).await {
             Ok(renewed) => {
                 tenure.renewed(renewed.lease_duration, renewed.renewable, Instant::now(), unit());
                 tracing::debug!(
@@ -134,6 +191,14 @@ async fn hold(
                 }
             },
         }
+    }
+}
+
+/// Waits until a token has no use to spare.
+async fn spent(uses: Option<&Uses>) {
+    match uses {
+        Some(uses) => uses.end().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -161,11 +226,14 @@ fn is_permanent(error: &LoginError) -> bool {
 }
 
 /// Asks the server whether it still knows the token: a read was denied, which may also be a missing policy.
-async fn is_dead(connection: &Connection, token: &Token) -> bool {
+async fn is_dead(connection: &Connection, identity: &Identity) -> bool {
     let Ok(client) = connection.client() else {
         return false;
     };
-    match client.with_token(token).lookup_self().await {
+    if !identity.uses.as_deref().is_none_or(Uses::spend) {
+        return false;
+    }
+    match client.with_token(&identity.token).lookup_self().await {
         Ok(_) => {
             tracing::debug!("the token is valid: a policy is missing");
             false
@@ -173,18 +241,6 @@ async fn is_dead(connection: &Connection, token: &Token) -> bool {
         // OpenBao says the same to a dead token and to one without the policy "default"; logins are spaced out then.
         Err(error) => error.is_denied(),
     }
-}
-
-/// Writes the token to its files. Returns whether all are written.
-fn write_sinks(sinks: &[Sink], token: &Token) -> bool {
-    let mut all = true;
-    for Sink { path, mode } in sinks {
-        if let Err(error) = write::atomically(path, token.expose().as_bytes(), Some(*mode), true) {
-            tracing::error!(error = %Chain(&error), "the token is not written");
-            all = false;
-        }
-    }
-    all
 }
 
 async fn reach(at: Option<Instant>) {

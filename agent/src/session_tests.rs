@@ -8,7 +8,7 @@ use vaultkeeper_vault::Client;
 use vaultkeeper_vault::transport::{Answer, Exchange, Transport};
 
 use super::*;
-use crate::config::{self, Login, Method};
+use crate::config;
 
 /// Grants tokens of this many seconds, and denies whatever is asked about one.
 struct StingyVault {
@@ -71,41 +71,25 @@ async fn an_hour(ttl: u64, with_doubts: bool) -> usize {
     });
     let client = Client::builder("http://vault.test:8200").build().unwrap();
     let connection = Connection::over(client.with_transport(|_| Arc::new(To(Arc::clone(&vault)))));
-    let config = Config {
-        vault: config::Vault {
-            address: "http://vault.test:8200".to_owned(),
-            ca_cert: None,
-            ca_path: None,
-            ca_pem: None,
-            client_cert: None,
-            client_key: None,
-            tls_server_name: None,
-            namespace: None,
-        },
-        login: Login {
-            method: Method::AppRole {
-                role_id_path,
-                secret_id_path: None,
-                remove_secret_id: false,
-            },
-            mount: "approle".to_owned(),
-            min_backoff: Duration::from_secs(1),
-            max_backoff: Duration::from_secs(300),
-        },
-        sinks: Vec::new(),
-        templates: Vec::new(),
-        static_interval: Duration::from_secs(300),
-        renewal_threshold: 0.9,
-        exit_after_auth: false,
-    };
+    let config = serde_json::json!({
+        "vault": {"address": "http://vault.test:8200"},
+        "auto_auth": {"method": {
+            "type": "approle", "min_backoff": "1s", "max_backoff": "5m",
+            "config": {"role_id_file_path": role_id_path},
+        }},
+    });
+    let (config, _) = config::parse(&config.to_string(), &|_| None).unwrap();
     let (identity, identities) = watch::channel(None::<Identity>);
     let (doubt, doubts) = mpsc::channel(1);
     let watching = async {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(3600) {
             sleep(Duration::from_secs(1)).await;
-            let Identity { token, generation } =
-                identities.borrow().clone().expect("the login succeeds at once");
+            let Identity {
+                token,
+                generation,
+                uses: _,
+            } = identities.borrow().clone().expect("the login succeeds at once");
             assert!(
                 vault.is_alive(&token),
                 "a token of {ttl} s must be replaced before it ends, {:?} after the start it is dead",
@@ -118,7 +102,7 @@ async fn an_hour(ttl: u64, with_doubts: bool) -> usize {
         }
     };
     tokio::select! {
-        () = keep(&connection, &config, identity, doubts) => panic!("it keeps a token for ever"),
+        error = keep(&connection, &config, identity, doubts) => panic!("it keeps a token for ever: {error}"),
         () = watching => {}
     }
     vault.logins()

@@ -16,6 +16,10 @@ pub(crate) enum End {
     NotRenewed,
     /// A read was denied, and the server does not know the token any more or may not say.
     Denied,
+    /// It has no use to spare.
+    UsedUp,
+    /// What the login proves itself with was replaced.
+    NewCredentials,
 }
 
 impl End {
@@ -25,6 +29,8 @@ impl End {
             Self::Spent => "the token nears its end",
             Self::NotRenewed => "the token cannot be renewed",
             Self::Denied => "the token is not valid any more",
+            Self::UsedUp => "the token has no use to spare",
+            Self::NewCredentials => "the credentials' file changed",
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::super::*;
 use super::*;
 
 /// As vault-k8s writes it.
@@ -39,6 +40,10 @@ fn what_the_injector_writes_is_read_without_a_warning() {
             mount: "kubernetes".to_owned(),
             min_backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(60),
+            exit_on_err: false,
+            follow_credentials: false,
+            read_period: Duration::from_secs(60),
+            revoke_on_shutdown: None,
         }
     );
     assert_eq!(config.vault.namespace.as_deref(), Some("team-a"));
@@ -48,7 +53,10 @@ fn what_the_injector_writes_is_read_without_a_warning() {
         config.sinks,
         [Sink {
             path: "/home/vault/.vault-token".into(),
-            mode: 0o640
+            mode: 0o640,
+            owner: None,
+            group: None,
+            wrap_ttl: None,
         }]
     );
 }
@@ -90,8 +98,8 @@ fn a_wrong_key_is_refused_with_its_path() {
         ),
         (
             "\"kubernetes\", \"mount",
-            "\"ldap\", \"mount",
-            "auto_auth.method.type is \"ldap\"",
+            "\"aws\", \"mount",
+            "auto_auth.method.type is \"aws\"",
         ),
         (
             "\"https://vault.default.svc:8200\"",
@@ -133,8 +141,8 @@ fn the_environment_fills_in_what_the_configuration_leaves_out() {
     assert_eq!(config.vault.ca_cert, Some("/ca".into()));
     let (config, _) = parse(INJECTED, &env).unwrap();
     assert_eq!(
-        config.vault.address, "https://vault.default.svc:8200",
-        "the configuration wins"
+        config.vault.address, "https://other:8200",
+        "the environment wins, as with Vault Agent"
     );
 }
 
@@ -144,5 +152,244 @@ fn text_that_is_not_json_is_refused_without_showing_it() {
     assert!(
         error.contains("line 1") && !error.contains("hunter2"),
         "place without content: {error}"
+    );
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let text = INJECTED
+        .replace("\"0440\"", "\"rw\"")
+        .replace("\"role\": \"app\",", "")
+        .replace("\"1m\"", "\"soon\"");
+    let error = read(&text).expect_err("three mistakes").to_string();
+    for path in [
+        "template[0].perms must",
+        "auto_auth.method.config.role is missing",
+        "template_config.static_secret_render_interval must",
+    ] {
+        assert!(error.contains(path), "{path:?} is not in {error:?}");
+    }
+}
+
+/// The method of a configuration with this `method`.
+fn method(text: &str) -> Result<(Login, Vec<String>), String> {
+    let text = format!(r#"{{"vault": {{"address": "https://v:8200"}}, "auto_auth": {{"method": {text}}}}}"#);
+    let read = read(&text).map_err(|error| error.to_string());
+    read.map(|(config, warnings)| (config.login, warnings))
+}
+
+#[test]
+fn each_method_is_read_with_the_peers_keys_and_defaults() {
+    for (text, expected) in [
+        (
+            r#"{"type": "approle", "config": {"role_id_file_path": "/r", "secret_id_file_path": "/s",
+                "secret_id_response_wrapping_path": "auth/approle/role/app/secret-id"}}"#,
+            Method::AppRole {
+                role_id_path: "/r".into(),
+                secret_id_path: Some("/s".into()),
+                remove_secret_id: true,
+                wrapping_path: Some("auth/approle/role/app/secret-id".to_owned()),
+            },
+        ),
+        (
+            r#"{"type": "jwt", "config": {"path": "/j", "role": "app", "remove_jwt_after_reading": "false"}}"#,
+            Method::Jwt {
+                role: "app".to_owned(),
+                path: "/j".into(),
+                removal: Removal::Keep,
+            },
+        ),
+        (
+            r#"{"type": "cert", "config": {"name": "web", "client_cert": "/c", "client_key": "/k", "reload": true}}"#,
+            Method::Cert {
+                name: Some("web".to_owned()),
+                client_cert: Some("/c".into()),
+                client_key: Some("/k".into()),
+                ca_cert: None,
+            },
+        ),
+        (
+            r#"{"type": "userpass", "config": {"username": "bob", "password_file_path": "/p"}}"#,
+            Method::Password {
+                kind: PasswordKind::Userpass,
+                username: "bob".to_owned(),
+                password_path: "/p".into(),
+                removal: Removal::Remove,
+            },
+        ),
+        (
+            r#"{"ldap": {"config": {"username": "bob", "password_file_path": "/p", "remove_password_follows_symlinks": true}}}"#,
+            Method::Password {
+                kind: PasswordKind::Ldap,
+                username: "bob".to_owned(),
+                password_path: "/p".into(),
+                removal: Removal::RemoveTarget,
+            },
+        ),
+        (
+            r#"{"type": "token_file", "config": {"token_file_path": "/t"}}"#,
+            Method::TokenFile { path: "/t".into() },
+        ),
+    ] {
+        let (login, warnings) = method(text).unwrap();
+        assert_eq!(login.method, expected, "{text}");
+        assert_eq!(login.mount, expected.name(), "the default mount of {text}");
+        assert!(warnings.is_empty(), "{text} needs no warning: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_method_that_cannot_work_is_refused() {
+    for (text, part) in [
+        (
+            r#"{"type": "cert"}"#,
+            "auto_auth.method.config.client_cert is missing",
+        ),
+        (
+            r#"{"type": "jwt", "config": {"role": "app"}}"#,
+            "auto_auth.method.config.path is missing",
+        ),
+        (
+            r#"{"type": "jwt", "wrap_ttl": "5m", "config": {"role": "app", "path": "/j"}}"#,
+            "auto_auth.method.wrap_ttl is not offered",
+        ),
+        (r#"{"type": "jwt"}"#, "auto_auth.method.config is missing"),
+        (r#"{"config": {}}"#, "auto_auth.method.type is missing"),
+        (
+            r#"{"type": "approle", "config": {"role_id_file_path": "/r", "secret_id_response_wrapping_path": "x"}}"#,
+            "auto_auth.method.config.secret_id_file_path is missing",
+        ),
+        (
+            r#"{"type": "aws", "config": {}}"#,
+            "auto_auth.method.type is \"aws\"",
+        ),
+        (
+            r#"{"type": "token_file", "min_backoff": "5m", "config": {"token_file_path": "/t"}}"#,
+            "auto_auth.method.min_backoff must not be longer",
+        ),
+    ] {
+        let error = method(text).expect_err("it cannot work");
+        assert!(error.contains(part), "expected {part:?}, got {error:?}");
+    }
+}
+
+#[test]
+fn what_is_rendered_and_run_is_read_into_types() {
+    let text = INJECTED.replace(
+        "\"perms\": \"0440\"",
+        r#""wait": "5s:20s", "command": "nginx -s reload", "command_timeout": "10s", "backup": true, "uid": 7,
+           "sandbox_path": "/s", "function_denylist": ["file"]"#,
+    );
+    let (config, _) = read(&text).unwrap();
+    let template = &config.templates[0];
+    let wait = Wait {
+        min: Duration::from_secs(5),
+        max: Duration::from_secs(20),
+    };
+    assert_eq!(template.wait, Some(wait));
+    let run = Run {
+        command: Command::Line("nginx -s reload".to_owned()),
+        timeout: Duration::from_secs(10),
+        environment: Environment::default(),
+    };
+    assert_eq!(template.run, Some(run));
+    assert!(template.backup, "asked for");
+    assert_eq!(template.user, Some(Owner::Id(7)));
+    assert_eq!(template.limits.sandbox_path, Some("/s".into()));
+    assert_eq!(template.limits.function_denylist, ["file"]);
+
+    let text = INJECTED.replace(
+        "\"perms\": \"0440\"",
+        r#""wait": {"min": "2s"}, "command": "one two", "exec": {"command": ["a", "b c"], "timeout": "1m",
+           "env": {"pristine": true, "custom": ["A=b"], "whitelist": ["PATH"]}}"#,
+    );
+    let (config, _) = read(&text).unwrap();
+    let wait = Wait {
+        min: Duration::from_secs(2),
+        max: Duration::from_secs(8),
+    };
+    assert_eq!(config.templates[0].wait, Some(wait), "max is four times min");
+    let run = Run {
+        command: Command::Arguments(vec!["a".to_owned(), "b c".to_owned()]),
+        timeout: Duration::from_secs(60),
+        environment: Environment {
+            pristine: true,
+            custom: vec!["A=b".to_owned()],
+            allowlist: vec!["PATH".to_owned()],
+            denylist: Vec::new(),
+        },
+    };
+    assert_eq!(config.templates[0].run, Some(run), "exec wins over command");
+}
+
+#[test]
+fn a_supervised_program_and_its_variables_belong_together() {
+    let exec = r#""exec": {"command": ["app", "-v"], "restart_on_secret_changes": "never", "restart_stop_signal": "SIGINT"}"#;
+    let templates = r#""env_template": {"PASSWORD": {"contents": "x"}, "OTHER": {"source": "/t"}}"#;
+    let with = |keys: &str| {
+        let auth = r#""vault": {"address": "https://v:8200"},
+            "auto_auth": {"method": {"type": "token_file", "config": {"token_file_path": "/t"}}}"#;
+        read(&format!("{{{auth}, {keys}}}")).map_err(|error| error.to_string())
+    };
+    let (config, _) = with(&format!("{exec}, {templates}")).unwrap();
+    assert_eq!(
+        config.exec,
+        Some(Exec {
+            command: vec!["app".to_owned(), "-v".to_owned()],
+            restart_on_secret_changes: false,
+            restart_stop_signal: rustix::process::Signal::INT,
+        })
+    );
+    let mut names: Vec<_> = config
+        .env_templates
+        .iter()
+        .map(|template| &*template.name)
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["OTHER", "PASSWORD"]);
+    assert!(with(exec).is_err_and(|error| error.contains("env_template is missing")));
+    assert!(with(templates).is_err_and(|error| error.contains("exec is missing")));
+    let both = format!(r#"{exec}, {templates}, "template": {{"contents": "x", "destination": "/d"}}"#);
+    assert!(with(&both).is_err_and(|error| error.contains("exclude each other")));
+    let wrong = exec.replace("SIGINT", "SIGNAL");
+    assert!(
+        with(&format!("{wrong}, {templates}")).is_err_and(|error| error.contains("exec.restart_stop_signal"))
+    );
+}
+
+#[test]
+fn listeners_and_the_cache_are_read_into_types() {
+    let text = INJECTED.replace(
+        "\"exit_after_auth\": false,",
+        r#""listener": [{"type": "tcp", "address": "127.0.0.1:8200", "tls_disable": true, "agent_api": {"enable_quit": true}},
+            {"unix": {"address": "/run/vault.sock", "socket_mode": "0660", "tls_disable": true, "role": "metrics_only"}}],
+           "cache": {"use_auto_auth_token": "force", "persist": {"type": "kubernetes", "path": "/vault/agent-cache"}},
+           "template_config": {"exit_on_retry_failure": true},"#,
+    );
+    let text = text.replace(
+        "\"template_config\": {\"exit_on_retry_failure\": true, \"static_secret_render_interval\": \"1m\"}",
+        "\"api_proxy\": {\"use_auto_auth_token\": true}",
+    );
+    let (config, _) = read(&text).unwrap();
+    let [tcp, unix] = config.listeners.as_slice() else {
+        panic!("two listeners: {:?}", config.listeners)
+    };
+    assert_eq!(tcp.socket, Socket::Tcp("127.0.0.1:8200".to_owned()));
+    assert!(tcp.enable_quit && tcp.tls.is_none() && !tcp.metrics_only);
+    assert!(unix.metrics_only, "its role");
+    let cache = config.cache.unwrap();
+    assert_eq!(cache.use_auto_auth_token, Some(AutoAuthToken::Always));
+    assert_eq!(
+        cache.persist.unwrap().path,
+        std::path::Path::new("/vault/agent-cache")
+    );
+    assert_eq!(
+        config.api_proxy.unwrap().use_auto_auth_token,
+        Some(AutoAuthToken::WhenNone)
+    );
+    assert_eq!(config.retries, Some(12), "the peer's default, where it is to end");
+    assert_eq!(
+        read(&text.replace("true},\n", "false},\n")).unwrap().0.retries,
+        None
     );
 }

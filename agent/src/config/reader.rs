@@ -1,57 +1,60 @@
-//! Takes a JSON object apart key by key, so that what is left over can be warned about and what is wrong has a path.
+//! Takes an object of the configuration apart key by key, so that what is left over can be warned about and what is wrong
+//! has a path. A wrong value is reported and read as absent: whoever asks goes on and finds the next one.
 
-use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
+use super::document::{Node, Value};
 use super::duration;
-use super::load::ConfigError;
-
-/// Warnings collected while reading.
-pub(super) type Warnings = RefCell<Vec<String>>;
+use super::report::{Place, Report};
 
 /// One object of the configuration.
 pub(super) struct Object<'a> {
     path: String,
-    map: &'a Map<String, Value>,
+    line: Option<usize>,
+    label: Option<&'a str>,
+    entries: Vec<(&'a str, &'a Node)>,
     taken: Vec<&'static str>,
-    warnings: &'a Warnings,
-}
-
-fn wrong<T>(path: String, wanted: &str) -> Result<T, ConfigError> {
-    Err(ConfigError::Wrong {
-        path,
-        reason: format!("must be {wanted}"),
-    })
+    report: &'a Report,
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn root(value: &'a Value, warnings: &'a Warnings) -> Result<Self, ConfigError> {
-        Self::new(String::new(), value, warnings)
+    /// The whole configuration.
+    pub(super) fn root(node: &'a Node, report: &'a Report) -> Option<Self> {
+        Self::new(String::new(), node, report)
     }
 
-    fn new(path: String, value: &'a Value, warnings: &'a Warnings) -> Result<Self, ConfigError> {
-        match value {
-            Value::Object(map) => Ok(Self {
-                path,
-                map,
-                taken: Vec::new(),
-                warnings,
-            }),
-            _ => wrong(
-                if path.is_empty() {
-                    "the configuration".to_owned()
-                } else {
-                    path
+    fn new(path: String, node: &'a Node, report: &'a Report) -> Option<Self> {
+        let (label, node) = match &node.value {
+            Value::Labelled(label, body) => (Some(label.as_str()), &**body),
+            _ => (None, node),
+        };
+        let Value::Object(entries) = &node.value else {
+            let path = if path.is_empty() {
+                "the configuration".to_owned()
+            } else {
+                path
+            };
+            report.wrong(
+                Place {
+                    path,
+                    line: node.line,
                 },
-                "an object",
-            ),
-        }
+                "must be an object",
+            );
+            return None;
+        };
+        Some(Self {
+            path,
+            line: node.line,
+            label,
+            entries: entries.iter().map(|(key, node)| (key.as_str(), node)).collect(),
+            taken: Vec::new(),
+            report,
+        })
     }
 
-    /// The full path of a key of this object.
-    pub(super) fn at(&self, key: &str) -> String {
+    fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {
             key.to_owned()
         } else {
@@ -59,124 +62,357 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The value of a key; null counts as absent.
-    fn take(&mut self, key: &'static str) -> Option<&'a Value> {
+    /// The place of a key of this object, or of the object where the key is absent.
+    pub(super) fn at(&self, key: &str) -> Place {
+        let line = self.entries.iter().find(|(other, _)| *other == key);
+        Place {
+            path: self.path_of(key),
+            line: line.map_or(self.line, |(_, node)| node.line),
+        }
+    }
+
+    /// The place of this object.
+    pub(super) fn here(&self) -> Place {
+        Place {
+            path: self.path.clone(),
+            line: self.line,
+        }
+    }
+
+    /// The name of the block, as `tcp` of `listener "tcp" {`.
+    pub(super) fn label(&self) -> Option<&'a str> {
+        self.label
+    }
+
+    /// Says that a key's value cannot be used.
+    pub(super) fn wrong(&self, key: &str, reason: impl Into<String>) {
+        self.report.wrong(self.at(key), reason);
+    }
+
+    /// Says that a key must be there.
+    pub(super) fn missing(&self, key: &str) {
+        self.report.missing(self.at(key));
+    }
+
+    /// Every value of a key; null counts as absent.
+    fn take_all(&mut self, key: &'static str) -> Vec<&'a Node> {
         self.taken.push(key);
-        self.map.get(key).filter(|value| !value.is_null())
+        let own = self.entries.iter().filter(|(other, _)| *other == key);
+        own.map(|(_, node)| *node)
+            .filter(|node| node.value != Value::Null)
+            .collect()
+    }
+
+    /// The value of a key that may be given once.
+    fn take(&mut self, key: &'static str) -> Option<&'a Node> {
+        match *self.take_all(key) {
+            [] => None,
+            [one] => Some(one),
+            [first, second, ..] => {
+                let place = Place {
+                    path: self.path_of(key),
+                    line: second.line,
+                };
+                self.report.wrong(place, "is given a second time");
+                Some(first)
+            }
+        }
+    }
+
+    /// A value that `read` understands, which is `wanted`.
+    fn read<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.take(key)?;
+        let value = read(&node.value);
+        if value.is_none() {
+            self.wrong(key, format!("must be {wanted}"));
+        }
+        value
+    }
+
+    /// Whether a key has a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|(other, node)| *other == key && node.value != Value::Null)
     }
 
     /// A string; an empty one counts as absent, as in Vault Agent.
-    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-            Some(_) => wrong(self.at(key), "a string"),
-        }
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        let text = self.read(key, "a string", |value| match value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        })?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The path of a file or folder.
+    pub(super) fn file(&mut self, key: &'static str) -> Option<PathBuf> {
+        self.text(key).map(PathBuf::from)
     }
 
     /// A string that must be there.
-    pub(super) fn required(&mut self, key: &'static str) -> Result<String, ConfigError> {
-        self.text(key)?
-            .ok_or_else(|| ConfigError::Missing { path: self.at(key) })
+    pub(super) fn required(&mut self, key: &'static str) -> String {
+        // What is wrong is not missing as well.
+        let given = matches!(self.value_of(key), Some(value) if *value != Value::Text(String::new()));
+        let text = self.text(key);
+        if !given {
+            self.missing(key);
+        }
+        text.unwrap_or_default()
     }
 
-    /// A bool, also as a string the way Go reads one.
-    pub(super) fn flag(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::Bool(value)) => Ok(Some(*value)),
-            Some(Value::String(text)) => match text.as_str() {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
-                "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
-                _ => wrong(self.at(key), "true or false"),
-            },
-            Some(_) => wrong(self.at(key), "true or false"),
-        }
+    fn value_of(&self, key: &str) -> Option<&'a Value> {
+        let own = self.entries.iter().find(|(other, _)| *other == key);
+        own.map(|(_, node)| &node.value)
+            .filter(|value| **value != Value::Null)
+    }
+
+    /// A bool, also as a string or number the way Go reads one.
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.read(key, "true or false", flag)
+    }
+
+    /// One of these words, whatever their case, or a bool. Returns the place of the word, or the bool as a word.
+    pub(super) fn word(&mut self, key: &'static str, words: &[&'static str]) -> Option<&'static str> {
+        let wanted = format!("one of {}", words.join(", "));
+        self.read(key, &wanted, |value| {
+            let given = match (flag(value), value) {
+                (Some(true), _) if words.contains(&"true") => "true",
+                (Some(false), _) if words.contains(&"false") => "false",
+                (_, Value::Text(text)) => text,
+                _ => return None,
+            };
+            words
+                .iter()
+                .copied()
+                .find(|word| word.eq_ignore_ascii_case(given))
+        })
     }
 
     /// A duration: a Go duration or a number of seconds.
-    pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
-        let read = match self.take(key) {
-            None => return Ok(None),
-            Some(Value::String(text)) if text.is_empty() => return Ok(None),
-            Some(Value::String(text)) => duration::parse(text),
-            Some(Value::Number(number)) => number
-                .as_f64()
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-            Some(_) => None,
-        };
-        match read {
-            Some(duration) => Ok(Some(duration)),
-            None => wrong(self.at(key), "a duration such as \"5m\" or a number of seconds"),
-        }
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        let wanted = "a duration such as \"5m\" or a number of seconds";
+        self.read(key, wanted, |value| match value {
+            Value::Text(text) if text.is_empty() => Some(None),
+            Value::Text(text) => duration::parse(text).map(Some),
+            Value::Number(number) => {
+                let seconds = number.parse().ok()?;
+                Duration::try_from_secs_f64(seconds).ok().map(Some)
+            }
+            _ => None,
+        })?
     }
 
     /// A number.
-    pub(super) fn number(&mut self, key: &'static str) -> Result<Option<f64>, ConfigError> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::Number(number)) => Ok(number.as_f64()),
-            Some(Value::String(text)) if text.parse::<f64>().is_ok() => Ok(text.parse().ok()),
-            Some(_) => wrong(self.at(key), "a number"),
-        }
+    pub(super) fn number(&mut self, key: &'static str) -> Option<f64> {
+        self.read(key, "a number", |value| match value {
+            Value::Number(text) | Value::Text(text) => text.parse().ok(),
+            _ => None,
+        })
+    }
+
+    /// A whole number.
+    pub(super) fn integer(&mut self, key: &'static str) -> Option<i64> {
+        self.read(key, "a whole number", |value| match value {
+            Value::Number(text) | Value::Text(text) => text.parse().ok(),
+            _ => None,
+        })
+    }
+
+    /// The number of a user or group.
+    pub(super) fn id(&mut self, key: &'static str) -> Option<u32> {
+        self.read(key, "the number of a user or group", |value| match value {
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        })
     }
 
     /// A file mode: an octal string (`"0640"`), or a number, whose value is the mode as in Vault Agent.
-    pub(super) fn mode(&mut self, key: &'static str) -> Result<Option<u32>, ConfigError> {
-        let read = match self.take(key) {
-            None => return Ok(None),
-            Some(Value::String(text)) if text.is_empty() => return Ok(None),
-            Some(Value::String(text)) => u32::from_str_radix(text.trim_start_matches("0o"), 8).ok(),
-            Some(Value::Number(number)) => number.as_u64().and_then(|mode| u32::try_from(mode).ok()),
-            Some(_) => None,
+    pub(super) fn mode(&mut self, key: &'static str) -> Option<u32> {
+        let read = |value: &Value| {
+            let mode = match value {
+                Value::Text(text) if text.is_empty() => return Some(None),
+                Value::Text(text) => u32::from_str_radix(text.trim_start_matches("0o"), 8).ok()?,
+                Value::Number(number) => number.parse().ok()?,
+                _ => return None,
+            };
+            (mode <= 0o777).then_some(Some(mode))
         };
-        match read.filter(|mode| *mode <= 0o777) {
-            Some(mode) => Ok(Some(mode)),
-            None => wrong(self.at(key), "a file mode such as \"0640\""),
-        }
+        self.read(key, "a file mode such as \"0640\"", read)?
     }
 
-    /// A nested object, which HCL turned to JSON may have wrapped in a list of one.
-    pub(super) fn object(&mut self, key: &'static str) -> Result<Option<Object<'a>>, ConfigError> {
-        let path = self.at(key);
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::Array(items)) => match items.as_slice() {
-                [] => Ok(None),
-                [one] => Self::new(path, one, self.warnings).map(Some),
-                _ => wrong(path, "given once"),
+    /// A list of strings; a single string is a list of one.
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.read(key, "a list of strings", |value| match value {
+            Value::Text(text) => Some(vec![text.clone()]),
+            Value::List(items) => {
+                let texts = items.iter().map(|item| match &item.value {
+                    Value::Text(text) => Some(text.clone()),
+                    _ => None,
+                });
+                texts.collect()
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether a key has a string or nothing.
+    pub(super) fn is_text_or_absent(&self, key: &str) -> bool {
+        matches!(self.value_of(key), None | Some(Value::Text(_)))
+    }
+
+    /// Whether a key has a string, where an object is possible, too.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        matches!(self.value_of(key), Some(Value::Text(_)))
+    }
+
+    /// A nested object that may be given once. It may be wrapped in a list of one, as HCL turned to JSON has it.
+    pub(super) fn object(&mut self, key: &'static str) -> Option<Object<'a>> {
+        let node = self.take(key)?;
+        let path = self.path_of(key);
+        let one = match &node.value {
+            Value::List(items) => match items.as_slice() {
+                [] => return None,
+                [one] => one,
+                _ => {
+                    self.wrong(key, "must be given once");
+                    return None;
+                }
             },
-            Some(value) => Self::new(path, value, self.warnings).map(Some),
+            _ => node,
+        };
+        Self::new(path, one, self.report)
+    }
+
+    /// A nested object that has its kind as a name or in the key `type`: `sink "file" {`, `sink { type = "file"` or, in JSON,
+    /// `"sink": {"file": {`.
+    pub(super) fn typed_object(&mut self, key: &'static str) -> Option<Object<'a>> {
+        self.object(key).map(Self::typed)
+    }
+
+    /// Nested objects, of which there may be many.
+    pub(super) fn objects(&mut self, key: &'static str) -> Vec<Object<'a>> {
+        let mut nodes = Vec::new();
+        let mut listed = false;
+        for node in self.take_all(key) {
+            match &node.value {
+                Value::List(items) => {
+                    listed = true;
+                    nodes.extend(items);
+                }
+                _ => nodes.push(node),
+            }
+        }
+        let path = self.path_of(key);
+        let many = listed || nodes.len() > 1;
+        let nodes = nodes.into_iter().enumerate();
+        let objects = nodes.filter_map(|(position, node)| {
+            let path = if many {
+                format!("{path}[{position}]")
+            } else {
+                path.clone()
+            };
+            Self::new(path, node, self.report)
+        });
+        objects.collect()
+    }
+
+    /// Nested objects that each have their kind, see [`Object::typed_object`].
+    pub(super) fn typed_objects(&mut self, key: &'static str) -> Vec<Object<'a>> {
+        self.objects(key).into_iter().map(Self::typed).collect()
+    }
+
+    /// Nested objects that each have a name: `env_template "NAME" {` or, in JSON, `{"NAME": {…}, "OTHER": {…}}`.
+    pub(super) fn named_objects(&mut self, key: &'static str) -> Vec<Object<'a>> {
+        let mut named = Vec::new();
+        for object in self.objects(key) {
+            if object.label.is_some() {
+                named.push(object);
+                continue;
+            }
+            for (name, node) in &object.entries {
+                let path = format!("{}.{name}", object.path);
+                let inner = Self::new(path, node, object.report);
+                named.extend(inner.map(|inner| Self {
+                    label: Some(name),
+                    ..inner
+                }));
+            }
+        }
+        named
+    }
+
+    /// In JSON a name looks like a single key whose value is the body.
+    fn typed(self) -> Self {
+        if self.label.is_some() {
+            return self;
+        }
+        match self.entries.as_slice() {
+            [(name, node)] if *name != "config" && matches!(node.value, Value::Object(_)) => {
+                let label = Some(*name);
+                match Self::new(self.path.clone(), node, self.report) {
+                    Some(inner) => Self { label, ..inner },
+                    None => self,
+                }
+            }
+            _ => self,
         }
     }
 
-    /// A list of objects, or a single one.
-    pub(super) fn objects(&mut self, key: &'static str) -> Result<Vec<Object<'a>>, ConfigError> {
-        let path = self.at(key);
-        match self.take(key) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(items)) => items
-                .iter()
-                .enumerate()
-                .map(|(position, item)| Self::new(format!("{path}[{position}]"), item, self.warnings))
-                .collect(),
-            Some(value) => Ok(vec![Self::new(path, value, self.warnings)?]),
+    /// The kind of an object that [`Object::typed_object`] gave; reported when it has none.
+    pub(super) fn kind(&mut self) -> String {
+        match (self.has("type"), self.label) {
+            (false, Some(label)) => {
+                self.taken.push("type");
+                label.to_ascii_lowercase()
+            }
+            _ => self.required("type"),
         }
     }
 
     /// Marks a key as one that Vault Agent knows and this agent does not act on; `why` is said when it is set.
     pub(super) fn ignored(&mut self, key: &'static str, why: &str) {
-        if self.take(key).is_some() {
-            let warning = format!("{} is ignored: {why}", self.at(key));
-            self.warnings.borrow_mut().push(warning);
+        self.taken.push(key);
+        if self.has(key) {
+            self.report.warn(format!("{} is ignored: {why}", self.at(key)));
         }
+    }
+
+    /// Marks a key as known.
+    pub(super) fn known(&mut self, key: &'static str) {
+        self.taken.push(key);
+    }
+
+    /// Where to say what else is found.
+    pub(super) fn report(&self) -> &'a Report {
+        self.report
     }
 
     /// Warns about keys that nobody asked for.
     pub(super) fn finish(self) {
-        for key in self.map.keys().filter(|key| !self.taken.contains(&key.as_str())) {
-            let warning = format!("unknown key {}", self.at(key));
-            self.warnings.borrow_mut().push(warning);
+        let mut said: Vec<&str> = Vec::new();
+        for (key, _) in &self.entries {
+            if !self.taken.contains(key) && !said.contains(key) {
+                said.push(key);
+                self.report.warn(format!("unknown key {}", self.at(key)));
+            }
         }
+    }
+}
+
+/// As Go's `ParseBool`.
+fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::Number(text) | Value::Text(text) => match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+            "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            _ => None,
+        },
+        _ => None,
     }
 }

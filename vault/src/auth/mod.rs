@@ -2,6 +2,8 @@
 
 pub mod approle;
 pub mod cert;
+pub mod jwt;
 pub mod kubernetes;
 pub mod params;
+pub mod password;
 pub mod tokens;
