@@ -22,7 +22,6 @@ pub(super) enum Value {
     /// In the order of the text; a key may come several times, as blocks in HCL do.
     Object(Vec<(String, Node)>),
     /// A block with a name, as `listener "tcp" {`.
-    #[allow(dead_code, reason = "HCL makes them; tests do")]
     Labelled(String, Box<Node>),
 }
 

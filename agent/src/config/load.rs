@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::document::{Node, merge};
+use super::hcl::HclError;
 use super::report::Problem;
 use super::{Config, parse};
 
@@ -13,7 +14,7 @@ use super::{Config, parse};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Neither a file nor the variable is given.
-    #[error("no configuration: give -config=FILE or the variable VAULT_CONFIG (base64 of JSON)")]
+    #[error("no configuration: give -config=FILE or the variable VAULT_CONFIG (base64 of JSON or HCL)")]
     Absent,
     /// A file or folder cannot be read.
     #[error("cannot read the configuration {}", path.display())]
@@ -52,6 +53,9 @@ pub enum ConfigError {
         /// From 1.
         column: usize,
     },
+    /// The text is not HCL.
+    #[error("the configuration is not HCL: {0}")]
+    Hcl(HclError),
     /// Keys are wrong.
     #[error("{}", list(.0))]
     Problems(Vec<Problem>),
@@ -66,7 +70,7 @@ fn list(problems: &[Problem]) -> String {
 /// Returns it with warnings about keys that have no effect.
 ///
 /// # Errors
-/// There is none, it is not JSON, or keys are wrong; the error names the path of each.
+/// There is none, it is neither JSON nor HCL, or keys are wrong; the error names the path of each.
 pub fn load(
     paths: &[String],
     env: &dyn Fn(&str) -> Option<String>,

@@ -6,6 +6,7 @@
 mod command;
 mod document;
 mod duration;
+mod hcl;
 mod load;
 mod login;
 mod parse;
@@ -20,6 +21,7 @@ mod vault;
 use std::time::Duration;
 
 pub use command::{Command, Environment, Run};
+pub use hcl::HclError;
 pub use load::{ConfigError, load};
 pub use login::{Login, Method, PasswordKind, Removal};
 pub use parse::parse;

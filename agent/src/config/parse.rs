@@ -6,21 +6,24 @@ use super::document::Node;
 use super::load::ConfigError;
 use super::reader::Object;
 use super::report::Report;
-use super::{Config, LATER, LogSettings, login, process, proxy, sink, template, vault};
+use super::{Config, LATER, LogSettings, hcl, login, process, proxy, sink, template, vault};
 
 /// How often a read that fails is repeated before the agent ends, where it is to end.
 const RETRIES: u32 = 12;
 
-/// Reads a configuration in JSON. Returns it with warnings about keys that have no effect.
+/// Reads a configuration, in JSON or HCL. Returns it with warnings about keys that have no effect.
 ///
 /// # Errors
-/// The text is not JSON, or keys are wrong; the error names the path of each.
+/// The text is neither, or keys are wrong; the error names the path of each.
 pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Vec<String>), ConfigError> {
     check(&document(text)?, env)
 }
 
-/// Reads a text.
+/// Reads a text: JSON where it begins with a brace, as with Vault Agent, else HCL.
 pub(super) fn document(text: &str) -> Result<Node, ConfigError> {
+    if !text.trim_start().starts_with('{') {
+        return hcl::parse(text).map_err(ConfigError::Hcl);
+    }
     let json: serde_json::Value = serde_json::from_str(text).map_err(|error| ConfigError::Json {
         reason: if error.is_eof() {
             "it ends too early"

@@ -393,3 +393,146 @@ fn listeners_and_the_cache_are_read_into_types() {
         None
     );
 }
+
+/// As a person writes it for `agent-configmap`.
+const WRITTEN: &str = r#"
+# Where Vault is
+vault {
+  address = "https://vault.default.svc:8200"
+  ca_cert = "/vault/tls/ca.crt"
+  tls_server_name = "bao.internal"
+}
+
+auto_auth {
+  method "kubernetes" {
+    mount_path  = "auth/kubernetes"
+    min_backoff = "2s"
+    namespace   = "team-a"
+    config = {
+      role       = "app"
+      token_path = "/token"
+    }
+  }
+
+  sink "file" {
+    config = { path = "/home/vault/.vault-token" }
+  }
+}
+
+exit_after_auth = false
+pid_file = "/home/vault/.pid"
+
+template {
+  destination = "/vault/secrets/db"
+  contents    = <<-EOT
+    {{ with secret "secret/data/db" }}{{ .Data.data.password }}{{ end }}
+    EOT
+  perms = 0440
+}
+
+template {
+  source      = "/templates/other.ctmpl"
+  destination = "/vault/secrets/other"
+  wait {
+    min = "2s"
+    max = "10s"
+  }
+}
+
+template_config { static_secret_render_interval = "1m" }
+"#;
+
+#[test]
+fn hcl_means_the_same_as_json() {
+    let (written, warnings) = read(WRITTEN).unwrap();
+    let (injected, _) = read(INJECTED).unwrap();
+    assert_eq!(written.login, injected.login);
+    assert_eq!(written.vault, injected.vault);
+    assert_eq!(written.sinks, injected.sinks);
+    assert_eq!(written.static_interval, injected.static_interval);
+    let [first, second] = written.templates.as_slice() else {
+        panic!("two templates: {:?}", written.templates)
+    };
+    let text = "{{ with secret \"secret/data/db\" }}{{ .Data.data.password }}{{ end }}\n";
+    assert_eq!(
+        first.source,
+        Source::Text(text.to_owned()),
+        "without its indentation"
+    );
+    assert_eq!(first.mode, Some(0o440), "a number with a leading zero is octal");
+    assert_eq!(second.source, Source::File("/templates/other.ctmpl".into()));
+    assert!(
+        warnings
+            .iter()
+            .all(|warning| warning.starts_with("template[1].wait")),
+        "nothing is unknown: {warnings:?}"
+    );
+}
+
+#[test]
+fn in_hcl_what_is_wrong_is_told_with_its_line() {
+    for (from, to, part) in [
+        (
+            "perms = 0440",
+            "perms = \"rw\"",
+            "template[0].perms (line 33) must be a file mode",
+        ),
+        (
+            "role       = \"app\"",
+            "",
+            "auto_auth.method.config.role (line 14) is missing",
+        ),
+        (
+            "exit_after_auth = false",
+            "exit_after_auth = false\nexit_after_auth = true",
+            "exit_after_auth (line 26) is given a second time",
+        ),
+        (
+            "vault {",
+            "vault { }\nvault {",
+            "vault (line 4) is given a second time",
+        ),
+    ] {
+        assert!(WRITTEN.contains(from), "the test changes nothing: {from}");
+        let error = read(&WRITTEN.replacen(from, to, 1))
+            .expect_err("it is wrong")
+            .to_string();
+        assert!(error.contains(part), "expected {part:?}, got {error:?}");
+    }
+    let (_, warnings) = read(&WRITTEN.replacen("min_backoff", "minbackoff", 1)).unwrap();
+    assert!(
+        warnings.contains(&"unknown key auto_auth.method.minbackoff (line 12)".to_owned()),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn variables_of_hcl_are_named_by_their_blocks() {
+    let text = r#"
+vault { address = "https://v:8200" }
+auto_auth {
+  method {
+    type = "token_file"
+    config { token_file_path = "/t" }
+  }
+}
+exec { command = ["app"] }
+env_template "PASSWORD" { contents = "x" }
+env_template "USER" {
+  contents = "y"
+  perms    = "0400"
+}
+"#;
+    let error = read(text).expect_err("a variable has no mode").to_string();
+    assert!(
+        error.contains("env_template[1].perms (line 13) has no meaning"),
+        "{error}"
+    );
+    let (config, _) = read(&text.replace("perms    = \"0400\"", "")).unwrap();
+    let names: Vec<_> = config
+        .env_templates
+        .iter()
+        .map(|template| &*template.name)
+        .collect();
+    assert_eq!(names, ["PASSWORD", "USER"]);
+}
