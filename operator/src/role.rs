@@ -170,6 +170,7 @@ async fn provide(
     let applied = sweep::fingerprint(role, &validated, &cluster);
     match ctx.sweep.task(role, identity, &cluster, &applied) {
         Task::Rest(wait) => {
+            ctx.sweep.keep(identity, &validated);
             tell_clients(ctx, identity, &cluster).await?;
             if let Some(certificate) = &validated.certificate
                 && let Some(told) = ca_config_map::ensure(ctx, identity, &cluster).await?
@@ -219,6 +220,7 @@ async fn provide(
     forget_a_spoilt_session(ctx, &cluster, &result).await;
     result?;
     ctx.sweep.ended(identity, &applied);
+    ctx.sweep.keep(identity, &validated);
     progress.applied = Some(applied);
     Ok(Outcome::InPlace)
 }

@@ -22,6 +22,7 @@ use crate::members::{Member, Probe};
 
 pub(crate) use judge::{Verdict, judge};
 pub use memory::Memory;
+pub(crate) use policy_text::allows_everything;
 pub(crate) use rows::{Change, changes, condition, rows, score, unmet};
 
 /// How often Vault is looked at. The score falls within two of these.
@@ -229,6 +230,11 @@ pub(crate) struct AppRoles {
     pub endless: Vec<String>,
     /// How many have not been read yet.
     pub left: usize,
+}
+
+/// Whether secret-ids of such an AppRole role last for ever.
+pub(crate) fn never_expires(bind_secret_id: bool, ttl: Duration, num_uses: u64) -> bool {
+    bind_secret_id && ttl == Duration::ZERO && num_uses == 0
 }
 
 /// How long a failure may last before it counts: a rolled member is away for a moment.

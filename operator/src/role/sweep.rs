@@ -3,6 +3,7 @@
 //! What is at rest is decided from the status alone, so that an operator that starts asks nobody about roles that are in place.
 //! Changes, creations, deletions and what is due by the clock wait for no turn.
 
+mod kept;
 mod known;
 mod line;
 mod pace;
@@ -19,9 +20,11 @@ use tokio::time::Instant;
 use vaultkeeper_crds::{VaultCluster, VaultRole};
 use vaultkeeper_vault::Client;
 
+use super::validate::Validated;
 use super::written::Written;
 use super::{ClusterName, Identity};
 use crate::controllers::hash;
+pub(crate) use kept::{Facts, Kept};
 use known::{Known, Last, known, left};
 pub use known::{fingerprint, is_granted_as_before, is_same_wish, next_action};
 use line::{Line, Turn};
@@ -54,6 +57,7 @@ pub struct Sweep {
 struct OneVault {
     line: Mutex<Line>,
     pace: Arc<Pace>,
+    kept: Mutex<Kept>,
 }
 
 /// Which CAs there are, and which of them the ConfigMap of a namespace tells its clients. By the cluster's full name.
@@ -159,8 +163,25 @@ impl Sweep {
         lock(&vault.line).compared(&identity.uid, requests, Instant::now())
     }
 
+    /// What the roles of this cluster that are in place have in Vault.
+    pub(crate) fn kept(&self, cluster: &ClusterName) -> Kept {
+        lock(&self.vault(cluster).kept).clone()
+    }
+
+    /// Notes that a role is in place as it is wanted.
+    pub(super) fn keep(&self, identity: &Identity, validated: &Validated) {
+        let owner = format!("{}/{}", identity.namespace, identity.name);
+        let facts = kept::facts(&owner, validated);
+        lock(&self.vault(&identity.cluster).kept).insert(identity.vault_name(), facts);
+    }
+
+    fn unkeep(&self, identity: &Identity) {
+        lock(&self.vault(&identity.cluster).kept).remove(&identity.vault_name());
+    }
+
     /// Notes that something other than what the status tells may be in place from now on.
     pub fn begun(&self, identity: &Identity) {
+        self.unkeep(identity);
         lock(&self.last).insert(identity.uid.clone(), Last::Begun);
     }
 
@@ -172,6 +193,7 @@ impl Sweep {
     /// Forgets a role that is gone.
     pub fn forget(&self, identity: &Identity) {
         lock(&self.last).remove(&identity.uid);
+        self.unkeep(identity);
         self.written.forget(identity);
         lock(&self.vault(&identity.cluster).line).forget(&identity.uid);
     }

@@ -2,7 +2,6 @@
 //! what is left is read a few seconds later.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
@@ -15,13 +14,15 @@ use vaultkeeper_vault::{Client, Data, Error};
 use super::memory::{Remembered, Seen};
 use super::sweep::Sweep;
 use super::tokens::Known;
-use super::{AppRoles, Device, Enforcements, Look, Policies, RootToken, Tokens, policy_text};
+use super::{AppRoles, Device, Enforcements, Look, Policies, RootToken, Tokens, never_expires, policy_text};
 use crate::cluster::build;
 use crate::cluster::configure;
 use crate::cluster::execute::Scope;
+use crate::role::ClusterName;
+use crate::role::sweep::{Facts, Kept};
 use crate::sessions::{OPERATOR_ROLE, is_spoilt_by};
 
-/// How many tokens, policies and roles one look reads at most, each.
+/// How many tokens, and policies and roles that are no VaultRole's, one look reads at most, each.
 const BATCH: usize = 100;
 /// How many calls are under way at a time.
 const AT_ONCE: usize = 8;
@@ -52,12 +53,13 @@ pub(super) async fn look(
             .map(|(path, info)| (path.trim_matches('/').to_owned(), info.accessor))
             .collect::<BTreeMap<_, _>>()
     });
+    let of_roles = OfRoles::of(scope, remembered.seen.is_none());
     let policies = match &accessors {
         Err(why) => Err(why.clone()),
         Ok(_) if !in_place => Err("the declared configuration is not applied yet".to_owned()),
         Ok(accessors) => {
             let wanted = wanted(scope, accessors, remembered.seen.is_some());
-            policies(client, &wanted, &mut remembered.policies)
+            policies(client, &wanted, &of_roles, &mut remembered.policies)
                 .await
                 .map_err(&mut told)
         }
@@ -72,7 +74,7 @@ pub(super) async fn look(
         Err(why) => Err(why),
         Ok(answer) => key_made(&answer.data),
     };
-    let app_roles = app_roles(client, &mut remembered.app_roles)
+    let app_roles = app_roles(client, &of_roles, &mut remembered.app_roles)
         .await
         .map_err(&mut told);
     let unfinished = !in_place
@@ -152,16 +154,59 @@ fn wanted(
     wanted
 }
 
+/// What is known of VaultRoles, so that nothing of theirs is read here: their own sweep does that, at its pace.
+struct OfRoles {
+    kept: Kept,
+    /// At the first look of an operator their passes may be yet to come.
+    is_first: bool,
+}
+
+impl OfRoles {
+    fn of(scope: &Scope<'_>, is_first: bool) -> Self {
+        let cluster = ClusterName {
+            namespace: scope.cluster.namespace.clone(),
+            name: scope.cluster.name.clone(),
+        };
+        Self {
+            kept: scope.ctx.sweep.kept(&cluster),
+            is_first,
+        }
+    }
+
+    /// Those of these names that are no VaultRole's which is in place.
+    fn others(&self, names: &[String]) -> Vec<String> {
+        let others = names.iter().filter(|name| !self.kept.contains_key(*name));
+        others.cloned().collect()
+    }
+
+    /// Of those some to read now.
+    fn next(&self, others: &[String], sweep: &mut Sweep) -> Vec<String> {
+        // The name of a VaultRole holds a dot.
+        let now = others
+            .iter()
+            .filter(|name| !(self.is_first && name.contains('.')));
+        sweep.next(&now.cloned().collect::<Vec<_>>(), BATCH)
+    }
+
+    /// Those of these names that stand out, by what is known of their VaultRoles.
+    fn flagged(&self, names: &[String], stands_out: impl Fn(&Facts) -> bool) -> Vec<String> {
+        let of = |name: &&String| self.kept.get(*name).is_some_and(&stands_out);
+        names.iter().filter(of).cloned().collect()
+    }
+}
+
 async fn policies(
     client: &Client,
     wanted: &BTreeMap<String, Option<String>>,
+    of_roles: &OfRoles,
     sweep: &mut Sweep,
 ) -> Result<Policies, Error> {
     let own_login_is_root = client.lookup_self().await?.is_root();
     let mut names = client.list_policies().await?;
     // It has no text and cannot be changed.
     names.retain(|name| name != "root");
-    let mut chosen: BTreeSet<String> = sweep.next(&names, BATCH).into_iter().collect();
+    let others = of_roles.others(&names);
+    let mut chosen: BTreeSet<String> = of_roles.next(&others, sweep).into_iter().collect();
     chosen.extend(wanted.keys().cloned());
     let chosen: Vec<String> = chosen.into_iter().collect();
     let mut differ = Vec::new();
@@ -181,10 +226,12 @@ async fn policies(
             }
         }
     }
+    let mut wide = sweep.flagged();
+    wide.extend(of_roles.flagged(&names, |facts| facts.wide));
     Ok(Policies {
         differ,
-        wide: sweep.flagged(),
-        left: sweep.left(&names),
+        wide,
+        left: sweep.left(&others),
         own_login_is_root,
     })
 }
@@ -269,7 +316,7 @@ fn key_made(answer: &Data) -> Look<i64> {
     Ok(time.as_second())
 }
 
-async fn app_roles(client: &Client, sweep: &mut Sweep) -> Result<AppRoles, Error> {
+async fn app_roles(client: &Client, of_roles: &OfRoles, sweep: &mut Sweep) -> Result<AppRoles, Error> {
     let mount = names::APPROLE_AUTH_PATH;
     let roles = match client.list(&format!("auth/{mount}/role")).await {
         Ok(roles) => roles,
@@ -277,24 +324,27 @@ async fn app_roles(client: &Client, sweep: &mut Sweep) -> Result<AppRoles, Error
         Err(Error::NotFound { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };
-    let chosen = sweep.next(&roles, BATCH);
+    let others = of_roles.others(&roles);
+    let chosen = of_roles.next(&others, sweep);
     let auth = client.approle(mount);
     for some in chosen.chunks(AT_ONCE) {
         let read = join_all(some.iter().map(|name| auth.read_role(name))).await;
         for (name, role) in some.iter().zip(read) {
             match role {
                 Ok(role) => {
-                    let endless = role.secret_id_ttl == Duration::ZERO && role.secret_id_num_uses == 0;
-                    sweep.note(name, role.bind_secret_id && endless);
+                    let (ttl, num_uses) = (role.secret_id_ttl, role.secret_id_num_uses);
+                    sweep.note(name, never_expires(role.bind_secret_id, ttl, num_uses));
                 }
                 Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
     }
+    let mut endless = sweep.flagged();
+    endless.extend(of_roles.flagged(&roles, |facts| facts.endless));
     Ok(AppRoles {
-        endless: sweep.flagged(),
-        left: sweep.left(&roles),
+        endless,
+        left: sweep.left(&others),
     })
 }
 
@@ -303,6 +353,35 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_the_sweep_of_roles_keeps_is_not_read_again_and_counts_all_the_same() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let all = names(&["by-hand", "shop.app", "shop.gone", "shop.new"]);
+        let facts = |endless| Facts { wide: false, endless };
+        let mut of_roles = OfRoles {
+            kept: [("shop.app", true), ("shop.other", true), ("shop.gone", false)]
+                .map(|(name, endless)| (name.to_owned(), facts(endless)))
+                .into(),
+            is_first: true,
+        };
+        let mut sweep = Sweep::default();
+        let others = of_roles.others(&all);
+        assert_eq!(others, ["by-hand", "shop.new"], "the others are known");
+        assert_eq!(
+            of_roles.next(&others, &mut sweep),
+            ["by-hand"],
+            "the pass of the other one may be yet to come"
+        );
+        of_roles.is_first = false;
+        assert_eq!(of_roles.next(&others, &mut sweep), ["by-hand", "shop.new"]);
+        assert_eq!(
+            of_roles.flagged(&all, |facts| facts.endless),
+            ["shop.app"],
+            "what is not in Vault does not count"
+        );
+        assert_eq!(of_roles.flagged(&all, |facts| facts.wide), names(&[]));
+    }
 
     #[test]
     fn a_device_that_logs_in_clear_is_known_in_every_way_to_ask_for_it() {
