@@ -20,7 +20,7 @@ use crate::session::{Identity, millis};
 use crate::store::{Due, Store};
 use crate::templates::{Loaded, Machine};
 use crate::uses;
-use crate::write::{self, Written};
+use crate::write::{self, Owner, Target, Written};
 
 /// How a template stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,8 +214,18 @@ impl Renderer<'_> {
                 continue;
             }
             let content = outcome.text.expose_secret();
-            match write::atomically(&config.destination, content, config.mode, config.create_folders) {
-                Ok(Written::Changed) => {
+            let target = Target {
+                path: &config.destination,
+                mode: config.mode,
+                owner: Owner {
+                    user: config.user.as_ref(),
+                    group: config.group.as_ref(),
+                },
+                create_folders: config.create_folders,
+                backup: config.backup,
+            };
+            match write::atomically(&target, content) {
+                Ok(Written::Created | Written::Changed) => {
                     tracing::info!(file = %config.destination.display(), bytes = content.len(), "rendered");
                     states.push(State::Written);
                 }

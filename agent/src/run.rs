@@ -14,7 +14,7 @@ use crate::logging::{self, Chain};
 use crate::login::LoginError;
 use crate::revoke::revoke;
 use crate::templates::{self, Loaded};
-use crate::{reload, renderer, session};
+use crate::{reload, renderer, session, write};
 
 /// `EX_USAGE` of sysexits: a configuration that no retry will mend.
 const EXIT_USAGE: u8 = 64;
@@ -94,7 +94,7 @@ fn refuse(error: &(dyn std::error::Error + 'static)) -> ExitCode {
 fn ready(config: &Config) -> ExitCode {
     let destinations = config.templates.iter().map(|template| &template.destination);
     let mut files = destinations.chain(config.sinks.iter().map(|sink| &sink.path));
-    match files.find(|file| !file.is_file()) {
+    match files.find(|file| !write::is_there(file)) {
         None => ExitCode::SUCCESS,
         Some(file) => {
             let _ = writeln!(std::io::stderr(), "{} is not there yet", file.display());

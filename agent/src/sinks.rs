@@ -3,9 +3,9 @@
 use serde_json::json;
 use vaultkeeper_vault::{Client, Token};
 
-use crate::config::Sink;
+use crate::config::{self, Sink};
 use crate::logging::Chain;
-use crate::write::{self, WriteError};
+use crate::write::{self, Owner, Target, WriteError};
 
 /// Why a token is not in its file.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +52,20 @@ async fn one(sink: &Sink, client: Option<&Client>, token: &Token) -> Result<bool
     let Sink {
         path,
         mode,
-        owner: _,
-        group: _,
+        owner,
+        group,
         wrap_ttl,
     } = sink;
+    let (owner, group) = (owner.map(config::Owner::Id), group.map(config::Owner::Id));
+    let target = Target {
+        owner: Owner {
+            user: owner.as_ref(),
+            group: group.as_ref(),
+        },
+        ..Target::plain(path, Some(*mode))
+    };
     let Some(ttl) = wrap_ttl else {
-        write::atomically(path, token.expose().as_bytes(), Some(*mode), true)?;
+        write::atomically(&target, token.expose().as_bytes())?;
         return Ok(true);
     };
     let Some(client) = client else { return Ok(false) };
@@ -80,6 +88,6 @@ async fn one(sink: &Sink, client: Option<&Client>, token: &Token) -> Result<bool
         "wrapped_accessor": wrapped.wrapped_accessor,
     })
     .to_string();
-    write::atomically(path, text.as_bytes(), Some(*mode), true)?;
+    write::atomically(&target, text.as_bytes())?;
     Ok(true)
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::LATER;
 use super::reader::Object;
 
 /// A file that the token is written to.
@@ -51,10 +50,6 @@ pub(super) fn read(mut sink: Object<'_>) -> Option<Sink> {
         group: config.id("group"),
         wrap_ttl,
     };
-    // They go from here with the change that acts on them.
-    for key in ["owner", "group"] {
-        config.ignored(key, LATER);
-    }
     config.finish();
     sink.finish();
     Some(read)
