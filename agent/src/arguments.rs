@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentError {
     #[error(
-        "unknown argument {0:?}; usage: vaultkeeper-agent [run|ready|version] [-config=FILE], or vaultkeeper-agent reload …"
+        "unknown argument {0:?}; usage: vaultkeeper-agent [run|ready|version] [-config=FILE], or vaultkeeper-agent exec|reload …"
     )]
     Unknown(String),
     #[error("-config needs a file: -config=FILE")]

@@ -1,14 +1,16 @@
 //! The agent beside an application: logs in to Vault, keeps its token alive, renders secrets into files.
 //!
 //! What decides (configuration, schedules, backoff) is pure; what does I/O is named for it: `connection`, `login`,
-//! `session`, `fetch`, `write`, `logging`, `run`. `reload` is a program of its own in the same binary: the helper of a
-//! Vault server. It never depends on a Kubernetes client.
+//! `session`, `fetch`, `write`, `logging`, `run`. Two programs of their own are in the same binary: `exec` starts an
+//! application with variables that the agent rendered, `reload` is the helper of a Vault server. It never depends on a Kubernetes client.
 
 mod arguments;
 mod backoff;
+mod children;
 pub mod config;
 mod connection;
 mod credentials;
+mod exec;
 mod fetch;
 mod kv;
 mod logging;
@@ -20,8 +22,10 @@ mod renderer;
 mod revoke;
 mod run;
 mod session;
+mod signals;
 mod sinks;
 mod store;
+mod supervise;
 mod templates;
 mod tenure;
 mod token;

@@ -14,7 +14,7 @@ use crate::logging::{self, Chain};
 use crate::login::LoginError;
 use crate::revoke::revoke;
 use crate::templates::{self, Loaded};
-use crate::{reload, renderer, session, write};
+use crate::{exec, reload, renderer, session, write};
 
 /// `EX_USAGE` of sysexits: a configuration that no retry will mend.
 const EXIT_USAGE: u8 = 64;
@@ -22,10 +22,11 @@ const EXIT_USAGE: u8 = 64;
 /// Runs the program with these arguments and this environment.
 pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     let arguments: Vec<String> = arguments.into_iter().collect();
-    if let [verb, rest @ ..] = arguments.as_slice()
-        && verb == "reload"
-    {
-        return reload::main(rest, env);
+    // Programs of their own, with options of their own.
+    match arguments.split_first() {
+        Some((verb, rest)) if verb == "reload" => return reload::main(rest, env),
+        Some((verb, rest)) if verb == "exec" => return exec::main(rest, env),
+        _ => {}
     }
     let read = match arguments::read(arguments) {
         Ok(read) => read,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::reader::Object;
+use crate::signals;
 
 /// A program with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,44 +110,9 @@ fn environment(mut object: Object<'_>) -> Environment {
 /// A signal by its name, with or without `SIG`.
 pub(super) fn signal(object: &mut Object<'_>, key: &'static str) -> Option<Signal> {
     let name = object.text(key)?;
-    let known = named(&name);
+    let known = signals::parse(&name);
     if known.is_none() {
         object.wrong(key, "must be the name of a signal such as \"SIGTERM\"");
     }
     known
-}
-
-fn named(name: &str) -> Option<Signal> {
-    let upper = name.to_ascii_uppercase();
-    Some(match upper.strip_prefix("SIG").unwrap_or(&upper) {
-        "ABRT" | "IOT" => Signal::ABORT,
-        "ALRM" => Signal::ALARM,
-        "BUS" => Signal::BUS,
-        "CHLD" => Signal::CHILD,
-        "CONT" => Signal::CONT,
-        "FPE" => Signal::FPE,
-        "HUP" => Signal::HUP,
-        "ILL" => Signal::ILL,
-        "INT" => Signal::INT,
-        "IO" => Signal::IO,
-        "KILL" => Signal::KILL,
-        "PIPE" => Signal::PIPE,
-        "PROF" => Signal::PROF,
-        "QUIT" => Signal::QUIT,
-        "SEGV" => Signal::SEGV,
-        "STOP" => Signal::STOP,
-        "SYS" => Signal::SYS,
-        "TERM" => Signal::TERM,
-        "TRAP" => Signal::TRAP,
-        "TSTP" => Signal::TSTP,
-        "TTIN" => Signal::TTIN,
-        "TTOU" => Signal::TTOU,
-        "URG" => Signal::URG,
-        "USR1" => Signal::USR1,
-        "USR2" => Signal::USR2,
-        "WINCH" => Signal::WINCH,
-        "XCPU" => Signal::XCPU,
-        "XFSZ" => Signal::XFSZ,
-        _ => return None,
-    })
 }

@@ -5,7 +5,7 @@
 
 mod command;
 mod document;
-mod duration;
+pub(crate) mod duration;
 mod hcl;
 mod load;
 mod login;
