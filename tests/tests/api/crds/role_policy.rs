@@ -56,6 +56,18 @@ pub(super) async fn limits_of_a_rule_that_cannot_work_are_refused_and_their_neig
             Taken,
         ),
         (
+            rule(json!({ "deniedParameters": named("a b") })),
+            Refused("deniedParameters[0].name in body should match"),
+        ),
+        (
+            rule(json!({ "allowedParameters": values(json!(["a\nb"])) })),
+            Refused("allowedParameters[0].values[0] in body should match"),
+        ),
+        (
+            rule(json!({ "allowedParameters": values(json!(["a\"} ${b} ä", ""])) })),
+            Taken,
+        ),
+        (
             rule(json!({ "deniedParameters": [{ "name": "*", "values": ["a"] }] })),
             Refused("the parameter * stands for every field whatever its value: it takes no values"),
         ),
