@@ -152,6 +152,11 @@ impl Rig {
         Agent::start(&self.name, config, run)
     }
 
+    /// Starts the agent with these arguments.
+    pub(crate) fn start_with(&self, arguments: &[String], run: &RunDir) -> Agent {
+        Agent::start_with(&self.name, arguments, run)
+    }
+
     /// Waits until the rendered file holds this text.
     pub(crate) fn wait_for(&self, text: &str) {
         wait_for(&self.file(), text);
@@ -201,9 +206,18 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts one with the configuration in its environment, as the injector gives it.
     pub(crate) fn start(name: &str, config: &Value, run: &RunDir) -> Self {
-        let spec = ProcessSpec::new(&format!("agent-{name}"), program(), run)
-            .env("VAULT_CONFIG", STANDARD.encode(config.to_string()))
-            .env("VAULT_LOG_LEVEL", "debug");
+        let spec = ProcessSpec::new(&format!("agent-{name}"), program(), run);
+        Self::spawn(spec.env("VAULT_CONFIG", STANDARD.encode(config.to_string())), run)
+    }
+
+    /// Starts one with these arguments.
+    pub(crate) fn start_with(name: &str, arguments: &[String], run: &RunDir) -> Self {
+        let spec = ProcessSpec::new(&format!("agent-{name}"), program(), run);
+        Self::spawn(spec.args(arguments), run)
+    }
+
+    fn spawn(spec: ProcessSpec, run: &RunDir) -> Self {
+        let spec = spec.env("VAULT_LOG_LEVEL", "debug");
         let log = spec.log.clone();
         Self {
             process: Process::start(spec, run).unwrap(),
