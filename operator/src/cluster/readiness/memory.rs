@@ -16,6 +16,8 @@ pub struct Memory(Mutex<HashMap<String, Remembered>>);
 /// What was last observed of one cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Remembered {
+    /// When it was looked at first.
+    pub begun: Option<Instant>,
     pub tokens: Known,
     pub policies: Sweep,
     pub app_roles: Sweep,

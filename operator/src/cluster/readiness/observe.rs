@@ -66,6 +66,7 @@ pub(crate) async fn look(scope: &Scope<'_>, in_place: bool) {
     };
     seen.certificate = stored_certificate(ctx, cluster).await;
     let Remembered {
+        begun,
         tokens,
         policies,
         app_roles,
@@ -73,6 +74,7 @@ pub(crate) async fn look(scope: &Scope<'_>, in_place: bool) {
         network: _,
     } = remembered;
     ctx.readiness.change(&cluster.uid, |memory| {
+        memory.begun = begun;
         (memory.tokens, memory.policies, memory.app_roles) = (tokens, policies, app_roles);
         memory.seen = Some(seen);
     });
@@ -222,6 +224,7 @@ fn observations(ctx: &Context, cluster: &Validated, known: &Known<'_>, judged: b
         raft,
     } = known;
     let Remembered {
+        begun: _,
         tokens: _,
         policies: _,
         app_roles: _,

@@ -14,7 +14,9 @@ use vaultkeeper_vault::{Client, Data, Error};
 use super::memory::{Remembered, Seen};
 use super::sweep::Sweep;
 use super::tokens::Known;
-use super::{AppRoles, Device, Enforcements, Look, Policies, RootToken, Tokens, never_expires, policy_text};
+use super::{
+    AppRoles, Device, Enforcements, Look, PACE, Policies, RootToken, Tokens, never_expires, policy_text,
+};
 use crate::cluster::build;
 use crate::cluster::configure;
 use crate::cluster::execute::Scope;
@@ -53,7 +55,8 @@ pub(super) async fn look(
             .map(|(path, info)| (path.trim_matches('/').to_owned(), info.accessor))
             .collect::<BTreeMap<_, _>>()
     });
-    let of_roles = OfRoles::of(scope, remembered.seen.is_none());
+    let begun = *remembered.begun.get_or_insert(at);
+    let of_roles = OfRoles::of(scope, at.saturating_duration_since(begun) < PACE);
     let policies = match &accessors {
         Err(why) => Err(why.clone()),
         Ok(_) if !in_place => Err("the declared configuration is not applied yet".to_owned()),
@@ -157,19 +160,19 @@ fn wanted(
 /// What is known of VaultRoles, so that nothing of theirs is read here: their own sweep does that, at its pace.
 struct OfRoles {
     kept: Kept,
-    /// At the first look of an operator their passes may be yet to come.
-    is_first: bool,
+    /// In the first minute of an operator their passes may be yet to come.
+    is_early: bool,
 }
 
 impl OfRoles {
-    fn of(scope: &Scope<'_>, is_first: bool) -> Self {
+    fn of(scope: &Scope<'_>, is_early: bool) -> Self {
         let cluster = ClusterName {
             namespace: scope.cluster.namespace.clone(),
             name: scope.cluster.name.clone(),
         };
         Self {
             kept: scope.ctx.sweep.kept(&cluster),
-            is_first,
+            is_early,
         }
     }
 
@@ -184,7 +187,7 @@ impl OfRoles {
         // The name of a VaultRole holds a dot.
         let now = others
             .iter()
-            .filter(|name| !(self.is_first && name.contains('.')));
+            .filter(|name| !(self.is_early && name.contains('.')));
         sweep.next(&now.cloned().collect::<Vec<_>>(), BATCH)
     }
 
@@ -363,7 +366,7 @@ mod tests {
             kept: [("shop.app", true), ("shop.other", true), ("shop.gone", false)]
                 .map(|(name, endless)| (name.to_owned(), facts(endless)))
                 .into(),
-            is_first: true,
+            is_early: true,
         };
         let mut sweep = Sweep::default();
         let others = of_roles.others(&all);
@@ -373,7 +376,7 @@ mod tests {
             ["by-hand"],
             "the pass of the other one may be yet to come"
         );
-        of_roles.is_first = false;
+        of_roles.is_early = false;
         assert_eq!(of_roles.next(&others, &mut sweep), ["by-hand", "shop.new"]);
         assert_eq!(
             of_roles.flagged(&all, |facts| facts.endless),
