@@ -102,7 +102,8 @@ impl Tenure {
     pub(crate) fn not_renewed_yet(&mut self, now: Instant, chance: f64) -> Result<Duration, End> {
         let delay = self.backoff.next(chance);
         let retry = now + delay;
-        if self.lease.end().is_some_and(|end| retry >= self.granted + end) {
+        let end = self.lease.end().and_then(|end| self.granted.checked_add(end));
+        if end.is_some_and(|end| retry >= end) {
             return Err(End::Spent);
         }
         self.at = Some(retry);
@@ -123,7 +124,8 @@ impl Tenure {
 fn instant(granted: Instant, next: Next) -> Option<Instant> {
     match next {
         Next::Keep => None,
-        Next::Renew(after) | Next::LogIn(after) => Some(granted + after),
+        // What no clock can add is never.
+        Next::Renew(after) | Next::LogIn(after) => granted.checked_add(after),
     }
 }
 
@@ -178,6 +180,16 @@ mod tests {
             }
         };
         assert_eq!(end, End::Spent, "then a login is the only way");
+    }
+
+    #[test]
+    fn a_lease_beyond_any_clock_never_ends() {
+        let lease = Lease::new(Duration::MAX, true);
+        assert_eq!(
+            Tenure::new(lease, Instant::now(), MINUTE, 0.0).due(),
+            None,
+            "nothing ends"
+        );
     }
 
     #[test]

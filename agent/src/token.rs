@@ -58,7 +58,7 @@ impl Lease {
             .last
             .mul_f64((2.0 / 3.0) * (1.0 - 0.1 * chance.clamp(0.0, 1.0)));
         // A shrinking lease is the sign that max_ttl or explicit_max_ttl is near.
-        let shrinks = self.last + SLACK < self.first || self.last < self.first / 2;
+        let shrinks = self.last.saturating_add(SLACK) < self.first || self.last < self.first / 2;
         if self.renewable && !shrinks {
             Next::Renew(when)
         } else {

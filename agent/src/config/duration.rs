@@ -2,8 +2,21 @@
 
 use std::time::Duration;
 
-/// Reads a duration; `None` when it is none.
+/// A hundred years: what is longer is a mistake, and no clock could add it.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Reads a duration; `None` when it is none, or longer than a hundred years.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
+    any(text).filter(|duration| *duration <= LONGEST)
+}
+
+/// A number of seconds; `None` when it is negative or longer than a hundred years.
+pub(crate) fn seconds(number: f64) -> Option<Duration> {
+    let duration = Duration::try_from_secs_f64(number).ok();
+    duration.filter(|duration| *duration <= LONGEST)
+}
+
+fn any(text: &str) -> Option<Duration> {
     if text.is_empty() {
         return None;
     }
@@ -52,8 +65,21 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "5x", "m", "-5m", "5m3", "1e400h", "ten"] {
+        for text in [
+            "",
+            "5x",
+            "m",
+            "-5m",
+            "5m3",
+            "1e400h",
+            "ten",
+            "900000h",
+            "99999999999",
+        ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
+        assert_eq!(seconds(-1.0), None, "a negative number");
+        assert_eq!(seconds(1e18), None, "no clock could add it");
+        assert_eq!(seconds(1.5), Some(Duration::from_millis(1500)));
     }
 }

@@ -183,7 +183,7 @@ pub(super) fn read(mut method: Object<'_>, around: Around) -> Option<Login> {
         ("cert", config) => cert(&method, config, has_client_cert),
         ("userpass", Some(config)) => password(PasswordKind::Userpass, config),
         ("ldap", Some(config)) => password(PasswordKind::Ldap, config),
-        ("token_file", Some(config)) => token_file(config),
+        ("token_file" | "token-file", Some(config)) => token_file(config),
         ("", _) => return None,
         (other, _) => {
             let offered = "kubernetes, approle, jwt, cert, userpass, ldap and token_file";

@@ -536,3 +536,54 @@ env_template "USER" {
         .collect();
     assert_eq!(names, ["PASSWORD", "USER"]);
 }
+
+mod any_text {
+    use proptest::prelude::*;
+
+    /// Words of the schema, in HCL, that may stand anywhere.
+    const WORDS: [&str; 34] = [
+        "vault {",
+        "auto_auth {",
+        "method \"approle\" {",
+        "method {",
+        "sink \"file\" {",
+        "config {",
+        "template {",
+        "env_template \"A\" {",
+        "exec {",
+        "listener \"tcp\" {",
+        "cache {",
+        "persist \"kubernetes\" {",
+        "template_config {",
+        "retry {",
+        "wait {",
+        "}",
+        "}",
+        "}",
+        "address = \"https://v:8200\"",
+        "type = \"jwt\"",
+        "type = 5",
+        "path = \"/p\"",
+        "role = \"\"",
+        "wait = \"99h:1h\"",
+        "wait = \"5s\"",
+        "min = \"876000h\"",
+        "perms = 0640",
+        "mode = -1",
+        "max_backoff = 1e300",
+        "min_backoff = \"3\"",
+        "command = [\"a\", \"b\"]",
+        "contents = <<X\nx\nX\n",
+        "destination = [{}]",
+        "lease_renewal_threshold = 2",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_configuration_makes_it_panic(words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 0..40)) {
+            let _ = super::read(&format!("{}\n", words.join("\n")));
+        }
+    }
+}

@@ -199,10 +199,7 @@ impl<'a> Object<'a> {
         self.read(key, wanted, |value| match value {
             Value::Text(text) if text.is_empty() => Some(None),
             Value::Text(text) => duration::parse(text).map(Some),
-            Value::Number(number) => {
-                let seconds = number.parse().ok()?;
-                Duration::try_from_secs_f64(seconds).ok().map(Some)
-            }
+            Value::Number(number) => duration::seconds(number.parse().ok()?).map(Some),
             _ => None,
         })?
     }

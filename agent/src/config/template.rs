@@ -253,7 +253,7 @@ fn wait(template: &mut Object<'_>) -> Option<Wait> {
         object.finish();
         (min.filter(|_| is_on)?, max)
     };
-    let max = max.unwrap_or(min * 4);
+    let max = max.unwrap_or(min.saturating_mul(4));
     if max < min {
         template.wrong("wait", "must not have a max that is shorter than its min");
     }

@@ -72,6 +72,12 @@ pub(super) fn read(
         }
         object.finish();
     }
+    if set("VAULT_SKIP_VERIFY")
+        .is_some_and(|text| !matches!(text.as_str(), "0" | "f" | "F" | "false" | "FALSE" | "False"))
+    {
+        let why = "give the server's CA in VAULT_CACERT";
+        root.report().warn(format!("VAULT_SKIP_VERIFY is ignored: {why}"));
+    }
     let path = |name: &str| set(name).map(PathBuf::from);
     vault.address = set("VAULT_ADDR").unwrap_or(vault.address);
     vault.ca_cert = path("VAULT_CACERT").or(vault.ca_cert);

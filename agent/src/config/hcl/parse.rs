@@ -12,7 +12,8 @@ const DEPTH: usize = 64;
 /// # Errors
 /// The text is not HCL, with the place of the first mistake.
 pub(in super::super) fn parse(text: &str) -> Result<Node, HclError> {
-    let text = text.replace("\r\n", "\n");
+    // The mark that some editors put at the start of a file.
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let mut parser = Parser::new(&text)?;
     let entries = parser.entries(0)?;
     match parser.token {
@@ -74,6 +75,9 @@ impl<'a> Parser<'a> {
         let mut labels = Vec::new();
         while let Some(label) = self.name()? {
             labels.push(label);
+            if labels.len() > DEPTH {
+                return self.wrong("too many names of a block");
+            }
         }
         let value = match self.token {
             Token::Assign if labels.is_empty() => {

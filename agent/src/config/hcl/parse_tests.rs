@@ -130,6 +130,8 @@ fn nesting_has_an_end() {
         let text = open.repeat(100_000);
         assert!(parse(&text).is_err(), "{open} without an end");
     }
+    let names = format!("a {} {{}}", "\"b\" ".repeat(100_000));
+    assert!(parse(&names).is_err(), "names without an end");
     let error = parse(&"a {".repeat(1000)).expect_err("too deep");
     assert_eq!(error.reason, "too many objects in each other");
 }
