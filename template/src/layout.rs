@@ -34,6 +34,30 @@ pub fn rfc3339(time: SystemTime) -> String {
     format(time, RFC3339)
 }
 
+/// An RFC 3339 time as Go prints it (`2006-01-02 15:04:05 +0000 UTC`).
+pub(crate) fn printed(text: &str) -> String {
+    let Some((date, rest)) = text.split_once('T') else {
+        return text.to_owned();
+    };
+    let Some(zone_at) = rest.find(['Z', '+', '-']) else {
+        return text.to_owned();
+    };
+    let (time, zone) = rest.split_at(zone_at);
+    let time = match time.split_once('.') {
+        Some((whole, fraction)) => {
+            let fraction = fraction.trim_end_matches('0');
+            let point = if fraction.is_empty() { "" } else { "." };
+            format!("{whole}{point}{fraction}")
+        }
+        None => time.to_owned(),
+    };
+    if matches!(zone, "Z" | "+00:00") {
+        return format!("{date} {time} +0000 UTC");
+    }
+    let zone = zone.replace(':', "");
+    format!("{date} {time} {zone} {zone}")
+}
+
 /// Seconds since 1970; 0 before.
 pub(crate) fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -1,11 +1,10 @@
 //! A template's text becomes a checked tree, or an error with line and column.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use gotmpl::parse::{ListNode, Node, Parser, Pos};
-
-use crate::check;
 use crate::limits;
+use crate::syntax::{self, List, Pos, Syntax};
 
 /// The two delimiters of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,55 +52,29 @@ impl std::fmt::Display for ParseError {
 
 impl ParseError {
     pub(crate) fn at(source: &str, pos: Pos, message: String) -> Self {
+        let (line, column) = place(source, pos);
         Self {
-            line: pos.line,
-            column: Some(column(source, pos.offset)),
+            line,
+            column: Some(column),
             message,
         }
     }
 }
 
-impl From<gotmpl::TemplateError> for ParseError {
-    fn from(error: gotmpl::TemplateError) -> Self {
-        use gotmpl::TemplateError as E;
-        match error {
-            E::Parse {
-                name: _,
-                line,
-                col,
-                message,
-            }
-            | E::Lex {
-                name: _,
-                line,
-                col,
-                message,
-            } => Self {
-                line,
-                column: (col > 0).then_some(col),
-                message,
-            },
-            other => Self {
-                line: 0,
-                column: None,
-                message: other.to_string(),
-            },
-        }
-    }
-}
-
-/// The column, in characters from 1, of a byte offset.
-pub(crate) fn column(source: &str, offset: usize) -> usize {
-    let before = source.get(..offset.min(source.len())).unwrap_or(source);
-    before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1
+/// The line and the column, in characters, of a byte offset; both from 1.
+pub(crate) fn place(source: &str, pos: Pos) -> (usize, usize) {
+    let before = source.get(..pos.min(source.len())).unwrap_or(source);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    (line, column)
 }
 
 /// A template that parsed, whose functions and variables all exist.
 #[derive(Debug, Clone)]
 pub struct Template {
     pub(crate) source: String,
-    pub(crate) tree: ListNode,
-    pub(crate) defines: BTreeMap<String, ListNode>,
+    pub(crate) main: List,
+    defines: BTreeMap<Arc<str>, List>,
 }
 
 impl Template {
@@ -112,71 +85,21 @@ impl Template {
     /// is too large or nested too deeply.
     pub fn parse(text: &str, delims: &Delims) -> Result<Self, ParseError> {
         limits::refuse(text, delims)?;
-        let (tree, found) = Parser::new(text, &delims.left, &delims.right)?.parse()?;
-        blocks_are_closed(text, delims)?;
-        let mut defines: BTreeMap<String, ListNode> = BTreeMap::new();
-        for define in found {
-            let empty = define.body.is_empty_tree();
-            match defines.get(define.name.as_str()) {
-                // Go lets an empty definition stand beside a real one, and refuses two real ones.
-                Some(_) if empty => continue,
-                Some(earlier) if !earlier.is_empty_tree() => {
-                    let message = format!("template {:?} is defined twice", define.name.as_str());
-                    return Err(ParseError::at(text, define.pos, message));
-                }
-                _ => {}
-            }
-            defines.insert(define.name.to_string(), define.body);
-        }
-        check::tree(text, &tree)?;
-        for body in defines.values() {
-            check::tree(text, body)?;
-        }
+        let Syntax { main, defines } = syntax::parse(text, delims)?;
         Ok(Self {
             source: text.to_owned(),
-            tree,
+            main,
             defines,
         })
     }
-}
 
-/// The parser takes the end of the text for the end of every open block, and drops what follows an `end` too many.
-/// So an action is put behind the text: it must come out as the last thing at the top.
-fn blocks_are_closed(text: &str, delims: &Delims) -> Result<(), ParseError> {
-    let Delims { left, right } = delims;
-    let longer = format!("{text}\n{left} 0 {right}");
-    let (tree, defines) = Parser::new(&longer, left, right)?.parse()?;
-    let is_behind = |node: &Node| matches!(node, Node::Action(action) if action.pos.offset > text.len());
-    if tree.nodes.last().is_some_and(is_behind) {
-        return Ok(());
-    }
-    // The last thing inside the last thing, down to the action: then the outermost block is open.
-    let mut last = tree.nodes.last();
-    while let Some(Node::If(block) | Node::With(block) | Node::Range(block)) = last {
-        let body = block.else_body.as_ref().unwrap_or(&block.body);
-        if body.nodes.last().is_some_and(is_behind) || body.nodes.is_empty() {
-            return Err(ParseError::at(
-                text,
-                block.pos,
-                "this block has no end".to_owned(),
-            ));
-        }
-        last = body.nodes.last();
-    }
-    for define in defines {
-        if define.body.nodes.last().is_some_and(is_behind) {
-            return Err(ParseError::at(
-                text,
-                define.pos,
-                format!("{:?} has no end", define.name.as_str()),
-            ));
+    /// The body of a definition; the template itself has the empty name.
+    pub(crate) fn body(&self, name: &str) -> Option<&List> {
+        match self.defines.get(name) {
+            None if name.is_empty() => Some(&self.main),
+            found => found,
         }
     }
-    Err(ParseError {
-        line: text.lines().count(),
-        column: None,
-        message: "an end or else too many, or too few".to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -257,7 +180,7 @@ mod tests {
             "{{ range 3 }}{{ else }}{{ break }}{{ end }}",
         ] {
             assert!(
-                error(text).message.contains("outside of a range"),
+                error(text).message.contains("outside {{range}}"),
                 "{text} breaks out of nothing"
             );
         }
@@ -328,7 +251,7 @@ mod tests {
         assert!(
             error("{{define \"a\"}}x{{end}}{{define \"a\"}}y{{end}}")
                 .message
-                .contains("twice")
+                .contains("multiple definition")
         );
     }
 }

@@ -182,23 +182,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Secret {
-    /// A field by its name in a template; `None` when there is no such field.
-    pub(crate) fn field(&self, name: &str) -> Option<Value> {
-        Some(match name {
-            "RequestID" => Value::str(self.request_id.as_str()),
-            "LeaseID" => Value::str(self.lease_id.as_str()),
-            "LeaseDuration" => Value::Int(i64::try_from(self.lease_duration).unwrap_or(i64::MAX)),
-            "Renewable" => Value::Bool(self.renewable),
-            "Data" => self.data.clone(),
-            "Warnings" => Value::strings(self.warnings.iter().map(String::as_str)),
-            // Filled by logins and by wrapped answers, which `secret` gives only through a write.
-            "Auth" | "WrapInfo" => Value::Absent,
-            _ => return None,
-        })
-    }
-}
-
 /// The answer to a [`Query`].
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {

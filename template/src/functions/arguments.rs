@@ -1,73 +1,62 @@
-//! Takes arguments apart, with Go's words where they do not fit.
+//! Takes arguments apart. Their types were checked against the signature: what does not fit here cannot come.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::Failure;
-use crate::value::Value;
+use super::{Failure, Return};
+use crate::value::{Map, Value};
 
-/// Exactly `N` arguments.
-pub(super) fn exactly<'a, const N: usize>(
-    name: &str,
-    values: &'a [Value],
-) -> Result<&'a [Value; N], Failure> {
-    values.try_into().map_err(|_| {
-        Failure::Argument(format!(
-            "wrong number of args for {name}: want {N} got {}",
-            values.len()
-        ))
-    })
-}
-
-/// At least `least` arguments.
-pub(super) fn at_least(name: &str, values: &[Value], least: usize) -> Result<(), Failure> {
-    if values.len() >= least {
-        return Ok(());
-    }
-    Err(Failure::Argument(format!(
-        "wrong number of args for {name}: want at least {least} got {}",
-        values.len()
-    )))
-}
-
-/// A string. A number out of Vault is none, as in Go.
-pub(super) fn text(value: &Value) -> Result<Cow<'_, str>, Failure> {
-    match value {
-        Value::Str(text) => Ok(Cow::Borrowed(text)),
-        Value::Bytes(bytes) => Ok(String::from_utf8_lossy(bytes)),
-        other => Err(wrong(other, "string")),
-    }
+/// The argument at this place; nil when there is none.
+pub(super) fn at(values: &[Value], place: usize) -> &Value {
+    values.get(place).unwrap_or(&Value::Absent)
 }
 
 /// A string as its bytes.
-pub(super) fn bytes(value: &Value) -> Result<&[u8], Failure> {
-    match value {
-        Value::Str(text) => Ok(text.as_bytes()),
-        Value::Bytes(bytes) => Ok(bytes),
-        other => Err(wrong(other, "string")),
+pub(super) fn bytes(values: &[Value], place: usize) -> &[u8] {
+    at(values, place).as_bytes().unwrap_or_default()
+}
+
+/// A string; what is not UTF-8 in it becomes U+FFFD.
+pub(super) fn text(values: &[Value], place: usize) -> Cow<'_, str> {
+    match at(values, place) {
+        Value::Str(text) => Cow::Borrowed(text),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes),
+        _ => Cow::Borrowed(""),
     }
 }
 
 /// An integer.
-pub(super) fn int(value: &Value) -> Result<i64, Failure> {
-    match value {
-        Value::Int(value) => Ok(*value),
-        other => Err(wrong(other, "int")),
+pub(super) fn int(values: &[Value], place: usize) -> i64 {
+    at(values, place).int_kind().unwrap_or(0)
+}
+
+/// The items of a list; none of nil.
+pub(super) fn items(values: &[Value], place: usize) -> &[Value] {
+    match at(values, place) {
+        Value::List(list) => list.items(),
+        _ => &[],
     }
 }
 
-/// The value's type is not the one wanted.
-pub(super) fn wrong(value: &Value, expected: &str) -> Failure {
-    match value {
-        Value::Absent | Value::Null => Failure::Argument(format!("invalid value; expected {expected}")),
-        other => Failure::Argument(format!(
-            "wrong type for value; expected {expected}; got {}",
-            other.type_name()
-        )),
-    }
+/// A map; an empty one for nil.
+pub(super) fn map(values: &[Value], place: usize) -> Arc<Map> {
+    at(values, place)
+        .as_map()
+        .unwrap_or_else(|| Arc::new(Map::empty(crate::value::Entries::Any)))
 }
 
 /// A string value.
-pub(super) fn string(text: impl Into<Arc<str>>) -> Value {
-    Value::Str(text.into())
+#[expect(clippy::unnecessary_wraps, reason = "what functions return")]
+pub(super) fn string(text: impl Into<Arc<str>>) -> Return {
+    Ok(Value::Str(text.into()))
+}
+
+/// A list of anything.
+pub(super) fn list(items: Vec<Value>) -> Return {
+    Value::list(items).map_err(Failure::new)
+}
+
+/// A length as Go's `int`.
+pub(super) fn count(length: usize) -> Value {
+    Value::Int(i64::try_from(length).unwrap_or(i64::MAX))
 }

@@ -1,54 +1,78 @@
-//! Go's comparison builtins and `not`.
+//! Go's comparison builtins.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use super::arguments::{at_least, exactly};
-use super::{Context, Failure, Function, Return, failed};
+use super::arguments::at;
+use super::signature::{Function, Type, fixed, variadic};
+use super::{Context, Failure, Return, failed};
 use crate::value::Value;
 
 pub(super) fn find(name: &str) -> Option<Function> {
-    Some(match name {
-        "eq" => eq,
-        "ne" => ne,
-        "lt" => |_, a| order("lt", a, Ordering::is_lt),
-        "le" => |_, a| order("le", a, Ordering::is_le),
-        "gt" => |_, a| order("gt", a, Ordering::is_gt),
-        "ge" => |_, a| order("ge", a, Ordering::is_ge),
-        "not" => not,
-        _ => return None,
-    })
-}
-
-fn not(_: &mut Context<'_>, arguments: &[Value]) -> Return {
-    let [value] = exactly("not", arguments)?;
-    Ok(Value::Bool(!value.is_true()))
-}
-
-/// The text behind a string or a number out of Vault: both are of string kind in Go.
-fn string_kind(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::Str(text) | Value::Number(text) => Some(text.as_bytes()),
-        Value::Bytes(bytes) => Some(bytes),
+    const TWO: &[Type] = &[Type::Reflect, Type::Reflect];
+    match name {
+        "eq" => variadic(&[Type::Reflect], Type::Reflect, eq),
+        "ne" => fixed(TWO, |_, a| {
+            equal(at(a, 0), at(a, 1)).map(|same| Value::Bool(!same))
+        }),
+        "lt" => fixed(TWO, |_, a| order(a, Ordering::is_lt)),
+        "le" => fixed(TWO, |_, a| order(a, Ordering::is_le)),
+        "gt" => fixed(TWO, |_, a| order(a, Ordering::is_gt)),
+        "ge" => fixed(TWO, |_, a| order(a, Ordering::is_ge)),
         _ => None,
     }
 }
 
+/// The kinds that Go compares.
+#[derive(Clone, Copy, PartialEq)]
+enum Basic<'a> {
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    Text(&'a [u8]),
+}
+
+fn basic(value: &Value) -> Option<Basic<'_>> {
+    Some(match value {
+        Value::Bool(value) => Basic::Bool(*value),
+        Value::Int(value) | Value::Int64(value) => Basic::Int(*value),
+        Value::Uint64(value) => Basic::Uint(*value),
+        Value::Byte(value) => Basic::Uint(u64::from(*value)),
+        Value::Float(value) => Basic::Float(*value),
+        other => Basic::Text(other.string_kind()?),
+    })
+}
+
 fn equal(left: &Value, right: &Value) -> Result<bool, Failure> {
-    if let (Some(left), Some(right)) = (string_kind(left), string_kind(right)) {
-        return Ok(left == right);
-    }
-    match (left, right) {
-        (Value::Absent | Value::Null, other) | (other, Value::Absent | Value::Null) => {
-            Ok(matches!(other, Value::Absent | Value::Null))
+    match (basic(left), basic(right)) {
+        (Some(Basic::Int(int)), Some(Basic::Uint(uint)))
+        | (Some(Basic::Uint(uint)), Some(Basic::Int(int))) => Ok(u64::try_from(int) == Ok(uint)),
+        (Some(one), Some(other)) if std::mem::discriminant(&one) == std::mem::discriminant(&other) => {
+            Ok(one == other)
         }
-        (Value::Bool(left), Value::Bool(right)) => Ok(left == right),
-        (Value::Int(left), Value::Int(right)) => Ok(left == right),
-        #[expect(clippy::float_cmp, reason = "Go compares floats exactly")]
-        (Value::Float(left), Value::Float(right)) => Ok(left == right),
-        (Value::Map(_), Value::Map(_)) | (Value::List(..), Value::List(..)) => {
-            failed(format!("non-comparable type {}", left.type_name()))
+        (None, None) => no_basic_kinds(left, right),
+        _ if matches!(left, Value::Absent | Value::Null) || matches!(right, Value::Absent | Value::Null) => {
+            Ok(false)
         }
         _ => incompatible(left, right),
+    }
+}
+
+/// Nil is comparable with everything; maps and lists with nil only.
+fn no_basic_kinds(left: &Value, right: &Value) -> Result<bool, Failure> {
+    if left.is_nil() || right.is_nil() {
+        return Ok(left.is_nil() && right.is_nil());
+    }
+    match (left, right) {
+        (Value::Secret(left), Value::Secret(right)) => Ok(Arc::ptr_eq(left, right)),
+        (Value::Scratch, Value::Scratch) => Ok(true),
+        _ if left.type_name() != right.type_name() => failed(format!(
+            "non-comparable types {}, {}",
+            left.type_name(),
+            right.type_name()
+        )),
+        _ => failed(format!("non-comparable type {}", left.type_name())),
     }
 }
 
@@ -62,8 +86,9 @@ fn incompatible<T>(left: &Value, right: &Value) -> Result<T, Failure> {
 
 /// `eq A B C…`: A equals B or C.
 fn eq(_: &mut Context<'_>, arguments: &[Value]) -> Return {
-    at_least("eq", arguments, 2)?;
-    let (first, rest) = (&arguments[0], &arguments[1..]);
+    let Some((first, rest)) = arguments.split_first().filter(|(_, rest)| !rest.is_empty()) else {
+        return failed("missing argument for comparison");
+    };
     for other in rest {
         if equal(first, other)? {
             return Ok(Value::Bool(true));
@@ -72,20 +97,28 @@ fn eq(_: &mut Context<'_>, arguments: &[Value]) -> Return {
     Ok(Value::Bool(false))
 }
 
-fn ne(_: &mut Context<'_>, arguments: &[Value]) -> Return {
-    let [left, right] = exactly("ne", arguments)?;
-    Ok(Value::Bool(!equal(left, right)?))
-}
-
-fn order(name: &str, arguments: &[Value], wanted: fn(Ordering) -> bool) -> Return {
-    let [left, right] = exactly(name, arguments)?;
-    let ordering = match (left, right) {
-        (Value::Int(left), Value::Int(right)) => Some(left.cmp(right)),
-        (Value::Float(left), Value::Float(right)) => left.partial_cmp(right),
-        _ => match (string_kind(left), string_kind(right)) {
-            (Some(left), Some(right)) => Some(left.cmp(right)),
-            _ => return incompatible(left, right),
-        },
+fn order(arguments: &[Value], wanted: fn(Ordering) -> bool) -> Return {
+    let (left, right) = (at(arguments, 0), at(arguments, 1));
+    let (Some(one), Some(other)) = (basic(left), basic(right)) else {
+        return failed("invalid type for comparison");
     };
-    Ok(Value::Bool(ordering.is_some_and(wanted)))
+    let ordering = match (one, other) {
+        (Basic::Int(one), Basic::Int(other)) => Some(one.cmp(&other)),
+        (Basic::Uint(one), Basic::Uint(other)) => Some(one.cmp(&other)),
+        (Basic::Int(one), Basic::Uint(other)) => {
+            Some(u64::try_from(one).map_or(Ordering::Less, |one| one.cmp(&other)))
+        }
+        (Basic::Uint(one), Basic::Int(other)) => {
+            Some(u64::try_from(other).map_or(Ordering::Greater, |other| one.cmp(&other)))
+        }
+        (Basic::Float(one), Basic::Float(other)) => one.partial_cmp(&other),
+        (Basic::Text(one), Basic::Text(other)) => Some(one.cmp(other)),
+        (Basic::Bool(_), Basic::Bool(_)) => return failed("invalid type for comparison"),
+        _ => return incompatible(left, right),
+    };
+    // Go makes gt and ge out of the others, which only shows with what has no order.
+    Ok(Value::Bool(match ordering {
+        Some(ordering) => wanted(ordering),
+        None => wanted(Ordering::Greater),
+    }))
 }

@@ -1,18 +1,20 @@
-//! `secret` and `secrets`: questions to Vault, answered from what was fetched before.
+//! `secret`, `secrets` and `pkiCert`: questions to Vault, answered from what was fetched before.
 
 use std::collections::BTreeMap;
 
-use super::arguments::{exactly, text};
-use super::{Context, Function, Return, failed};
+use super::arguments::text;
+use super::signature::{Function, Type, fixed, variadic};
+use super::{Context, Failure, Return, failed};
 use crate::secrets::{Answer, Query};
 use crate::value::Value;
 
 pub(super) fn find(name: &str) -> Option<Function> {
-    Some(match name {
-        "secret" => secret,
-        "secrets" => secrets,
-        _ => return None,
-    })
+    match name {
+        "pkiCert" => variadic(&[], Type::Text, pki_cert),
+        "secret" => variadic(&[], Type::Text, secret),
+        "secrets" => fixed(&[Type::Text], secrets),
+        _ => None,
+    }
 }
 
 fn ask(context: &mut Context<'_>, query: Query) -> Option<Answer> {
@@ -24,46 +26,16 @@ fn ask(context: &mut Context<'_>, query: Query) -> Option<Answer> {
     answer
 }
 
-/// A path as consul-template takes it: without surrounding space and slashes.
-fn path(value: &Value) -> Result<String, super::Failure> {
-    let path = text(value)?.trim().trim_matches('/').to_owned();
+/// A path as consul-template takes it, without surrounding space and slashes, and its query string.
+fn path(arguments: &[Value]) -> Result<(String, Vec<(String, String)>), Failure> {
+    let whole = text(arguments, 0);
+    let trimmed = whole.trim().trim_matches('/');
+    let (path, query) = trimmed.split_once('?').unwrap_or((trimmed, ""));
+    let path = path.trim_end_matches('/');
     if path.is_empty() {
-        failed("the path is empty")
-    } else {
-        Ok(path)
+        return failed("the path is empty");
     }
-}
-
-/// `secret PATH` reads; `secret PATH "k=v"…` writes.
-fn secret(context: &mut Context<'_>, arguments: &[Value]) -> Return {
-    let Some((first, fields)) = arguments.split_first() else {
-        return Ok(Value::Absent);
-    };
-    let path = path(first)?;
-    let query = if fields.is_empty() {
-        let (path, parameters) = match path.split_once('?') {
-            Some((path, query)) => (path.trim_end_matches('/').to_owned(), pairs(query)),
-            None => (path, Vec::new()),
-        };
-        Query::Read { path, parameters }
-    } else {
-        let mut data = BTreeMap::new();
-        for field in fields {
-            let field = text(field)?;
-            if field.is_empty() {
-                continue;
-            }
-            let Some((key, value)) = field.split_once('=') else {
-                return failed("an argument after the path is not of the form key=value");
-            };
-            data.insert(key.trim().to_owned(), value.trim().to_owned());
-        }
-        Query::Write { path, data }
-    };
-    match ask(context, query) {
-        Some(Answer::Secret(secret)) => Ok(Value::Secret(secret)),
-        Some(Answer::List(_) | Answer::Certificate(_)) | None => Ok(Value::Absent),
-    }
+    Ok((path.to_owned(), pairs(query)))
 }
 
 fn pairs(query: &str) -> Vec<(String, String)> {
@@ -78,11 +50,68 @@ fn pairs(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The body of a write out of `k=v`.
+fn fields(arguments: &[Value]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut data = BTreeMap::new();
+    for place in 1..arguments.len() {
+        let field = text(arguments, place);
+        if field.is_empty() {
+            continue;
+        }
+        let Some((key, value)) = field.split_once('=') else {
+            return failed("an argument after the path is not of the form key=value");
+        };
+        data.insert(key.trim().to_owned(), value.trim().to_owned());
+    }
+    Ok(data)
+}
+
+/// `secret PATH` reads; `secret PATH "k=v"…` writes.
+fn secret(context: &mut Context<'_>, arguments: &[Value]) -> Return {
+    if arguments.is_empty() {
+        return Ok(Value::Null);
+    }
+    let data = fields(arguments)?;
+    let (path, parameters) = path(arguments)?;
+    let query = if arguments.len() == 1 {
+        Query::Read { path, parameters }
+    } else {
+        Query::Write { path, data }
+    };
+    match ask(context, query) {
+        Some(Answer::Secret(secret)) => Ok(Value::Secret(secret)),
+        Some(Answer::List(_) | Answer::Certificate(_)) | None => Ok(Value::Null),
+    }
+}
+
 /// `secrets PATH` lists; what does not exist is an empty list.
 fn secrets(context: &mut Context<'_>, arguments: &[Value]) -> Return {
-    let [first] = exactly("secrets", arguments)?;
-    match ask(context, Query::List { path: path(first)? }) {
+    let none = || Ok(Value::strings(Vec::<String>::new()));
+    if text(arguments, 0).is_empty() {
+        return none();
+    }
+    let (path, _) = path(arguments)?;
+    match ask(context, Query::List { path }) {
         Some(Answer::List(names)) => Ok(Value::strings(names)),
-        Some(Answer::Secret(_) | Answer::Certificate(_)) | None => Ok(Value::strings(Vec::<String>::new())),
+        Some(Answer::Secret(_) | Answer::Certificate(_)) | None => none(),
+    }
+}
+
+/// `pkiCert PATH "k=v"…`
+fn pki_cert(context: &mut Context<'_>, arguments: &[Value]) -> Return {
+    if arguments.is_empty() {
+        return Ok(Value::Null);
+    }
+    let data = fields(arguments)?;
+    let (path, _) = path(arguments)?;
+    let destination = context.options.destination.to_owned();
+    let query = Query::Certificate {
+        path,
+        data,
+        destination,
+    };
+    match ask(context, query) {
+        Some(Answer::Certificate(certificate)) => Ok(Value::Certificate(certificate)),
+        Some(Answer::Secret(_) | Answer::List(_)) | None => Ok(Value::Null),
     }
 }

@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub use read::parse;
-pub use write::{Style, write};
+pub use write::{Style, WriteError, write};
 
 /// How numbers are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,13 +29,14 @@ mod tests {
     use super::*;
 
     fn round(text: &str) -> String {
-        write(
+        super::write(
             &parse(text, Numbers::AsSent).unwrap(),
             Style {
                 escape_html: true,
                 pretty: false,
             },
         )
+        .unwrap()
     }
 
     #[test]

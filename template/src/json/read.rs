@@ -1,13 +1,12 @@
 //! Reads JSON.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{JsonError, Numbers};
-use crate::value::{Elements, Value};
+use crate::value::{Entries, Key, Map, Value};
 
 /// How deep lists and maps may be nested.
-const MAX_DEPTH: usize = 128;
+const MAX_DEPTH: usize = 127;
 
 /// Reads one JSON value.
 pub fn parse(text: &str, numbers: Numbers) -> Result<Value, JsonError> {
@@ -77,11 +76,11 @@ impl Reader<'_> {
 
     fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
         self.at += 1;
-        let mut entries: BTreeMap<Arc<str>, Value> = BTreeMap::new();
+        let mut entries: Vec<(Key, Value)> = Vec::new();
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Value::Map(Arc::new(entries)));
+            return Ok(Value::map([]));
         }
         loop {
             self.space();
@@ -92,13 +91,14 @@ impl Reader<'_> {
             self.space();
             self.expect(b':', "expected ':'")?;
             let value = self.value(depth + 1)?;
-            entries.insert(key.into(), value);
+            entries.push((Key::Str(key.into()), value));
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Value::Map(Arc::new(entries)));
+                    let map = Map::new(Entries::Any, entries).map_err(|_| self.error("nested too deeply"))?;
+                    return Ok(Value::Map(Arc::new(map)));
                 }
                 _ => return Err(self.error("expected ',' or '}'")),
             }
@@ -111,7 +111,7 @@ impl Reader<'_> {
         self.space();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Value::List(items.into(), Elements::Any));
+            return Value::list(items).map_err(|_| self.error("nested too deeply"));
         }
         loop {
             items.push(self.value(depth + 1)?);
@@ -120,7 +120,7 @@ impl Reader<'_> {
                 Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Value::List(items.into(), Elements::Any));
+                    return Value::list(items).map_err(|_| self.error("nested too deeply"));
                 }
                 _ => return Err(self.error("expected ',' or ']'")),
             }

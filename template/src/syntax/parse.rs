@@ -1,0 +1,573 @@
+//! Makes the tree out of the tokens, as Go's text/template/parse does: every function and variable is known afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::lex::{Kind, LexError, Lexer, Token};
+use super::literal;
+use super::{Call, Chain, Command, List, Node, Pipe, Pos, Range, Term, TermKind};
+use crate::functions::{self, Known};
+use crate::parse::{Delims, ParseError};
+use crate::value::Value;
+
+/// How deep blocks and parentheses may be nested together. The parser and the renderer recurse on it.
+const MAX_DEPTH: usize = 100;
+/// How many `else if` or `else with` one chain may have; each is looked at in turn.
+const MAX_BRANCHES: usize = 1000;
+
+/// A parsed text.
+pub(crate) struct Syntax {
+    pub(crate) main: List,
+    pub(crate) defines: BTreeMap<Arc<str>, List>,
+}
+
+/// Parses a text.
+pub(crate) fn parse(text: &str, delims: &Delims) -> Result<Syntax, ParseError> {
+    let mut parser = Parser {
+        source: text,
+        lexer: Lexer::new(text, delims),
+        waiting: Vec::new(),
+        scope: Scope::default(),
+        depth: 0,
+        defines: BTreeMap::new(),
+    };
+    let main = parser.top()?;
+    let Parser { defines, .. } = parser;
+    Ok(Syntax { main, defines })
+}
+
+/// What is known inside the body of a template or definition.
+struct Scope {
+    variables: Vec<Arc<str>>,
+    /// How many bodies of `range` are around.
+    ranges: usize,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            variables: vec![Arc::from("$")],
+            ranges: 0,
+        }
+    }
+}
+
+struct Parser<'a> {
+    source: &'a str,
+    lexer: Lexer<'a>,
+    /// Tokens that were looked at and given back, the next one last.
+    waiting: Vec<Token<'a>>,
+    scope: Scope,
+    depth: usize,
+    defines: BTreeMap<Arc<str>, List>,
+}
+
+type Parse<T> = Result<T, ParseError>;
+
+/// What ended a list.
+enum Stop<'a> {
+    End,
+    /// With the token behind `else`.
+    Else(Token<'a>),
+}
+
+impl<'a> Parser<'a> {
+    fn error<T>(&self, pos: Pos, message: impl Into<String>) -> Parse<T> {
+        Err(ParseError::at(self.source, pos, message.into()))
+    }
+
+    fn next(&mut self) -> Parse<Token<'a>> {
+        if let Some(token) = self.waiting.pop() {
+            return Ok(token);
+        }
+        self.lexer
+            .next()
+            .map_err(|LexError { pos, message }| ParseError::at(self.source, pos, message))
+    }
+
+    fn peek(&mut self) -> Parse<Token<'a>> {
+        let token = self.next()?;
+        self.waiting.push(token);
+        Ok(token)
+    }
+
+    fn next_solid(&mut self) -> Parse<Token<'a>> {
+        loop {
+            let token = self.next()?;
+            if token.kind != Kind::Space {
+                return Ok(token);
+            }
+        }
+    }
+
+    fn peek_solid(&mut self) -> Parse<Token<'a>> {
+        let token = self.next_solid()?;
+        self.waiting.push(token);
+        Ok(token)
+    }
+
+    fn unexpected<T>(&self, token: Token<'a>, context: &str) -> Parse<T> {
+        match token.kind {
+            Kind::End => self.error(token.pos, "unexpected EOF"),
+            _ => self.error(
+                token.pos,
+                format!("unexpected {:?} in {context}", shorten(token.text)),
+            ),
+        }
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Parse<Token<'a>> {
+        let token = self.next_solid()?;
+        if token.kind == kind {
+            Ok(token)
+        } else {
+            self.unexpected(token, context)
+        }
+    }
+
+    /// One level deeper.
+    fn nested<T>(&mut self, pos: Pos, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+        if self.depth >= MAX_DEPTH {
+            return self.error(
+                pos,
+                format!("nested deeper than {MAX_DEPTH} blocks and parentheses"),
+            );
+        }
+        self.depth += 1;
+        let result = parse(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn top(&mut self) -> Parse<List> {
+        let mut list = List::new();
+        loop {
+            let token = self.peek()?;
+            match token.kind {
+                Kind::End => return Ok(list),
+                Kind::LeftDelim => {
+                    self.next()?;
+                    let first = self.next_solid()?;
+                    if first.kind == Kind::Keyword && first.text == "define" {
+                        self.nested(first.pos, |parser| parser.definition(first.pos))?;
+                        continue;
+                    }
+                    self.waiting.push(first);
+                    match self.action(token)? {
+                        Ok(node) => list.push(node),
+                        Err(Stop::End) => return self.error(token.pos, "unexpected {{end}}"),
+                        Err(Stop::Else(_)) => return self.error(token.pos, "unexpected {{else}}"),
+                    }
+                }
+                Kind::Text => {
+                    self.next()?;
+                    list.push(Node::Text(token.text.into()));
+                }
+                _ => return self.unexpected(token, "input"),
+            }
+        }
+    }
+
+    /// What stands in a block, up to its `end` or `else`.
+    fn list(&mut self) -> Parse<(List, Stop<'a>)> {
+        let mut list = List::new();
+        loop {
+            let token = self.next_solid()?;
+            match token.kind {
+                Kind::End => return self.error(token.pos, "unexpected EOF"),
+                Kind::Text => list.push(Node::Text(token.text.into())),
+                Kind::LeftDelim => match self.action(token)? {
+                    Ok(node) => list.push(node),
+                    Err(stop) => return Ok((list, stop)),
+                },
+                _ => return self.unexpected(token, "input"),
+            }
+        }
+    }
+
+    /// A list that an `end` must end.
+    fn list_to_end(&mut self, context: &str) -> Parse<List> {
+        match self.list()? {
+            (list, Stop::End) => Ok(list),
+            (_, Stop::Else(token)) => self.error(token.pos, format!("unexpected {{{{else}}}} in {context}")),
+        }
+    }
+
+    fn definition(&mut self, pos: Pos) -> Parse<()> {
+        let name = self.name("define clause")?;
+        self.expect(Kind::RightDelim, "define clause")?;
+        self.define(pos, name, "define clause")
+    }
+
+    /// The body of a definition, with variables of its own.
+    fn define(&mut self, pos: Pos, name: Arc<str>, context: &str) -> Parse<()> {
+        let outer = std::mem::take(&mut self.scope);
+        let body = self.list_to_end(context);
+        self.scope = outer;
+        let body = body?;
+        match self.defines.get(&name) {
+            // Go lets an empty definition stand beside a real one, and refuses two real ones.
+            Some(_) if is_empty(&body) => {}
+            Some(earlier) if !is_empty(earlier) => {
+                return self.error(pos, format!("multiple definition of template {name:?}"));
+            }
+            _ => {
+                self.defines.insert(name, body);
+            }
+        }
+        Ok(())
+    }
+
+    /// An action behind its delimiter, or what ends the list that it stands in.
+    fn action(&mut self, delim: Token<'a>) -> Parse<Result<Node, Stop<'a>>> {
+        let token = self.next_solid()?;
+        if token.kind != Kind::Keyword {
+            self.waiting.push(token);
+            return self
+                .pipe("command", Kind::RightDelim)
+                .map(|pipe| Ok(Node::Action(pipe)));
+        }
+        let node = match token.text {
+            "if" => Node::If(self.nested(delim.pos, |parser| parser.chain("if"))?),
+            "with" => Node::With(self.nested(delim.pos, |parser| parser.chain("with"))?),
+            "range" => self.nested(delim.pos, |parser| parser.range(token.pos))?,
+            "block" => self.nested(delim.pos, |parser| parser.block(token.pos))?,
+            "template" => self.call(token.pos)?,
+            "break" | "continue" => {
+                self.expect(Kind::RightDelim, token.text)?;
+                if self.scope.ranges == 0 {
+                    return self.error(token.pos, format!("{{{{{}}}}} outside {{{{range}}}}", token.text));
+                }
+                if token.text == "break" {
+                    Node::Break
+                } else {
+                    Node::Continue
+                }
+            }
+            "end" => {
+                self.expect(Kind::RightDelim, "end")?;
+                return Ok(Err(Stop::End));
+            }
+            "else" => {
+                let next = self.peek_solid()?;
+                if !(next.kind == Kind::Keyword && matches!(next.text, "if" | "with")) {
+                    self.expect(Kind::RightDelim, "else")?;
+                }
+                return Ok(Err(Stop::Else(next)));
+            }
+            "define" => {
+                return self.error(token.pos, "unexpected {{define}}: it stands inside another block");
+            }
+            // `nil` alone.
+            _ => {
+                self.waiting.push(token);
+                return self
+                    .pipe("command", Kind::RightDelim)
+                    .map(|pipe| Ok(Node::Action(pipe)));
+            }
+        };
+        Ok(Ok(node))
+    }
+
+    /// `if` or `with`, with every `else if` or `else with` behind it.
+    fn chain(&mut self, keyword: &str) -> Parse<Chain> {
+        let outside = self.scope.variables.len();
+        let mut branches = Vec::new();
+        let otherwise = loop {
+            let pipe = self.pipe(keyword, Kind::RightDelim)?;
+            let (body, stop) = self.list()?;
+            branches.push((pipe, body));
+            match stop {
+                Stop::End => break List::new(),
+                Stop::Else(next) if next.kind == Kind::Keyword && next.text == keyword => {
+                    if branches.len() > MAX_BRANCHES {
+                        return self.error(
+                            next.pos,
+                            format!(
+                                "more than {MAX_BRANCHES} else {keyword}: a map or templates can do that"
+                            ),
+                        );
+                    }
+                    self.next_solid()?;
+                }
+                Stop::Else(next) if next.kind == Kind::Keyword => {
+                    return self.unexpected(next, "else");
+                }
+                Stop::Else(_) => break self.list_to_end(keyword)?,
+            }
+        };
+        self.scope.variables.truncate(outside);
+        Ok(Chain { branches, otherwise })
+    }
+
+    fn range(&mut self, pos: Pos) -> Parse<Node> {
+        let outside = self.scope.variables.len();
+        let pipe = self.pipe("range", Kind::RightDelim)?;
+        self.scope.ranges += 1;
+        let list = self.list();
+        self.scope.ranges -= 1;
+        let (body, stop) = list?;
+        let otherwise = match stop {
+            Stop::End => List::new(),
+            Stop::Else(next) if next.kind == Kind::Keyword => return self.unexpected(next, "else"),
+            Stop::Else(_) => self.list_to_end("range")?,
+        };
+        self.scope.variables.truncate(outside);
+        Ok(Node::Range(Box::new(Range {
+            pos,
+            pipe,
+            body,
+            otherwise,
+        })))
+    }
+
+    /// A definition and a call of it at once.
+    fn block(&mut self, pos: Pos) -> Parse<Node> {
+        let name = self.name("block clause")?;
+        let pipe = self.pipe("block clause", Kind::RightDelim)?;
+        self.define(pos, Arc::clone(&name), "block clause")?;
+        Ok(Node::Call(Call {
+            pos,
+            name,
+            pipe: Some(pipe),
+        }))
+    }
+
+    fn call(&mut self, pos: Pos) -> Parse<Node> {
+        let name = self.name("template clause")?;
+        let token = self.next_solid()?;
+        let pipe = if token.kind == Kind::RightDelim {
+            None
+        } else {
+            self.waiting.push(token);
+            Some(self.pipe("template clause", Kind::RightDelim)?)
+        };
+        Ok(Node::Call(Call { pos, name, pipe }))
+    }
+
+    /// The name of a template.
+    fn name(&mut self, context: &str) -> Parse<Arc<str>> {
+        let token = self.next_solid()?;
+        if !matches!(token.kind, Kind::Quoted | Kind::RawString) {
+            return self.unexpected(token, context);
+        }
+        let bytes = literal::unquote(token.text);
+        match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            Some(name) => Ok(name.into()),
+            None => self.error(token.pos, "invalid syntax"),
+        }
+    }
+
+    fn pipe(&mut self, context: &str, end: Kind) -> Parse<Pipe> {
+        let pos = self.peek_solid()?.pos;
+        let mut pipe = Pipe {
+            pos,
+            assigns: false,
+            variables: Vec::new(),
+            commands: Vec::new(),
+        };
+        self.declarations(&mut pipe, context)?;
+        loop {
+            let token = self.next_solid()?;
+            match token.kind {
+                kind if kind == end => break,
+                Kind::Bool
+                | Kind::CharConstant
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Identifier
+                | Kind::Number
+                | Kind::RawString
+                | Kind::Quoted
+                | Kind::Variable
+                | Kind::LeftParen => {
+                    self.waiting.push(token);
+                    let command = self.command()?;
+                    pipe.commands.push(command);
+                }
+                Kind::Keyword if token.text == "nil" => {
+                    self.waiting.push(token);
+                    let command = self.command()?;
+                    pipe.commands.push(command);
+                }
+                _ => return self.unexpected(token, context),
+            }
+        }
+        if pipe.commands.is_empty() {
+            return self.error(pos, format!("missing value for {context}"));
+        }
+        for (position, command) in pipe.commands.iter().enumerate().skip(1) {
+            let first = command.terms.first();
+            if let Some(
+                TermKind::Bool(_) | TermKind::Dot | TermKind::Nil | TermKind::Number(_) | TermKind::Text(..),
+            ) = first.map(|term| &term.kind)
+            {
+                return self.error(
+                    pos,
+                    format!("non executable command in pipeline stage {}", position + 1),
+                );
+            }
+        }
+        Ok(pipe)
+    }
+
+    /// `$x :=`, `$x =` or, in a range, `$i, $x :=`.
+    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Parse<()> {
+        loop {
+            let variable = self.peek_solid()?;
+            if variable.kind != Kind::Variable {
+                return Ok(());
+            }
+            self.next_solid()?;
+            let after = self.peek()?;
+            let next = self.next_solid()?;
+            let declared = match next.kind {
+                Kind::Assign | Kind::Declare => {
+                    pipe.assigns = next.kind == Kind::Assign;
+                    true
+                }
+                Kind::Char if next.text == "," => false,
+                _ => {
+                    // A variable that is used: everything goes back, the blank behind it too.
+                    self.waiting.push(next);
+                    if after.kind == Kind::Space {
+                        self.waiting.push(after);
+                    }
+                    self.waiting.push(variable);
+                    return Ok(());
+                }
+            };
+            let name: Arc<str> = variable.text.into();
+            pipe.variables.push(Arc::clone(&name));
+            self.scope.variables.push(name);
+            if declared {
+                return Ok(());
+            }
+            if context != "range" || pipe.variables.len() >= 2 {
+                return self.error(variable.pos, format!("too many declarations in {context}"));
+            }
+            let next = self.peek_solid()?;
+            if !matches!(next.kind, Kind::Variable | Kind::RightDelim | Kind::RightParen) {
+                return self.error(next.pos, "range can only initialize variables");
+            }
+        }
+    }
+
+    fn command(&mut self) -> Parse<Command> {
+        let pos = self.peek_solid()?.pos;
+        let mut terms = Vec::new();
+        loop {
+            self.peek_solid()?;
+            if let Some(term) = self.operand()? {
+                terms.push(term);
+            }
+            let token = self.next()?;
+            match token.kind {
+                Kind::Space => continue,
+                Kind::RightDelim | Kind::RightParen => self.waiting.push(token),
+                Kind::Pipe => {}
+                _ => return self.unexpected(token, "operand"),
+            }
+            break;
+        }
+        if terms.is_empty() {
+            return self.error(pos, "empty command");
+        }
+        Ok(Command { terms })
+    }
+
+    /// A term with the fields right behind it.
+    fn operand(&mut self) -> Parse<Option<Term>> {
+        let Some(mut term) = self.term()? else {
+            return Ok(None);
+        };
+        let mut names: Vec<Arc<str>> = Vec::new();
+        let pos = self.peek()?.pos;
+        while self.peek()?.kind == Kind::Field {
+            names.push(self.next()?.text.trim_start_matches('.').into());
+        }
+        if names.is_empty() {
+            return Ok(Some(term));
+        }
+        match &mut term.kind {
+            TermKind::Field(fields) | TermKind::Variable(_, fields) => fields.extend(names),
+            TermKind::Bool(_) | TermKind::Text(..) | TermKind::Number(_) | TermKind::Nil | TermKind::Dot => {
+                return self.error(pos, format!("unexpected . after term {:?}", term.to_string()));
+            }
+            TermKind::Function(..) | TermKind::Pipe(_) | TermKind::Chain(..) => {
+                term = Term {
+                    pos,
+                    kind: TermKind::Chain(Box::new(term), names),
+                };
+            }
+        }
+        Ok(Some(term))
+    }
+
+    fn term(&mut self) -> Parse<Option<Term>> {
+        let token = self.next_solid()?;
+        let Token { kind, pos, text } = token;
+        let kind = match kind {
+            Kind::Identifier => TermKind::Function(text.into(), self.function(pos, text)?),
+            Kind::Dot => TermKind::Dot,
+            Kind::Keyword if text == "nil" => TermKind::Nil,
+            Kind::Variable => {
+                if !self.scope.variables.iter().any(|known| known.as_ref() == text) {
+                    return self.error(pos, format!("undefined variable {text:?}"));
+                }
+                TermKind::Variable(text.into(), Vec::new())
+            }
+            Kind::Field => TermKind::Field(vec![text.trim_start_matches('.').into()]),
+            Kind::Bool => TermKind::Bool(text == "true"),
+            Kind::CharConstant | Kind::Number => {
+                let number = if kind == Kind::Number {
+                    literal::number(text)
+                } else {
+                    literal::character(text)
+                };
+                match number {
+                    Ok(number) => TermKind::Number(Box::new(number)),
+                    Err(message) => return self.error(pos, message),
+                }
+            }
+            Kind::LeftParen => {
+                let pipe = self.nested(pos, |parser| {
+                    parser.pipe("parenthesized pipeline", Kind::RightParen)
+                })?;
+                TermKind::Pipe(Box::new(pipe))
+            }
+            Kind::Quoted | Kind::RawString => match literal::unquote(text) {
+                Some(bytes) => TermKind::Text(Value::from_bytes(bytes), text.into()),
+                None => return self.error(pos, "invalid syntax"),
+            },
+            _ => {
+                self.waiting.push(token);
+                return Ok(None);
+            }
+        };
+        Ok(Some(Term { pos, kind }))
+    }
+
+    fn function(&self, pos: Pos, name: &str) -> Parse<functions::Function> {
+        match functions::known(name) {
+            Known::Yes(function) => Ok(function),
+            Known::No => self.error(pos, format!("function {name:?} not defined")),
+            Known::Refused(reason) => self.error(pos, format!("function {name:?} is refused: {reason}")),
+        }
+    }
+}
+
+/// Whether there is nothing but blanks and definitions: what may be defined again.
+fn is_empty(list: &List) -> bool {
+    list.iter()
+        .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
+}
+
+/// The beginning of a token, for an error.
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(20).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

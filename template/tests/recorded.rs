@@ -1,0 +1,119 @@
+//! Templates whose outputs came from the real engine: each must give the same bytes, or fail where it failed.
+
+#![allow(clippy::expect_used, reason = "a test helper may fail the test")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use vaultkeeper_template::json::{self, Numbers};
+use vaultkeeper_template::{Answer, Delims, Host, Options, Query, Secret, Secrets, Template};
+
+#[derive(Deserialize)]
+struct Case {
+    template: String,
+    #[serde(default)]
+    secrets: BTreeMap<String, Box<RawValue>>,
+    #[serde(default)]
+    error_on_missing_key: bool,
+    /// base64; none when the engine failed.
+    output: Option<String>,
+    #[serde(default)]
+    error: String,
+}
+
+struct Recorded(BTreeMap<String, Answer>);
+
+impl Secrets for Recorded {
+    fn answer(&self, query: &Query) -> Option<Answer> {
+        self.0.get(query.path()).cloned()
+    }
+}
+
+struct Bare;
+
+impl Host for Bare {
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, _: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+}
+
+fn run(case: &Case) -> Result<Vec<u8>, String> {
+    let answers = case.secrets.iter().map(|(path, data)| {
+        let secret = Secret {
+            request_id: String::new(),
+            lease_id: String::new(),
+            lease_duration: 2_764_800,
+            renewable: false,
+            data: json::parse(data.get(), Numbers::AsSent).expect("the data of the case is JSON"),
+            warnings: Vec::new(),
+            auth: None,
+            wrap_info: None,
+        };
+        (path.clone(), Answer::Secret(Arc::new(secret)))
+    });
+    let template = Template::parse(&case.template, &Delims::default()).map_err(|error| error.to_string())?;
+    let options = Options {
+        error_on_missing_key: case.error_on_missing_key,
+        denied: &[],
+        destination: "",
+        host: &Bare,
+        now: SystemTime::UNIX_EPOCH,
+    };
+    let outcome = template
+        .render(&Recorded(answers.collect()), &options)
+        .map_err(|error| error.to_string())?;
+    Ok(outcome.text.expose_secret().to_vec())
+}
+
+#[test]
+fn every_recorded_template_gives_what_the_real_engine_gave() {
+    use base64::Engine as _;
+    let other = std::env::var("TEMPLATE_CASES")
+        .ok()
+        .map(|path| std::fs::read_to_string(path).expect("the cases"));
+    let text = other.as_deref().unwrap_or(include_str!("golden/recorded.json"));
+    let cases: Vec<Case> = serde_json::from_str(text).expect("the cases are JSON");
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let expected = case.output.as_ref().map(|output| {
+            base64::engine::general_purpose::STANDARD
+                .decode(output)
+                .expect("base64")
+        });
+        let result = run(case);
+        let same = match (&expected, &result) {
+            (Some(expected), Ok(output)) => expected == output,
+            (None, Err(_)) => true,
+            _ => false,
+        };
+        if !same {
+            let expected = expected.map_or_else(
+                || format!("error {}", case.error),
+                |bytes| format!("{:?}", String::from_utf8_lossy(&bytes)),
+            );
+            let got = result.map_or_else(
+                |error| format!("error {error}"),
+                |bytes| format!("{:?}", String::from_utf8_lossy(&bytes)),
+            );
+            wrong.push(format!(
+                "{}\n  expected {expected}\n  got      {got}",
+                case.template
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} differ:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}
