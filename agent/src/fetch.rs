@@ -1,17 +1,34 @@
 //! Asks Vault one question of a template.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use vaultkeeper_template::json::{Numbers, parse};
 use vaultkeeper_template::{Answer, Auth, Query, Secret, Value, WrapInfo};
 use vaultkeeper_vault::kv::Mount;
-use vaultkeeper_vault::{Client, Error};
+use vaultkeeper_vault::{Client, Error, ExposeSecret as _, SecretString};
 
-use crate::kv::{Purpose, api_path};
+use crate::certificate::{self, Parts};
+use crate::kv::{Purpose, api_path, metadata_path};
 use crate::refresh::Facts;
+use crate::version;
+
+/// Fields of writes that are no secrets and that people need to see in the server's words.
+const PUBLIC_FIELDS: [&str; 10] = [
+    "common_name",
+    "alt_names",
+    "ip_sans",
+    "uri_sans",
+    "ttl",
+    "format",
+    "role",
+    "role_name",
+    "key_type",
+    "valid_principals",
+];
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,16 +41,23 @@ pub(crate) enum FetchError {
     },
     #[error("cannot {query}: no secret exists there")]
     Nothing { query: Query },
-    #[error("cannot {query}: certificates are not issued yet")]
+    #[error("cannot {query}: the answer holds no certificate with its key in PEM")]
     Certificate { query: Query },
     #[error("cannot {query}: the answer's data is not JSON")]
     Data { query: Query },
+    #[error("cannot {query}: its password is being rotated right now")]
+    Rotating { query: Query },
 }
 
 impl FetchError {
-    /// 403: a missing policy or a dead token.
-    pub(crate) fn is_denied(&self) -> bool {
-        matches!(self, Self::Vault { source, .. } if source.is_denied())
+    /// What the call to Vault failed with, where it was that.
+    pub(crate) fn vault(&self) -> Option<&Error> {
+        match self {
+            Self::Vault { source, .. } => Some(source),
+            Self::Nothing { .. } | Self::Data { .. } | Self::Rotating { .. } | Self::Certificate { .. } => {
+                None
+            }
+        }
     }
 }
 
@@ -43,98 +67,182 @@ pub(crate) struct Fetched {
     pub(crate) facts: Facts,
     /// Empty without a lease.
     pub(crate) lease_id: String,
+    pub(crate) metadata: Metadata,
 }
 
-/// Asks questions; remembers which mounts are KV version 2.
+/// Whether the metadata of a secret can tell if an answer is still current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metadata {
+    /// There is none: only KV version 2 has it.
+    Absent,
+    /// It may be asked, as far as is known.
+    Open,
+    /// The policy does not allow to read it.
+    Denied,
+}
+
+/// What came of a question.
+pub(crate) enum Outcome {
+    /// An answer.
+    New(Box<Fetched>),
+    /// The answer that was there is still the current one.
+    Current,
+}
+
+/// Asks questions; remembers which mounts are KV version 2. Clones share their memory.
+#[derive(Clone)]
 pub(crate) struct Fetcher {
-    namespace: Option<String>,
-    mounts: BTreeMap<String, Mount>,
+    namespace: Option<Arc<str>>,
+    mounts: Arc<Mutex<BTreeMap<String, Mount>>>,
 }
 
 impl Fetcher {
     pub(crate) fn new(namespace: Option<&str>) -> Self {
         Self {
-            namespace: namespace.map(str::to_owned),
-            mounts: BTreeMap::new(),
+            namespace: namespace.map(Arc::from),
+            mounts: Arc::default(),
         }
     }
 
-    /// Asks once.
-    pub(crate) async fn fetch(&mut self, client: &Client, query: &Query) -> Result<Fetched, FetchError> {
-        let result = self.ask(client, query).await;
+    /// Asks once. With the answer that is `held` only its metadata is asked, where there is such a thing and it did not change.
+    pub(crate) async fn fetch(
+        &self,
+        client: &Client,
+        query: &Query,
+        held: Option<&Answer>,
+    ) -> Result<Outcome, FetchError> {
+        let result = self.ask(client, query, held).await;
         if result.is_err() {
             // The mount may be another one by now.
-            self.mounts.clear();
+            self.mounts().clear();
         }
         result
     }
 
-    async fn ask(&mut self, client: &Client, query: &Query) -> Result<Fetched, FetchError> {
-        let purpose = if let Query::List { .. } = query {
-            Purpose::List
-        } else {
-            Purpose::Secret
-        };
-        let fault = |source| match source {
-            Error::NotFound { ref errors, .. } if errors.0.is_empty() => {
-                FetchError::Nothing { query: query.clone() }
-            }
-            source => FetchError::Vault {
-                query: query.clone(),
-                source: Box::new(source),
-            },
-        };
+    fn mounts(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Mount>> {
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(
+        &self,
+        client: &Client,
+        query: &Query,
+        held: Option<&Answer>,
+    ) -> Result<Outcome, FetchError> {
+        let fault = |source| fault(query, source);
+        let namespace = self.namespace.as_deref();
         let mount = self.mount(client, query.path()).await.map_err(fault)?;
-        let path = match &mount {
-            Some(mount) => api_path(mount, query.path(), purpose, self.namespace.as_deref()),
+        let path = |purpose| match &mount {
+            Some(mount) => api_path(mount, query.path(), purpose, namespace),
             None => query.path().to_owned(),
         };
         let is_kv2 = mount.as_ref().is_some_and(Mount::is_kv2);
+        let mut about = Metadata::Absent;
         let secret = match query {
             Query::List { .. } => {
-                let mut names = client.list(&path).await.map_err(fault)?;
+                let mut names = client.list(&path(Purpose::List)).await.map_err(fault)?;
                 names.sort();
-                return Ok(Fetched {
+                return Ok(Outcome::New(Box::new(Fetched {
                     answer: Answer::List(names),
-                    facts: no_lease(),
+                    facts: Facts::none(),
                     lease_id: String::new(),
-                });
+                    metadata: Metadata::Absent,
+                })));
             }
             Query::Read { parameters, .. } => {
+                let metadata = mount.as_ref().filter(|_| parameters.is_empty());
+                let metadata = metadata.and_then(|mount| metadata_path(mount, query.path(), namespace));
+                if metadata.is_some() {
+                    about = Metadata::Open;
+                }
+                if let (Some(metadata), Some(Answer::Secret(held))) = (metadata, held) {
+                    match verify(client, &metadata, held).await.map_err(fault)? {
+                        Verified::Current => return Ok(Outcome::Current),
+                        Verified::Changed => {}
+                        Verified::Denied => about = Metadata::Denied,
+                    }
+                }
                 let pairs: Vec<(&str, &str)> =
                     parameters.iter().map(|(key, value)| (&**key, &**value)).collect();
+                let path = path(Purpose::Secret);
                 Some(client.read_with(&path, &pairs).await.map_err(fault)?)
             }
-            Query::Write { data, .. } if is_kv2 => {
-                client.write(&path, &json!({"data": data})).await.map_err(fault)?
+            Query::Write { data, .. } => {
+                let client = discreet(client, data);
+                let path = path(Purpose::Secret);
+                let written = if is_kv2 {
+                    client.write(&path, &json!({"data": data})).await
+                } else {
+                    client.write(&path, data).await
+                };
+                written.map_err(fault)?
             }
-            Query::Write { data, .. } => client.write(&path, data).await.map_err(fault)?,
-            Query::Certificate { .. } => return Err(FetchError::Certificate { query: query.clone() }),
+            Query::Certificate {
+                data, destination, ..
+            } => {
+                let path = path(Purpose::Secret);
+                let fetched = self.certificate(client, query, &path, data, destination).await?;
+                return Ok(Outcome::New(Box::new(fetched)));
+            }
         };
         let Some(secret) = secret else {
             // A write that answers nothing, as KV version 1 does.
-            let answer = Answer::Secret(Arc::new(empty()));
-            return Ok(Fetched {
-                answer,
-                facts: no_lease(),
+            return Ok(Outcome::New(Box::new(Fetched {
+                answer: Answer::Secret(Arc::new(empty())),
+                facts: Facts::none(),
                 lease_id: String::new(),
-            });
+                metadata: Metadata::Absent,
+            })));
         };
-        answer(query, secret, is_kv2)
+        let mut fetched = answer(query, secret, is_kv2)?;
+        fetched.metadata = about;
+        Ok(Outcome::New(Box::new(fetched)))
+    }
+
+    /// The certificate that the file still holds, or a new one.
+    async fn certificate(
+        &self,
+        client: &Client,
+        query: &Query,
+        path: &str,
+        data: &BTreeMap<String, String>,
+        destination: &str,
+    ) -> Result<Fetched, FetchError> {
+        let now = now();
+        if let Some(held) = read_small(Path::new(destination)) {
+            let held = Parts::of([held.expose_secret()]);
+            if let Some(left) = held.left_until_due(now) {
+                tracing::debug!(file = destination, "the certificate in the file is still good");
+                return Ok(issued(held, Some(left)));
+            }
+        }
+        let written = discreet(client, data).write(path, data).await;
+        let secret = written.map_err(|source| fault(query, source))?;
+        let unusable = || FetchError::Certificate { query: query.clone() };
+        let answer = secret.ok_or_else(unusable)?;
+        let answer = parse(answer.data.json(), Numbers::AsSent)
+            .map_err(|_| FetchError::Data { query: query.clone() })?;
+        let parts = Parts::of(certificate::texts(&answer));
+        if !parts.is_complete() {
+            return Err(unusable());
+        }
+        let left = parts.left_until_due(now);
+        Ok(issued(parts, left))
     }
 
     /// The mount of a path; `None` where the token may not ask, and the path is then taken as it is.
-    async fn mount(&mut self, client: &Client, path: &str) -> Result<Option<Mount>, Error> {
+    async fn mount(&self, client: &Client, path: &str) -> Result<Option<Mount>, Error> {
         let known = self
-            .mounts
+            .mounts()
             .iter()
-            .find(|(prefix, _)| format!("{path}/").starts_with(prefix.as_str()));
-        if let Some((_, mount)) = known {
-            return Ok(Some(mount.clone()));
+            .find(|(prefix, _)| format!("{path}/").starts_with(prefix.as_str()))
+            .map(|(_, mount)| mount.clone());
+        if known.is_some() {
+            return Ok(known);
         }
         match client.mount_of(path).await {
             Ok(mount) => {
-                self.mounts.insert(mount.path.clone(), mount.clone());
+                self.mounts().insert(mount.path.clone(), mount.clone());
                 Ok(Some(mount))
             }
             // No mount, or no right to know: the read itself will tell.
@@ -147,8 +255,83 @@ impl Fetcher {
     }
 }
 
-fn no_lease() -> Facts {
-    Facts::of(false, false, std::time::Duration::ZERO, &Value::Null, 0)
+fn fault(query: &Query, source: Error) -> FetchError {
+    let query = query.clone();
+    match source {
+        Error::NotFound { errors, .. } if errors.0.is_empty() => FetchError::Nothing { query },
+        source => FetchError::Vault {
+            query,
+            source: Box::new(source),
+        },
+    }
+}
+
+/// A certificate as an answer. Without `due` (our clock is past a new certificate's end) the interval keeps it from a storm.
+fn issued(parts: Parts, due: Option<Duration>) -> Fetched {
+    Fetched {
+        answer: Answer::Certificate(Arc::new(parts.into_certificate())),
+        facts: Facts { due, ..Facts::none() },
+        lease_id: String::new(),
+        metadata: Metadata::Absent,
+    }
+}
+
+/// The largest file that may hold a certificate, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// A file of PEM and other text; `None` where it cannot be read.
+fn read_small(path: &Path) -> Option<SecretString> {
+    let there = std::fs::metadata(path).ok()?;
+    if !there.is_file() || there.len() > MAX_FILE {
+        return None;
+    }
+    let text = std::fs::read(path).ok()?;
+    Some(SecretString::from(String::from_utf8_lossy(&text).into_owned()))
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What the metadata of a secret says.
+enum Verified {
+    Current,
+    Changed,
+    /// The policy does not allow to read it.
+    Denied,
+}
+
+async fn verify(client: &Client, metadata: &str, held: &Secret) -> Result<Verified, Error> {
+    match client.read(metadata).await {
+        Ok(answer) => {
+            let answer = parse(answer.data.json(), Numbers::AsSent).unwrap_or(Value::Null);
+            Ok(if version::is_current(&held.data, &answer) {
+                Verified::Current
+            } else {
+                Verified::Changed
+            })
+        }
+        Err(error) if error.is_denied() => {
+            tracing::debug!(
+                path = metadata,
+                "the metadata may not be read: the secret is read each time"
+            );
+            Ok(Verified::Denied)
+        }
+        // The secret may be gone with all its versions: the read will tell.
+        Err(error) if error.is_not_found() => Ok(Verified::Changed),
+        Err(error) => Err(error),
+    }
+}
+
+/// A client whose errors repeat no value of a write that may be secret.
+fn discreet(client: &Client, data: &BTreeMap<String, String>) -> Client {
+    let secret = data
+        .iter()
+        .filter(|(key, value)| !PUBLIC_FIELDS.contains(&key.as_str()) && !value.is_empty());
+    secret.fold(client.clone(), |client, (_, value)| {
+        client.never_repeating(&SecretString::from(value.as_str()))
+    })
 }
 
 fn empty() -> Secret {
@@ -184,10 +367,13 @@ fn answer(query: &Query, secret: vaultkeeper_vault::Secret, is_kv2: bool) -> Res
     if is_kv2 && is_deleted(&data) {
         return Err(FetchError::Nothing { query: query.clone() });
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let facts = Facts::of(!lease_id.is_empty(), renewable, lease_duration, &data, now);
+    let mut facts = Facts::of(!lease_id.is_empty(), renewable, lease_duration, &data, now());
+    if let Some(auth) = auth.as_ref().filter(|auth| !auth.lease_duration.is_zero()) {
+        facts.ends = Some(auth.lease_duration);
+    }
+    if facts.rotates.is_some_and(|left| left.is_zero()) {
+        return Err(FetchError::Rotating { query: query.clone() });
+    }
     let secret = Secret {
         // Left out: it differs in every answer, and would make each one look like a change.
         request_id: String::new(),
@@ -203,6 +389,7 @@ fn answer(query: &Query, secret: vaultkeeper_vault::Secret, is_kv2: bool) -> Res
         answer: Answer::Secret(Arc::new(secret)),
         facts,
         lease_id,
+        metadata: Metadata::Absent,
     })
 }
 

@@ -13,8 +13,40 @@ pub(crate) enum Purpose {
 
 /// The path to call. `namespace` is the client's own: servers put it in front of the mount's path.
 pub(crate) fn api_path(mount: &Mount, path: &str, purpose: Purpose, namespace: Option<&str>) -> String {
-    if !mount.is_kv2() {
+    let Some((mount, inside)) = split(mount, path, namespace) else {
         return path.to_owned();
+    };
+    let starts_with = |folder: &str| {
+        inside
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let folder = match purpose {
+        // A secret may itself be called `data`: only what follows a slash is a path below it.
+        Purpose::Secret if ["data", "metadata", "subkeys"].into_iter().any(starts_with) => {
+            return path.to_owned();
+        }
+        Purpose::List if inside == "metadata" || starts_with("metadata") => return path.to_owned(),
+        Purpose::Secret => "data",
+        Purpose::List => "metadata",
+    };
+    format!("{mount}/{folder}/{inside}")
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+/// Where the metadata of a secret lies; `None` where the path is not that of a secret of KV version 2.
+pub(crate) fn metadata_path(mount: &Mount, path: &str, namespace: Option<&str>) -> Option<String> {
+    let path = api_path(mount, path, Purpose::Secret, namespace);
+    let (mount, inside) = split(mount, &path, namespace)?;
+    let name = inside.strip_prefix("data/").filter(|name| !name.is_empty())?;
+    Some(format!("{mount}/metadata/{name}"))
+}
+
+/// The mount's path as the client calls it and the path inside; `None` outside of it and where it is not KV version 2.
+fn split<'a>(mount: &'a Mount, path: &'a str, namespace: Option<&str>) -> Option<(&'a str, &'a str)> {
+    if !mount.is_kv2() {
+        return None;
     }
     let namespace = namespace
         .map(|namespace| format!("{}/", namespace.trim_matches('/')))
@@ -24,24 +56,11 @@ pub(crate) fn api_path(mount: &Mount, path: &str, purpose: Purpose, namespace: O
         .strip_prefix(&namespace)
         .unwrap_or(&mount.path)
         .trim_matches('/');
-    let inside = if path == mount {
-        Some("")
-    } else {
-        path.strip_prefix(mount).and_then(|rest| rest.strip_prefix('/'))
-    };
-    let Some(inside) = inside else {
-        return path.to_owned();
-    };
-    let first = inside.split('/').next().unwrap_or("");
-    let wanted = match purpose {
-        Purpose::Secret if matches!(first, "data" | "metadata" | "subkeys") => return path.to_owned(),
-        Purpose::List if first == "metadata" => return path.to_owned(),
-        Purpose::Secret => "data",
-        Purpose::List => "metadata",
-    };
-    format!("{mount}/{wanted}/{inside}")
-        .trim_end_matches('/')
-        .to_owned()
+    if path == mount {
+        return Some((mount, ""));
+    }
+    let inside = path.strip_prefix(mount)?.strip_prefix('/')?;
+    Some((mount, inside))
 }
 
 #[cfg(test)]
@@ -64,6 +83,8 @@ mod tests {
             ("team/secret/metadata/app", "team/secret/metadata/app"),
             ("team/secret/subkeys/app", "team/secret/subkeys/app"),
             ("team/secret/database", "team/secret/data/database"),
+            ("team/secret/data", "team/secret/data/data"),
+            ("team/secret", "team/secret/data"),
             ("elsewhere/app", "elsewhere/app"),
         ] {
             assert_eq!(
@@ -92,6 +113,22 @@ mod tests {
             api_path(&mount("2"), "team/secret/metadata/a", Purpose::List, None),
             "team/secret/metadata/a"
         );
+    }
+
+    #[test]
+    fn metadata_lies_beside_the_data() {
+        let path = |version, path| metadata_path(&mount(version), path, Some("team/"));
+        for given in ["secret/a/b", "secret/data/a/b"] {
+            assert_eq!(
+                path("2", given).as_deref(),
+                Some("secret/metadata/a/b"),
+                "for {given}"
+            );
+        }
+        for given in ["secret/metadata/a", "secret/subkeys/a", "secret", "elsewhere/a"] {
+            assert_eq!(path("2", given), None, "for {given}");
+        }
+        assert_eq!(path("1", "secret/a"), None, "version 1 has none");
     }
 
     #[test]

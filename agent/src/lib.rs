@@ -6,12 +6,15 @@
 
 mod arguments;
 mod backoff;
+mod certificate;
 mod children;
 pub mod config;
 mod connection;
 mod credentials;
+mod der;
 mod exec;
 mod fetch;
+mod gather;
 mod kv;
 mod logging;
 mod login;
@@ -30,6 +33,7 @@ mod templates;
 mod tenure;
 mod token;
 mod uses;
+mod version;
 mod write;
 
 pub use run::main;

@@ -1,8 +1,14 @@
-//! When to ask Vault again for a secret: decided from its lease, without I/O.
+//! When to ask Vault again for a secret: decided from its answer, without I/O.
 
 use std::time::Duration;
 
 use vaultkeeper_template::Value;
+
+/// A renewal that granted less than the lease had at first by more than this met its maximum; servers round to seconds.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// No secret is asked for more often than this because of what its answer says.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// What matters about an answer for its next fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,12 +17,17 @@ pub(crate) struct Facts {
     pub(crate) leased: bool,
     pub(crate) renewable: bool,
     pub(crate) duration: Duration,
-    /// A certificate without a lease: how long it is still valid.
-    pub(crate) certificate: Option<Duration>,
-    /// A password that the server rotates (static database roles): when it does next.
+    /// When to ask again, exactly: for an answer that was judged before.
+    pub(crate) due: Option<Duration>,
+    /// It ends by itself, without a lease: a certificate with its expiration, a secret-id, a token made by a write.
+    pub(crate) ends: Option<Duration>,
+    /// A password that the server rotates (static roles of databases and directories): when it does next. Zero while a
+    /// rotation is under way.
     pub(crate) rotates: Option<Duration>,
-    /// A secret-id made by a write: how long it lives.
-    pub(crate) secret_id: Option<Duration>,
+    /// How often to read it, as it says itself (the key `ttl` or `lease` of KV version 1).
+    pub(crate) own_interval: Option<Duration>,
+    /// It lives no longer than this, and may be read earlier (`identity/oidc/token`).
+    pub(crate) lives: Option<Duration>,
 }
 
 /// What to do, counted from the fetch.
@@ -38,140 +49,129 @@ pub(crate) struct Settings {
 }
 
 impl Facts {
-    /// Reads the facts out of an answer. `now` is the time in seconds since 1970.
-    pub(crate) fn of(leased: bool, renewable: bool, duration: Duration, data: &Value, now: u64) -> Self {
-        let number = |key: &str| match data {
-            Value::Map(entries) => match entries.get(key) {
-                Some(Value::Number(text)) => text.parse::<u64>().ok(),
-                _ => None,
-            },
-            _ => None,
-        };
-        let holds = |key: &str| matches!(data, Value::Map(entries) if entries.contains_key(key));
-        let certificate = number("expiration").filter(|_| holds("certificate") && !leased);
-        let rotates = number("ttl").filter(|_| holds("rotation_period") && !leased);
-        let secret_id = number("secret_id_ttl").filter(|ttl| holds("secret_id") && !leased && *ttl > 0);
+    /// What ends never and is read at the interval.
+    pub(crate) fn none() -> Self {
         Self {
+            leased: false,
+            renewable: false,
+            duration: Duration::ZERO,
+            due: None,
+            ends: None,
+            rotates: None,
+            own_interval: None,
+            lives: None,
+        }
+    }
+
+    /// Reads the facts out of an answer. `now` is the time since 1970.
+    pub(crate) fn of(leased: bool, renewable: bool, duration: Duration, data: &Value, now: Duration) -> Self {
+        let lease = Self {
             leased,
             renewable,
             duration,
-            certificate: certificate.map(|end| Duration::from_secs(end.saturating_sub(now))),
-            rotates: rotates.map(Duration::from_secs),
-            secret_id: secret_id.map(Duration::from_secs),
+            ..Self::none()
+        };
+        let Value::Map(entries) = data else { return lease };
+        if leased {
+            return lease;
+        }
+        let seconds = |key: &str| match entries.get(key) {
+            Some(Value::Number(text)) => text.parse().ok().map(Duration::from_secs),
+            _ => None,
+        };
+        let holds = |key: &str| entries.contains_key(key);
+        // One that has ended already by our clock: the clock is wrong, and asking again at once would give the same.
+        let certificate = seconds("expiration")
+            .filter(|_| holds("certificate"))
+            .and_then(|end| end.checked_sub(now))
+            .filter(|left| !left.is_zero());
+        let secret_id = seconds("secret_id_ttl").filter(|ttl| holds("secret_id") && !ttl.is_zero());
+        let rotates = seconds("ttl").filter(|_| holds("rotation_period"));
+        // Only KV version 1 gives a duration without a lease: the mount's default, or what the secret itself asks for.
+        let own_interval = (holds("ttl") || holds("lease")) && rotates.is_none() && !duration.is_zero();
+        let lives = seconds("ttl").filter(|ttl| rotates.is_none() && duration.is_zero() && !ttl.is_zero());
+        Self {
+            ends: certificate.or(secret_id),
+            rotates,
+            own_interval: own_interval.then_some(duration),
+            lives,
+            ..lease
         }
     }
 }
 
-/// Decides the next step. `chance` is in 0..1.
-pub(crate) fn next(facts: &Facts, settings: &Settings, chance: f64) -> Next {
+/// Decides the next step. `asked` is the interval that the user set for this secret; `chance` is in 0..1.
+pub(crate) fn next(facts: &Facts, settings: &Settings, asked: Option<Duration>, chance: f64) -> Next {
     let Facts {
         leased,
         renewable,
         duration,
-        certificate,
+        due,
+        ends,
         rotates,
-        secret_id,
+        own_interval,
+        lives,
     } = facts;
-    let spread = (chance.clamp(0.0, 1.0) - 0.5) / 10.0;
-    let early = |whole: Duration| whole.mul_f64((settings.threshold + spread).clamp(0.01, 0.99));
+    if let Some(due) = due {
+        return Next::Read((*due).max(LEAST));
+    }
     if *leased && !duration.is_zero() {
-        return if *renewable {
-            Next::Renew(duration.mul_f64(2.0 / 3.0 + spread))
-        } else {
-            Next::Read(early(*duration))
-        };
+        return lease(*duration, *duration, *renewable, settings, chance);
     }
     if let Some(rotates) = rotates {
         // One second after the rotation, never before: the old password would be rendered.
         return Next::Read(*rotates + Duration::from_secs(1));
     }
-    if let Some(left) = certificate.or(*secret_id) {
-        return Next::Read(early(left).max(Duration::from_secs(1)));
+    if let Some(left) = ends {
+        return Next::Read(early(*left, settings, chance).max(LEAST));
     }
-    // The static interval, also for KV version 1, which reports a lease of a month that nobody means.
-    Next::Read(settings.interval.mul_f64(0.9 + spread))
+    let interval = match (asked, *own_interval) {
+        (Some(asked), Some(own)) => asked.min(own),
+        (Some(interval), None) | (None, Some(interval)) => interval,
+        // Also for KV version 1, which reports a lease of a month that nobody means.
+        (None, None) => settings.interval,
+    };
+    let after = interval.mul_f64(0.9 + spread(chance));
+    let before_end = lives.map(|left| early(left, settings, chance).max(LEAST));
+    Next::Read(before_end.map_or(after, |end| end.min(after)))
 }
 
-/// Whether a renewed lease is worth keeping: at its maximum the server grants less and less.
-pub(crate) fn is_spent(first: Duration, granted: Duration) -> bool {
-    granted < first / 3
+/// Decides the next step of a lease of which the server granted `granted`, and `first` at its beginning.
+///
+/// At its maximum a lease comes out shorter and renewing no longer moves its end. The secret is then replaced while a
+/// third of its first duration is left: the application has that time to change over.
+pub(crate) fn lease(
+    first: Duration,
+    granted: Duration,
+    renewable: bool,
+    settings: &Settings,
+    chance: f64,
+) -> Next {
+    if !renewable {
+        return Next::Read(early(granted, settings, chance));
+    }
+    if granted + SLACK < first || granted < first / 2 {
+        return Next::Read(granted.saturating_sub(first / 3));
+    }
+    Next::Renew(granted.mul_f64((2.0 / 3.0) * (1.0 - 0.1 * chance.clamp(0.0, 1.0))))
+}
+
+/// The part of a life after which its end is near: the threshold and a twentieth around it, as consul-template has it.
+fn early(whole: Duration, settings: &Settings, chance: f64) -> Duration {
+    let part = settings.threshold + spread(chance);
+    let part = if part > 0.0 && part < 1.0 {
+        part
+    } else {
+        settings.threshold
+    };
+    whole.mul_f64(part.clamp(0.0, 1.0))
+}
+
+/// From -0.05 to 0.05.
+fn spread(chance: f64) -> f64 {
+    (chance.clamp(0.0, 1.0) - 0.5) / 10.0
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use vaultkeeper_template::json::{Numbers, parse};
-
-    fn settings() -> Settings {
-        Settings {
-            interval: Duration::from_secs(300),
-            threshold: 0.9,
-        }
-    }
-
-    fn facts(leased: bool, renewable: bool, seconds: u64, data: &str) -> Facts {
-        let data = parse(data, Numbers::AsSent).unwrap();
-        Facts::of(leased, renewable, Duration::from_secs(seconds), &data, 1_000)
-    }
-
-    #[test]
-    fn a_secret_without_a_lease_follows_the_interval_with_jitter() {
-        let facts = facts(false, false, 0, "{}");
-        assert_eq!(
-            next(&facts, &settings(), 0.0),
-            Next::Read(Duration::from_secs(255))
-        );
-        assert_eq!(
-            next(&facts, &settings(), 1.0),
-            Next::Read(Duration::from_secs(285))
-        );
-    }
-
-    #[test]
-    fn kv_version_1_follows_the_interval_and_not_its_month_long_lease() {
-        let facts = facts(false, false, 2_764_800, "{\"a\":1}");
-        assert_eq!(
-            next(&facts, &settings(), 0.5),
-            Next::Read(Duration::from_secs(270))
-        );
-    }
-
-    #[test]
-    fn a_renewable_lease_is_renewed_and_another_read_again_before_its_end() {
-        let renewable = next(&facts(true, true, 300, "{}"), &settings(), 0.5);
-        assert_eq!(renewable, Next::Renew(Duration::from_secs(200)));
-        assert_eq!(
-            next(&facts(true, false, 100, "{}"), &settings(), 0.5),
-            Next::Read(Duration::from_secs(90))
-        );
-    }
-
-    #[test]
-    fn a_certificate_is_issued_again_only_near_its_end() {
-        let facts = facts(false, false, 0, "{\"certificate\":\"x\",\"expiration\":2000}");
-        assert_eq!(
-            next(&facts, &settings(), 0.5),
-            Next::Read(Duration::from_secs(900))
-        );
-    }
-
-    #[test]
-    fn a_rotated_password_is_read_just_after_its_rotation() {
-        let facts = facts(
-            false,
-            false,
-            0,
-            "{\"rotation_period\":60,\"ttl\":25,\"password\":\"x\"}",
-        );
-        assert_eq!(
-            next(&facts, &settings(), 0.5),
-            Next::Read(Duration::from_secs(26))
-        );
-    }
-
-    #[test]
-    fn a_lease_at_its_maximum_is_spent() {
-        assert!(!is_spent(Duration::from_secs(300), Duration::from_secs(299)));
-        assert!(is_spent(Duration::from_secs(300), Duration::from_secs(90)));
-    }
-}
+#[path = "refresh_tests.rs"]
+mod tests;

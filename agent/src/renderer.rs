@@ -1,23 +1,23 @@
 //! Fetches what the templates ask for, renders them, and writes what changed. Talks to Vault and writes files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use vaultkeeper_template::{Options, Query};
-use vaultkeeper_vault::Client;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::fetch::{FetchError, Fetcher};
+use crate::fetch::Fetcher;
+use crate::gather::{self, Gatherer};
 use crate::logging::Chain;
 use crate::random::unit;
 use crate::refresh::Settings;
 use crate::session::{Identity, millis};
-use crate::store::{Due, Store};
+use crate::store::Store;
 use crate::templates::{Loaded, Machine};
 use crate::uses;
 use crate::write::{self, Owner, Target, Written};
@@ -50,15 +50,17 @@ pub(crate) async fn render(
     };
     let mut renderer = Renderer {
         templates,
-        states: vec![State::Waiting; templates.len()],
+        standings: templates.iter().map(|_| Standing::new()).collect(),
         store: Store::new(settings),
-        fetcher: Fetcher::new(connection.namespace()),
         env,
+        rounds: 0,
         writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         write_again: None,
     };
+    let mut gatherer = Gatherer::new(Fetcher::new(connection.namespace()));
     // Everything is asked before the first login is over, so that one pass fetches it.
     renderer.pass();
+    let mut render_at = None;
     loop {
         let current = loop {
             if let Some(current) = identity.borrow_and_update().clone() {
@@ -68,37 +70,60 @@ pub(crate) async fn render(
                 return;
             }
         };
-        match connection.client() {
-            Ok(client) => {
-                let client = uses::client(&client, &current, identity.clone());
-                renderer.settle(&client, &current, &doubts).await;
-            }
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "no connection");
-                renderer.postpone();
-            }
-        }
-        if config.exit_after_auth && renderer.states.iter().all(|state| *state == State::Written) {
+        if config.exit_after_auth && renderer.is_written() {
             tracing::info!("everything is rendered");
             return;
         }
-        let wake = renderer
-            .store
-            .next()
+        let ask_at = renderer.store.next().filter(|_| gatherer.has_room());
+        let ask_at = ask_at.map(|at| gatherer.not_before().map_or(at, |quiet| at.max(quiet)));
+        if ask_at.is_some_and(|at| at <= Instant::now()) {
+            match connection.client() {
+                Ok(client) => {
+                    let client = uses::client(&client, &current, identity.clone());
+                    gatherer.start(&mut renderer.store, &client, Instant::now());
+                }
+                Err(error) => {
+                    let delay = gatherer.keep_quiet(Duration::ZERO, Instant::now());
+                    tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no connection");
+                }
+            }
+            continue;
+        }
+        let wake = [ask_at, render_at, renderer.write_again]
             .into_iter()
-            .chain(renderer.write_again)
+            .flatten()
             .min();
         tokio::select! {
+            news = gatherer.answer(&mut renderer.store) => {
+                if news.denied {
+                    // A full queue already holds the same doubt.
+                    let _ = doubts.try_send(current.generation);
+                }
+                if news.changed && render_at.is_none() {
+                    render_at = Some(Instant::now() + GATHERING);
+                }
+            }
             () = reach(wake) => {}
             changed = identity.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                renderer.store.new_token(Instant::now());
+                gatherer.stop();
+                renderer.store.new_token(current.leases_end, Instant::now());
             }
+        }
+        let now = Instant::now();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        // What is under way may belong to the same change; but nobody waits long for it.
+        if is_due(render_at) || is_due(renderer.write_again) || (render_at.is_some() && gatherer.is_idle()) {
+            render_at = None;
+            renderer.pass();
         }
     }
 }
+
+/// How long a changed secret waits for others that are being fetched.
+const GATHERING: Duration = Duration::from_millis(50);
 
 async fn reach(at: Option<Instant>) {
     match at {
@@ -107,112 +132,75 @@ async fn reach(at: Option<Instant>) {
     }
 }
 
+/// How one template stands.
+struct Standing {
+    state: State,
+    /// What the last complete rendering asked.
+    used: BTreeSet<Query>,
+    /// What a rendering since then asked that had no answer for everything yet.
+    wanted: BTreeSet<Query>,
+}
+
+impl Standing {
+    fn new() -> Self {
+        Self {
+            state: State::Waiting,
+            used: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+        }
+    }
+}
+
 struct Renderer<'a> {
     templates: &'a [Loaded],
-    states: Vec<State>,
+    standings: Vec<Standing>,
     store: Store,
-    fetcher: Fetcher,
     env: &'a dyn Fn(&str) -> Option<String>,
+    /// How many passes in a row brought up a new question.
+    rounds: u32,
     writes: Backoff,
     write_again: Option<Instant>,
 }
 
 impl Renderer<'_> {
-    /// Fetches what is due and renders, until no rendering asks for something new.
-    async fn settle(&mut self, client: &Client, identity: &Identity, doubts: &mpsc::Sender<u64>) {
-        loop {
-            let mut changed = self.write_again.is_some_and(|at| at <= Instant::now());
-            let mut denied = false;
-            for due in self.store.due(Instant::now()) {
-                match due {
-                    Due::Read(query) => changed |= self.read(client, &query, &mut denied).await,
-                    Due::Renew(query, lease) => self.renew(client, &query, &lease).await,
-                }
-            }
-            if denied {
-                // A full queue already holds the same doubt.
-                let _ = doubts.try_send(identity.generation);
-            }
-            if !(changed && self.pass()) {
-                return;
-            }
-        }
+    fn is_written(&self) -> bool {
+        self.standings
+            .iter()
+            .all(|standing| standing.state == State::Written)
     }
 
-    async fn read(&mut self, client: &Client, query: &Query, denied: &mut bool) -> bool {
-        match self.fetcher.fetch(client, query).await {
-            Ok(fetched) => self.store.fetched(query, fetched, Instant::now(), unit()),
-            Err(error) => {
-                *denied |= error.is_denied();
-                let delay = self.store.failed(query, Instant::now(), unit());
-                log_failure(&error, delay);
-                false
-            }
-        }
-    }
-
-    async fn renew(&mut self, client: &Client, query: &Query, lease: &str) {
-        match client.renew_lease(lease, None).await {
-            Ok(renewed) => self.store.renewed(query, renewed.lease_duration, Instant::now()),
-            Err(error) if error.is_retryable() => {
-                let delay = self.store.failed(query, Instant::now(), unit());
-                tracing::warn!(%query, error = %Chain(&error), retry_ms = millis(delay), "the lease is not renewed yet");
-            }
-            Err(error) => {
-                tracing::info!(%query, error = %Chain(&error), "the lease ends: asking for a new secret");
-                self.store.not_renewed(query, Instant::now());
-            }
-        }
-    }
-
-    /// Asks everything due a little later.
-    fn postpone(&mut self) {
-        let now = Instant::now();
-        for due in self.store.due(now) {
-            let (Due::Read(query) | Due::Renew(query, _)) = due;
-            self.store.failed(&query, now, unit());
-        }
-    }
-
-    /// Renders and writes once. Returns whether a question came up that was not asked before, or a lease is due at once.
-    fn pass(&mut self) -> bool {
+    /// Renders and writes once, and takes up the questions that came up.
+    fn pass(&mut self) {
         let now = Instant::now();
         let host = Machine { env: self.env };
-        let mut used = BTreeSet::new();
-        let mut complete = true;
         let mut unwritten = false;
-        let mut states = Vec::with_capacity(self.templates.len());
-        for (loaded, before) in self.templates.iter().zip(&self.states) {
+        for (loaded, standing) in self.templates.iter().zip(&mut self.standings) {
             let Loaded { template, config } = loaded;
-            let outcome = match template.render(
-                &self.store,
-                &Options {
-                    error_on_missing_key: config.error_on_missing_key,
-                    denied: &[],
-                    destination: &config.destination.to_string_lossy(),
-                    host: &host,
-                    now: SystemTime::now(),
-                },
-            ) {
+            let options = Options {
+                error_on_missing_key: config.error_on_missing_key,
+                denied: &[],
+                destination: &config.destination.to_string_lossy(),
+                host: &host,
+                now: SystemTime::now(),
+            };
+            let outcome = match template.render(&self.store, &options) {
                 Ok(outcome) => outcome,
                 Err(error) => {
-                    // What it would have asked after the failure is not known.
-                    complete = false;
+                    // What it would have asked after the failure is not known: what it asked before is kept.
                     tracing::error!(file = %config.destination.display(), error = %Chain(&error), "not rendered");
-                    states.push(State::Broken);
+                    standing.state = State::Broken;
                     continue;
                 }
             };
-            used.extend(outcome.used);
             if !outcome.missing.is_empty() || !outcome.missing_files.is_empty() {
-                complete = false;
-                states.push(if *before == State::Written {
-                    State::Written
-                } else {
-                    State::Waiting
-                });
+                standing.wanted = outcome.used;
+                if standing.state != State::Written {
+                    standing.state = State::Waiting;
+                }
                 continue;
             }
+            standing.used = outcome.used;
+            standing.wanted.clear();
             let content = outcome.text.expose_secret();
             let target = Target {
                 path: &config.destination,
@@ -227,34 +215,39 @@ impl Renderer<'_> {
             match write::atomically(&target, content) {
                 Ok(Written::Created | Written::Changed) => {
                     tracing::info!(file = %config.destination.display(), bytes = content.len(), "rendered");
-                    states.push(State::Written);
+                    standing.state = State::Written;
                 }
-                Ok(Written::Unchanged) => states.push(State::Written),
+                Ok(Written::Unchanged) => standing.state = State::Written,
                 Err(error) => {
                     unwritten = true;
                     tracing::error!(error = %Chain(&error), "not written");
-                    states.push(State::Unwritten);
+                    standing.state = State::Unwritten;
                 }
             }
         }
-        self.states = states;
         self.write_again = if unwritten {
             Some(now + self.writes.next(unit()))
         } else {
             self.writes.reset();
             None
         };
-        let mut news = false;
-        for query in &used {
-            news |= self.store.want(query, now);
-        }
-        if complete {
-            self.store.retain(&used);
-        }
-        news
+        self.take_up(now);
     }
-}
 
-fn log_failure(error: &FetchError, delay: Duration) {
-    tracing::warn!(error = %Chain(error), retry_ms = millis(delay), "no answer");
+    /// Brings the store up to what the templates ask, and forgets the rest.
+    fn take_up(&mut self, now: Instant) {
+        let mut asked = BTreeMap::new();
+        for standing in &self.standings {
+            for query in standing.used.iter().chain(&standing.wanted) {
+                asked.insert(query, None);
+            }
+        }
+        let at = now + gather::pause(self.rounds);
+        let mut is_news = false;
+        for (query, interval) in &asked {
+            is_news |= self.store.want(query, *interval, at);
+        }
+        self.rounds = if is_news { self.rounds.saturating_add(1) } else { 0 };
+        self.store.retain(|query| asked.contains_key(query));
+    }
 }

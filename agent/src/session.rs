@@ -26,6 +26,8 @@ pub(crate) struct Identity {
     pub(crate) generation: u64,
     /// What is left of its uses, where they have a limit.
     pub(crate) uses: Option<Arc<Uses>>,
+    /// Whether the leases made with the token end with it. Those of a batch token end by themselves.
+    pub(crate) leases_end: bool,
 }
 
 /// Keeps a token for ever, or until the first failed login where the configuration says so. `doubts` brings the generations
@@ -60,6 +62,7 @@ pub(crate) async fn keep(
             token: auth.client_token.clone(),
             generation,
             uses: Uses::of(auth.num_uses).map(Arc::new),
+            leases_end: auth.token_type != "batch",
         };
         identity.send_replace(Some(current.clone()));
         // No wait here: nobody keeps the token alive between its hold and the login.
@@ -124,6 +127,7 @@ async fn hold(
         token,
         generation,
         uses,
+        leases_end: _,
     } = identity;
     let mut tenure = Tenure::new(lease, granted, config.login.max_backoff, unit());
     let mut pending = Pending::new(&config.sinks);

@@ -1,31 +1,55 @@
 //! What was fetched, when it has to be fetched again, and what failed. Time comes from the caller; no I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use vaultkeeper_template::{Answer, Query, Secrets};
 
 use crate::backoff::Backoff;
-use crate::fetch::Fetched;
+use crate::fetch::{Fetched, Metadata};
 use crate::refresh::{self, Next, Settings};
 
 /// What is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Due {
-    /// Ask.
-    Read(Query),
+    /// Ask. With an answer that may still be current: a look at its metadata may do.
+    Read(Query, Option<Answer>),
     /// Renew this lease.
     Renew(Query, String),
+    /// See whether this lease was revoked.
+    Check(Query, String),
+}
+
+/// A lease that the answer came with.
+struct Lease {
+    id: String,
+    /// As it was first granted.
+    first: Duration,
+    /// When to see whether it was revoked meanwhile; `None` when it is renewed soon enough to notice.
+    check_at: Option<Instant>,
+}
+
+/// What is done when the time comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Read,
+    Renew,
 }
 
 struct Entry {
     answer: Option<Answer>,
-    lease_id: String,
-    /// The lease as it was first granted.
-    first_lease: Duration,
-    renew: bool,
+    /// The interval that the templates ask for.
+    interval: Option<Duration>,
+    lease: Option<Lease>,
+    act: Act,
     at: Instant,
+    /// It is being asked right now.
+    is_asked: bool,
+    /// Whether the metadata may be looked at first. A denial is remembered until there is a new token.
+    metadata: Metadata,
+    /// Whether leases may be looked up. A denial is remembered until there is a new token.
+    may_check: bool,
     backoff: Backoff,
 }
 
@@ -52,45 +76,64 @@ impl Store {
         }
     }
 
-    /// Takes a question up; due at once. Returns whether it is new.
-    pub(crate) fn want(&mut self, query: &Query, now: Instant) -> bool {
-        if self.entries.contains_key(query) {
+    /// Takes a question up, which is due at `at`, or changes its interval. Returns whether it is new.
+    pub(crate) fn want(&mut self, query: &Query, interval: Option<Duration>, at: Instant) -> bool {
+        if let Some(entry) = self.entries.get_mut(query) {
+            let shorter = interval.filter(|interval| entry.interval.is_none_or(|known| *interval < known));
+            if let (Some(shorter), None, false) = (shorter, &entry.lease, entry.backoff.is_failing()) {
+                entry.at = entry.at.min(at + shorter);
+            }
+            entry.interval = interval;
             return false;
         }
+        let pause = interval.unwrap_or(self.settings.interval).min(MOST_DELAY);
         let entry = Entry {
             answer: None,
-            lease_id: String::new(),
-            first_lease: Duration::ZERO,
-            renew: false,
-            at: now,
+            interval,
+            lease: None,
+            act: Act::Read,
+            at,
+            is_asked: false,
+            metadata: Metadata::Absent,
+            may_check: true,
             // Asking for what is not there yet costs no more than the reads at the interval once it is there.
-            backoff: Backoff::new(Duration::from_millis(250), self.settings.interval.min(MOST_DELAY)),
+            backoff: Backoff::new(Duration::from_millis(250), pause),
         };
         self.entries.insert(query.clone(), entry);
         true
     }
 
     /// Forgets the questions that no template asks any more.
-    pub(crate) fn retain(&mut self, used: &BTreeSet<Query>) {
-        self.entries.retain(|query, _| used.contains(query));
+    pub(crate) fn retain(&mut self, is_asked: impl Fn(&Query) -> bool) {
+        self.entries.retain(|query, _| is_asked(query));
     }
 
-    /// Whatever is due now.
-    pub(crate) fn due(&self, now: Instant) -> Vec<Due> {
-        let due = self.entries.iter().filter(|(_, entry)| entry.at <= now);
-        let due = due.map(|(query, entry)| {
-            if entry.renew {
-                Due::Renew(query.clone(), entry.lease_id.clone())
-            } else {
-                Due::Read(query.clone())
+    /// Whatever is due now and not being asked, at most so many. They count as being asked from here on.
+    pub(crate) fn take_due(&mut self, now: Instant, most: usize) -> Vec<Due> {
+        let ready = self.entries.iter_mut();
+        let ready = ready.filter(|(_, entry)| !entry.is_asked && entry.due_at() <= now);
+        let taken = ready.take(most).map(|(query, entry)| {
+            entry.is_asked = true;
+            let is_check = now < entry.at;
+            match &mut entry.lease {
+                Some(lease) if is_check => {
+                    lease.check_at = None;
+                    Due::Check(query.clone(), lease.id.clone())
+                }
+                Some(lease) if entry.act == Act::Renew => Due::Renew(query.clone(), lease.id.clone()),
+                _ => {
+                    let held = entry.answer.as_ref().filter(|_| entry.metadata == Metadata::Open);
+                    Due::Read(query.clone(), held.cloned())
+                }
             }
         });
-        due.collect()
+        taken.collect()
     }
 
-    /// When the next thing is due.
+    /// When the next thing is due; what is being asked does not count.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.entries.values().map(|entry| entry.at).min()
+        let waiting = self.entries.values().filter(|entry| !entry.is_asked);
+        waiting.map(Entry::due_at).min()
     }
 
     /// An answer came. Returns whether it differs from the one before.
@@ -99,22 +142,38 @@ impl Store {
             answer,
             facts,
             lease_id,
+            metadata,
         } = fetched;
+        let settings = &self.settings;
         let Some(entry) = self.entries.get_mut(query) else {
             return false;
         };
-        let (renew, after) = match refresh::next(&facts, &self.settings, chance) {
-            Next::Read(after) => (false, after),
-            Next::Renew(after) => (true, after),
-        };
-        entry.backoff.reset();
-        entry.lease_id = lease_id;
-        entry.first_lease = facts.duration;
-        entry.renew = renew;
-        entry.at = now + after;
+        entry.settled();
+        // A denial is not forgotten because of the read that followed it.
+        if !(entry.metadata == Metadata::Denied && metadata == Metadata::Open) {
+            entry.metadata = metadata;
+        }
+        let next = refresh::next(&facts, settings, entry.interval, chance);
+        entry.lease = facts.leased.then_some(Lease {
+            id: lease_id,
+            first: facts.duration,
+            check_at: None,
+        });
+        entry.plan(next, now, settings.interval);
         let changed = entry.answer.as_ref() != Some(&answer);
         entry.answer = Some(answer);
         changed
+    }
+
+    /// The answer that is there is still the current one.
+    pub(crate) fn is_current(&mut self, query: &Query, now: Instant, chance: f64) {
+        let settings = &self.settings;
+        let Some(entry) = self.entries.get_mut(query) else {
+            return;
+        };
+        entry.settled();
+        let next = refresh::next(&refresh::Facts::none(), settings, entry.interval, chance);
+        entry.plan(next, now, settings.interval);
     }
 
     /// No answer came: the last one stays. Returns when it will be asked again.
@@ -122,157 +181,109 @@ impl Store {
         let Some(entry) = self.entries.get_mut(query) else {
             return Duration::ZERO;
         };
+        entry.is_asked = false;
         let delay = entry.backoff.next(chance);
         entry.at = now + delay;
         delay
     }
 
+    /// The server was away: the question stays due.
+    pub(crate) fn put_back(&mut self, query: &Query) {
+        if let Some(entry) = self.entries.get_mut(query) {
+            entry.is_asked = false;
+        }
+    }
+
     /// A lease was renewed for `granted`; at its maximum the secret is read again instead of renewed.
-    pub(crate) fn renewed(&mut self, query: &Query, granted: Duration, now: Instant) {
+    pub(crate) fn renewed(
+        &mut self,
+        query: &Query,
+        granted: Duration,
+        renewable: bool,
+        now: Instant,
+        chance: f64,
+    ) {
+        let settings = &self.settings;
         let Some(entry) = self.entries.get_mut(query) else {
             return;
         };
-        entry.renew = !refresh::is_spent(entry.first_lease, granted);
-        entry.at = now + granted.mul_f64(2.0 / 3.0);
-        entry.backoff.reset();
+        entry.settled();
+        let Some(lease) = &entry.lease else { return };
+        let next = refresh::lease(lease.first, granted, renewable, settings, chance);
+        entry.plan(next, now, settings.interval);
     }
 
-    /// A lease can not be renewed: the secret is read again at once.
-    pub(crate) fn not_renewed(&mut self, query: &Query, now: Instant) {
-        let Some(entry) = self.entries.get_mut(query) else {
-            return;
-        };
-        entry.renew = false;
-        entry.at = now;
+    /// A lease is gone or cannot be renewed: the secret is read again at once.
+    pub(crate) fn lease_ends(&mut self, query: &Query, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(query) {
+            entry.settled();
+            entry.act = Act::Read;
+            entry.at = now;
+        }
     }
 
-    /// There is a new token. The leases of the old one end with it; what failed may succeed now.
-    pub(crate) fn new_token(&mut self, now: Instant) {
+    /// A lease was looked up: it lives (or the server did not say). `allowed`: whether it may be looked up again.
+    pub(crate) fn checked(&mut self, query: &Query, allowed: bool, now: Instant) {
+        let interval = self.settings.interval;
+        if let Some(entry) = self.entries.get_mut(query) {
+            entry.is_asked = false;
+            entry.may_check = allowed;
+            entry.plan_check(now, interval);
+        }
+    }
+
+    /// There is a new token. With `leases_end` the leases of the old one end with it; what failed may succeed now, and
+    /// what was denied may be allowed. Whoever asks with the old token is to be stopped before this.
+    pub(crate) fn new_token(&mut self, leases_end: bool, now: Instant) {
         for entry in self.entries.values_mut() {
-            if !entry.lease_id.is_empty() || entry.answer.is_none() || entry.backoff.is_failing() {
-                entry.renew = false;
+            entry.is_asked = false;
+            entry.may_check = true;
+            if entry.metadata == Metadata::Denied {
+                entry.metadata = Metadata::Open;
+            }
+            let ends = leases_end && entry.lease.is_some();
+            if ends || entry.answer.is_none() || entry.backoff.is_failing() {
                 entry.at = now;
+                if ends {
+                    entry.act = Act::Read;
+                }
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::refresh::Facts;
-    use vaultkeeper_template::Value;
+impl Entry {
+    fn due_at(&self) -> Instant {
+        let check_at = self.lease.as_ref().and_then(|lease| lease.check_at);
+        check_at.map_or(self.at, |check_at| check_at.min(self.at))
+    }
 
-    fn query(path: &str) -> Query {
-        Query::List {
-            path: path.to_owned(),
+    /// The server answered.
+    fn settled(&mut self) {
+        self.is_asked = false;
+        self.backoff.reset();
+    }
+
+    fn plan(&mut self, next: Next, now: Instant, interval: Duration) {
+        let (act, after) = match next {
+            Next::Read(after) => (Act::Read, after),
+            Next::Renew(after) => (Act::Renew, after),
+        };
+        self.act = act;
+        self.at = now + after;
+        self.plan_check(now, interval);
+    }
+
+    /// A long lease is looked at now and then: what was revoked is replaced long before its renewal would fail.
+    fn plan_check(&mut self, now: Instant, interval: Duration) {
+        let (at, allowed) = (self.at, self.may_check);
+        if let Some(lease) = &mut self.lease {
+            let check_at = now + interval;
+            lease.check_at = (allowed && check_at < at).then_some(check_at);
         }
-    }
-
-    fn fetched(name: &str, lease_seconds: u64) -> Fetched {
-        let leased = lease_seconds > 0;
-        let facts = Facts::of(
-            leased,
-            leased,
-            Duration::from_secs(lease_seconds),
-            &Value::Null,
-            0,
-        );
-        let lease_id = if leased { "lease".to_owned() } else { String::new() };
-        Fetched {
-            answer: Answer::List(vec![name.to_owned()]),
-            facts,
-            lease_id,
-        }
-    }
-
-    fn store() -> Store {
-        Store::new(Settings {
-            interval: Duration::from_secs(100),
-            threshold: 0.9,
-        })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failure_keeps_the_last_answer_and_asks_again_later() {
-        let (mut store, now, query) = (store(), Instant::now(), query("a"));
-        store.want(&query, now);
-        assert_eq!(store.due(now), [Due::Read(query.clone())]);
-        assert!(
-            store.fetched(&query, fetched("x", 0), now, 0.5),
-            "the first answer is a change"
-        );
-        assert!(store.due(now).is_empty(), "nothing is due right after an answer");
-        tokio::time::advance(Duration::from_secs(91)).await;
-        let now = Instant::now();
-        assert_eq!(
-            store.due(now),
-            [Due::Read(query.clone())],
-            "the interval has passed"
-        );
-        store.failed(&query, now, 1.0);
-        assert_eq!(
-            store.answer(&query),
-            Some(Answer::List(vec!["x".to_owned()])),
-            "the last answer must stay"
-        );
-        assert!(store.due(now).is_empty(), "a failure is not repeated at once");
-        assert!(
-            store
-                .next()
-                .is_some_and(|at| at <= now + Duration::from_millis(250)),
-            "but soon"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_same_answer_is_no_change() {
-        let (mut store, now, query) = (store(), Instant::now(), query("a"));
-        store.want(&query, now);
-        store.fetched(&query, fetched("x", 0), now, 0.5);
-        assert!(
-            !store.fetched(&query, fetched("x", 0), now, 0.5),
-            "nothing changed"
-        );
-        assert!(
-            store.fetched(&query, fetched("y", 0), now, 0.5),
-            "something changed"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_is_renewed_until_it_is_spent_and_read_again_with_a_new_token() {
-        let (mut store, now, query) = (store(), Instant::now(), query("a"));
-        store.want(&query, now);
-        store.fetched(&query, fetched("x", 90), now, 0.5);
-        let later = now + Duration::from_secs(60);
-        assert_eq!(store.due(later), [Due::Renew(query.clone(), "lease".to_owned())]);
-        store.renewed(&query, Duration::from_secs(90), later);
-        assert!(store.due(later).is_empty());
-        store.renewed(&query, Duration::from_secs(20), later);
-        assert_eq!(
-            store.due(later + Duration::from_secs(14)),
-            [Due::Read(query.clone())],
-            "at its maximum it is read again"
-        );
-        store.renewed(&query, Duration::from_secs(90), later);
-        store.new_token(later);
-        assert_eq!(
-            store.due(later),
-            [Due::Read(query.clone())],
-            "a new token has no leases yet"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_new_token_does_not_read_everything_again() {
-        let (mut store, now, query) = (store(), Instant::now(), query("a"));
-        store.want(&query, now);
-        store.fetched(&query, fetched("x", 0), now, 0.5);
-        store.new_token(now);
-        assert!(
-            store.due(now).is_empty(),
-            "a secret without a lease outlives a token"
-        );
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -26,8 +26,8 @@ use crate::transport::{Answer, Fault, Http, Transport};
 pub struct Client {
     inner: Arc<Inner>,
     token: Option<Token>,
-    /// Another secret that the server knows.
-    unsaid: Option<SecretString>,
+    /// Other secrets that the server knows.
+    unsaid: Vec<SecretString>,
     on_this_node: bool,
     timeout: Duration,
 }
@@ -97,19 +97,18 @@ impl Client {
                 max_answer,
             }),
             token: None,
-            unsaid: None,
+            unsaid: Vec::new(),
             on_this_node: false,
             timeout,
         }
     }
 
-    /// The same server, whose words are repeated in errors without this secret, which it was shown before. The token of
-    /// the client is left out of them in any case.
+    /// The same server, whose words are repeated in errors without this secret, which it was shown before, beside those
+    /// named earlier. The token of the client is left out of them in any case.
     pub fn never_repeating(&self, secret: &SecretString) -> Self {
-        Self {
-            unsaid: Some(secret.clone()),
-            ..self.clone()
-        }
+        let mut client = self.clone();
+        client.unsaid.push(secret.clone());
+        client
     }
 
     /// The same server, called with this token.
