@@ -172,8 +172,8 @@ impl ConsulServer {
     }
 }
 
-/// A token's id is a UUID.
-fn random_uuid() -> anyhow::Result<String> {
+/// A token's id is a UUID; a good password, too.
+pub(crate) fn random_uuid() -> anyhow::Result<String> {
     let path = Path::new("/proc/sys/kernel/random/uuid");
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim().to_owned())

@@ -19,6 +19,7 @@ pub mod node;
 pub mod packages;
 pub mod points;
 pub mod ports;
+pub mod postgres;
 pub mod proc_table;
 pub mod process;
 pub mod process_kubelet;

@@ -19,7 +19,7 @@ use crate::TESTBED;
 use crate::agent_support::{DEADLINE, Rig, program};
 use crate::client_support::{PATIENCE, solo, split, unseal};
 
-fn ttl(seconds: u64) -> TokenParams {
+pub(crate) fn ttl(seconds: u64) -> TokenParams {
     TokenParams {
         ttl: Duration::from_secs(seconds),
         ..TokenParams::default()

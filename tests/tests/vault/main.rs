@@ -9,6 +9,7 @@
 
 mod agent;
 mod agent_away;
+mod agent_database;
 mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_login;
