@@ -27,11 +27,8 @@ impl Client {
     /// Looks a lease up: `PUT sys/leases/lookup`. [`crate::Error::BadRequest`] (`invalid lease`) for one that has ended or
     /// was revoked. The policy `default` allows it.
     pub async fn lookup_lease(&self, lease_id: &str) -> Result<LeaseInfo> {
-        self.data(Request::put(
-            "sys/leases/lookup",
-            &json!({"lease_id": lease_id}),
-        ))
-        .await
+        self.data(Request::put("sys/leases/lookup", &json!({"lease_id": lease_id})))
+            .await
     }
 
     /// Renews a lease: `PUT sys/leases/renew`. The increment is a wish.
