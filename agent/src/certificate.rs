@@ -31,8 +31,8 @@ pub(crate) fn texts(data: &Value) -> Vec<&str> {
         return Vec::new();
     };
     let mut texts: Vec<&str> = entries.get("issuing_ca").and_then(text).into_iter().collect();
-    if let Some(Value::List(chain, _)) = entries.get("ca_chain") {
-        texts.extend(chain.iter().filter_map(text));
+    if let Some(Value::List(chain)) = entries.get("ca_chain") {
+        texts.extend(chain.items().iter().filter_map(text));
     }
     texts.extend(entries.values().filter_map(text));
     texts

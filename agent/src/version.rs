@@ -1,6 +1,6 @@
 //! Whether a secret of KV version 2 is still the one that was read, judged from its metadata alone. No I/O.
 
-use vaultkeeper_template::Value;
+use vaultkeeper_template::{Key, Value};
 
 /// `held` is the data of an earlier read of `<mount>/data/<path>`, `metadata` that of `<mount>/metadata/<path>`.
 ///
@@ -19,16 +19,17 @@ pub(crate) fn is_current(held: &Value, metadata: &Value) -> bool {
     let Value::Number(number) = current else {
         return false;
     };
-    let Some(Value::Map(version)) = versions.get(&**number) else {
+    let Some(Value::Map(version)) = versions.get(number) else {
         return false;
     };
     // One that is to be deleted at a time goes away without a new version.
     let stays = matches!(held.get("deletion_time"), Some(Value::Str(time)) if time.is_empty());
     stays
-        && held.iter().all(|(key, value)| match &**key {
-            "version" => value == current,
-            "custom_metadata" => metadata.get("custom_metadata") == Some(value),
-            _ => version.get(key) == Some(value),
+        && held.entries().iter().all(|(key, value)| match key {
+            Key::Str(key) if &**key == "version" => value == current,
+            Key::Str(key) if &**key == "custom_metadata" => metadata.get(key) == Some(value),
+            Key::Str(key) => version.get(key) == Some(value),
+            _ => false,
         })
 }
 
