@@ -154,7 +154,7 @@ async fn credentials_are_renewed_without_rendering_and_replaced_while_the_old_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revoked_credentials_are_replaced_long_before_their_renewal_and_kept_when_the_agent_ends() {
-    let database = Database::new("revoke", ttl(3600)).await;
+    let database = Database::new("revoked-leases", ttl(3600)).await;
     database.role(3600, 7200).await;
     let agent = database
         .rig
