@@ -168,11 +168,12 @@ impl Sweep {
         lock(&self.vault(cluster).kept).clone()
     }
 
-    /// Notes that a role is in place as it is wanted.
+    /// Notes that a role is in place as it is wanted. What is known stays until another wish begins.
     pub(super) fn keep(&self, identity: &Identity, validated: &Validated) {
-        let owner = format!("{}/{}", identity.namespace, identity.name);
-        let facts = kept::facts(&owner, validated);
-        lock(&self.vault(&identity.cluster).kept).insert(identity.vault_name(), facts);
+        let vault = self.vault(&identity.cluster);
+        let mut kept = lock(&vault.kept);
+        kept.entry(identity.vault_name())
+            .or_insert_with(|| kept::facts(&format!("{}/{}", identity.namespace, identity.name), validated));
     }
 
     fn unkeep(&self, identity: &Identity) {

@@ -176,10 +176,14 @@ impl OfRoles {
         }
     }
 
-    /// Those of these names that are no VaultRole's which is in place.
-    fn others(&self, names: &[String]) -> Vec<String> {
-        let others = names.iter().filter(|name| !self.kept.contains_key(*name));
+    /// Those of these names of which their VaultRole does not tell this.
+    fn others(&self, names: &[String], fact: Fact) -> Vec<String> {
+        let others = names.iter().filter(|name| self.told(name, fact).is_none());
         others.cloned().collect()
+    }
+
+    fn told(&self, name: &str, fact: Fact) -> Option<bool> {
+        self.kept.get(name).and_then(fact)
     }
 
     /// Of those some to read now.
@@ -192,11 +196,14 @@ impl OfRoles {
     }
 
     /// Those of these names that stand out, by what is known of their VaultRoles.
-    fn flagged(&self, names: &[String], stands_out: impl Fn(&Facts) -> bool) -> Vec<String> {
-        let of = |name: &&String| self.kept.get(*name).is_some_and(&stands_out);
-        names.iter().filter(of).cloned().collect()
+    fn flagged(&self, names: &[String], fact: Fact) -> Vec<String> {
+        let flagged = names.iter().filter(|name| self.told(name, fact) == Some(true));
+        flagged.cloned().collect()
     }
 }
+
+/// One of the facts about a VaultRole.
+type Fact = fn(&Facts) -> Option<bool>;
 
 async fn policies(
     client: &Client,
@@ -208,7 +215,7 @@ async fn policies(
     let mut names = client.list_policies().await?;
     // It has no text and cannot be changed.
     names.retain(|name| name != "root");
-    let others = of_roles.others(&names);
+    let others = of_roles.others(&names, |facts| facts.wide);
     let mut chosen: BTreeSet<String> = of_roles.next(&others, sweep).into_iter().collect();
     chosen.extend(wanted.keys().cloned());
     let chosen: Vec<String> = chosen.into_iter().collect();
@@ -327,7 +334,7 @@ async fn app_roles(client: &Client, of_roles: &OfRoles, sweep: &mut Sweep) -> Re
         Err(Error::NotFound { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };
-    let others = of_roles.others(&roles);
+    let others = of_roles.others(&roles, |facts| facts.endless);
     let chosen = of_roles.next(&others, sweep);
     let auth = client.approle(mount);
     for some in chosen.chunks(AT_ONCE) {
@@ -361,7 +368,10 @@ mod tests {
     fn what_the_sweep_of_roles_keeps_is_not_read_again_and_counts_all_the_same() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let all = names(&["by-hand", "shop.app", "shop.gone", "shop.new"]);
-        let facts = |endless| Facts { wide: false, endless };
+        let facts = |endless| Facts {
+            wide: None,
+            endless: Some(endless),
+        };
         let mut of_roles = OfRoles {
             kept: [("shop.app", true), ("shop.other", true), ("shop.gone", false)]
                 .map(|(name, endless)| (name.to_owned(), facts(endless)))
@@ -369,7 +379,12 @@ mod tests {
             is_early: true,
         };
         let mut sweep = Sweep::default();
-        let others = of_roles.others(&all);
+        let others = of_roles.others(&all, |facts| facts.endless);
+        assert_eq!(
+            of_roles.others(&all, |facts| facts.wide),
+            all,
+            "of a policy none of them tells"
+        );
         assert_eq!(others, ["by-hand", "shop.new"], "the others are known");
         assert_eq!(
             of_roles.next(&others, &mut sweep),

@@ -8,13 +8,13 @@ use super::super::policy;
 use super::super::validate::Validated;
 use crate::cluster::readiness::{allows_everything, never_expires};
 
-/// What the rules for production ask about one role.
+/// What the rules for production ask about one role. None: it has no such part, so that one of its name is somebody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// Its policy allows everything.
-    pub(crate) wide: bool,
-    /// Its secret-ids never expire.
-    pub(crate) endless: bool,
+    /// Whether its policy allows everything.
+    pub(crate) wide: Option<bool>,
+    /// Whether its secret-ids never expire.
+    pub(crate) endless: Option<bool>,
 }
 
 /// By name in Vault.
@@ -22,10 +22,11 @@ pub(crate) type Kept = BTreeMap<String, Facts>;
 
 /// The facts of a role that is in place as it is wanted.
 pub(super) fn facts(owner: &str, validated: &Validated) -> Facts {
-    let app_role = validated.app_role.as_ref();
+    let Validated { rules, app_role, .. } = validated;
+    let app_role = app_role.as_ref();
     Facts {
-        wide: allows_everything(&policy::render(owner, &validated.rules)),
-        endless: app_role.is_some_and(|wish| never_expires(wish.bind_secret_id, wish.ttl, wish.num_uses)),
+        wide: (!rules.is_empty()).then(|| allows_everything(&policy::render(owner, rules))),
+        endless: app_role.map(|wish| never_expires(wish.bind_secret_id, wish.ttl, wish.num_uses)),
     }
 }
 
@@ -49,15 +50,16 @@ mod tests {
 
     #[test]
     fn a_role_is_endless_when_neither_time_nor_use_ends_its_secret_ids() {
-        assert!(of("appRole: {secretName: s}").endless);
+        assert_eq!(of("appRole: {secretName: s}").endless, Some(true));
         for ends in [
             "appRole: {secretName: s, secretIdTtl: 24h}",
             "appRole: {secretName: s, secretIdNumUses: 1}",
             "appRole: {secretName: s, bindSecretId: false, secretIdBoundCidrs: [10.0.0.0/8]}",
-            "kubernetes: {serviceAccounts: [app]}",
         ] {
-            assert!(!of(ends).endless, "{ends}");
+            assert_eq!(of(ends).endless, Some(false), "{ends}");
         }
-        assert!(!of("appRole: {secretName: s}").wide, "it may read one folder");
+        let without = of("kubernetes: {serviceAccounts: [app]}");
+        assert_eq!(without.endless, None, "an AppRole of its name is somebody else's");
+        assert_eq!(without.wide, Some(false), "it may read one folder");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vaultkeeper_crds::{VaultCluster, VaultRole, annotations, names};
@@ -20,7 +20,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::shown_certificate;
 
 use super::configuration::event;
-use super::stage::{DEADLINE, Stage, condition, reason};
+use super::stage::{DEADLINE, Stage, change, condition, reason};
 
 const CURRENT: &str = "CertificateCurrent";
 const ROLLOVER: &str = "CaRollover";
@@ -51,15 +51,6 @@ async fn reaches(stage: &Stage, ordinal: u32, cas: &str) -> anyhow::Result<()> {
     };
     HttpsConnect.connect(&node, PATIENCE)?.seal_status().await?;
     Ok(())
-}
-
-pub(super) async fn change(stage: &Stage, spec: Value) {
-    let body = json!({ "spec": spec });
-    stage
-        .clusters()
-        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
-        .await
-        .unwrap();
 }
 
 /// Which process each member is.

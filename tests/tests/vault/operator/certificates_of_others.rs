@@ -17,7 +17,7 @@ use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
 use super::certificates::{shown, until_current};
-use super::stage::{DEADLINE, Stage, condition, reason};
+use super::stage::{DEADLINE, Stage, change, condition, reason};
 
 const CURRENT: &str = "CertificateCurrent";
 /// The real definition, for which no cert-manager runs here.
@@ -121,7 +121,7 @@ async fn a_certificate_of_ones_own_is_checked_taken_up_and_told_when_it_expires(
     stage.until_available().await.unwrap();
 
     // Another Secret that is not there yet: a member that dies meanwhile must come back.
-    super::certificates::change(&stage, json!({"tls": {"secretName": "another"}})).await;
+    change(&stage, json!({"tls": {"secretName": "another"}})).await;
     until_told(&stage, "CertificateMissing", "another").await;
     let sets: Api<StatefulSet> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let mounted = async || {

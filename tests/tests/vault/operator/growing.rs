@@ -15,7 +15,7 @@ use vaultkeeper_tests::points::{Point, Points, Side};
 use vaultkeeper_tests::wait;
 
 use super::configuration::event;
-use super::stage::{DEADLINE, Stage, condition, reason};
+use super::stage::{DEADLINE, Stage, change, condition, reason};
 
 const GROWING: &str = "VolumesGrowing";
 
@@ -143,15 +143,6 @@ async fn until_it_asks_for(stage: &Stage, claim: &str, size: &str) {
     .unwrap();
 }
 
-async fn want(stage: &Stage, spec: Value) {
-    let body = json!({ "spec": spec });
-    let patched = stage
-        .clusters()
-        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
-        .await;
-    patched.unwrap();
-}
-
 /// The UID of each pod, and the container in it.
 async fn lives(stage: &Stage) -> BTreeMap<String, (Option<String>, Option<String>)> {
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
@@ -228,7 +219,7 @@ async fn volumes_grow_under_operators_that_die_and_no_member_restarts() {
     operator.stop().await;
     let (before, there) = (lives(&stage).await, set(&stage).await);
 
-    want(&stage, json!({"storage": {"raft": {"size": "2Gi"}}})).await;
+    change(&stage, json!({"storage": {"raft": {"size": "2Gi"}}})).await;
     for side in [Side::Before, Side::After] {
         let point = Point {
             call: format!(
@@ -292,7 +283,7 @@ async fn volumes_grow_under_operators_that_die_and_no_member_restarts() {
     operator.until_passes(3).await.unwrap();
     assert_eq!(patches(&points), Vec::<String>::new(), "all is as it should be");
 
-    want(&stage, json!({"auditVolume": {"size": "3Gi"}})).await;
+    change(&stage, json!({"auditVolume": {"size": "3Gi"}})).await;
     until_it_asks_for(&stage, "audit-main-2", "3Gi").await;
     event(&stage, "VolumesGrown", &["audit-main-2 from 1Gi to 3Gi"]).await;
     operator.until_passes(2).await.unwrap();
@@ -312,7 +303,7 @@ async fn a_class_that_forbids_it_is_told_and_not_asked_in_every_pass_and_all_els
     let points = Points::record();
     let operator = stage.start_operator(&points);
     stage.until_available().await.unwrap();
-    want(&stage, json!({"storage": {"raft": {"size": "2Gi"}}})).await;
+    change(&stage, json!({"storage": {"raft": {"size": "2Gi"}}})).await;
     until_told(&stage, "VolumeAwaited", &["data-main-0", "no volume yet"]).await;
     let begun = Instant::now();
     class.bind(&["data-main-0"], "1Gi").await;
@@ -329,7 +320,7 @@ async fn a_class_that_forbids_it_is_told_and_not_asked_in_every_pass_and_all_els
         {"path": "secret", "type": "kv", "options": {"version": "2"}},
         {"path": "more", "type": "kv", "options": {"version": "2"}},
     ]);
-    want(&stage, json!({"configuration": {"secretsEngines": engines}})).await;
+    change(&stage, json!({"configuration": {"secretsEngines": engines}})).await;
     let generation = stage.clusters().get("main").await.unwrap().metadata.generation;
     let configured = |c: &_| {
         condition(c, "Configured").is_some_and(|c| c.status == "True" && c.observed_generation == generation)
@@ -365,12 +356,12 @@ async fn a_member_that_comes_later_has_a_volume_of_the_present_size() {
     let operator = stage.start_operator(&Points::record());
     stage.until_available().await.unwrap();
     class.bind(&["data-main-0"], "1Gi").await;
-    want(&stage, json!({"storage": {"raft": {"size": "2Gi"}}})).await;
+    change(&stage, json!({"storage": {"raft": {"size": "2Gi"}}})).await;
     until_it_asks_for(&stage, "data-main-0", "2Gi").await;
     class.grow("data-main-0", "2Gi").await;
     let first = lives(&stage).await["main-0"].clone();
 
-    want(&stage, json!({"replicas": 3})).await;
+    change(&stage, json!({"replicas": 3})).await;
     wait::until_async("the claims of the new members", DEADLINE, async || {
         get(&stage, "data-main-1").await.context("data-main-1")?;
         get(&stage, "data-main-2").await.context("data-main-2").map(drop)

@@ -5,21 +5,12 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use vaultkeeper_operator::cluster::build::volume_claim;
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::wait;
 
-use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition, reason, write_secret};
-
-async fn change(stage: &Stage, spec: Value) {
-    let body = json!({ "spec": spec });
-    let patched = stage
-        .clusters()
-        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
-        .await;
-    patched.unwrap();
-}
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, change, condition, reason, write_secret};
 
 async fn until_three_vote(stage: &Stage) {
     stage

@@ -16,16 +16,7 @@ use vaultkeeper_tests::wait;
 
 use super::certificates::until_current;
 use super::kubelet_stand_in::KubeletStandIn;
-use super::stage::{DEADLINE, Stage, condition, reason};
-
-async fn change(stage: &Stage, spec: Value) {
-    let body = json!({ "spec": spec });
-    let patched = stage
-        .clusters()
-        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
-        .await;
-    patched.unwrap();
-}
+use super::stage::{DEADLINE, Stage, change, condition, reason};
 
 async fn restrict(stage: &Stage) {
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());

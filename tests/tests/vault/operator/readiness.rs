@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::{ReadinessRule, ReadinessState};
@@ -15,7 +15,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::Client;
 
 use super::configuration::{event, password};
-use super::stage::{DEADLINE, Stage, condition};
+use super::stage::{DEADLINE, Stage, change, condition};
 
 use ReadinessRule::{
     Audit, AutoUnseal, Backups, HighAvailability, LeastPrivilege, Mfa, NetworkIsolation, NoRootToken,
@@ -68,15 +68,6 @@ async fn until_each_fell(stage: &Stage, root: &Client, wanted: &[(ReadinessRule,
     })
     .await
     .unwrap();
-}
-
-async fn change(stage: &Stage, spec: Value) {
-    let body = json!({ "spec": spec });
-    stage
-        .clusters()
-        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
-        .await
-        .unwrap();
 }
 
 fn configuration() -> Value {

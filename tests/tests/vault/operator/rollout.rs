@@ -16,18 +16,9 @@ use vaultkeeper_tests::points::{Point, Points, Side};
 use vaultkeeper_tests::wait;
 
 use super::rollout_watch::{Watch, Writer};
-use super::stage::{DEADLINE, Operator, Stage, condition, reason};
+use super::stage::{DEADLINE, Operator, Stage, change, condition, reason};
 
 const ROLLED_OUT: &str = "RolledOut";
-
-async fn change(stage: &Stage, spec: Value) {
-    let body = json!({ "spec": spec });
-    let patched = stage
-        .clusters()
-        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
-        .await;
-    patched.unwrap();
-}
 
 /// Another annotation on the pods is the smallest change of a template.
 async fn change_template(stage: &Stage, value: &str) {

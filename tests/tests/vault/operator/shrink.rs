@@ -3,9 +3,8 @@
 use anyhow::ensure;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
-use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::json;
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::annotations::REMOVED_FROM;
 use vaultkeeper_operator::cluster::build::volume_claim;
@@ -15,18 +14,9 @@ use vaultkeeper_vault::Client;
 
 use super::configuration::event;
 use super::rollout_watch::{Watch, Writer};
-use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, condition};
+use super::stage::{DEADLINE, Stage, assert_keys_and_no_root, change, condition};
 
 const REMOVE: &str = "Vault PUT sys/storage/raft/remove-peer";
-
-async fn want(stage: &Stage, spec: Value) {
-    let body = json!({ "spec": spec });
-    let patched = stage
-        .clusters()
-        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
-        .await;
-    patched.unwrap();
-}
 
 /// So many members run, each with a vote, and nothing is under way.
 async fn until_there_are(stage: &Stage, members: usize) -> VaultCluster {
@@ -83,7 +73,7 @@ async fn five_members_become_three_without_a_moment_in_which_one_may_not_fail() 
     let watch = Watch::start(&stage).await.unwrap();
     let writer = Writer::start(&stage, &token).await.unwrap();
 
-    want(&stage, json!({"replicas": 3})).await;
+    change(&stage, json!({"replicas": 3})).await;
     until_there_are(&stage, 3).await;
     let written = writer.end().await;
     let seen = watch.end().await;
@@ -178,7 +168,7 @@ async fn three_members_become_one_under_operators_that_die_and_three_again_with_
         .unwrap();
     operator.stop().await;
 
-    want(&stage, json!({"replicas": 1, "profile": "Development"})).await;
+    change(&stage, json!({"replicas": 1, "profile": "Development"})).await;
     let mut taken_out = die_after(&stage, "Kubernetes PATCH persistentvolumeclaims/data-main-2").await;
     taken_out += die_after(&stage, REMOVE).await;
     let points = Points::record();
@@ -191,7 +181,7 @@ async fn three_members_become_one_under_operators_that_die_and_three_again_with_
 
     let old = [claim(&stage, 1).await.uid(), claim(&stage, 2).await.uid()];
     let first = claim(&stage, 0).await.uid();
-    want(&stage, json!({"replicas": 3})).await;
+    change(&stage, json!({"replicas": 3})).await;
     until_there_are(&stage, 3).await;
     for (ordinal, old) in [1, 2].into_iter().zip(old) {
         assert_ne!(

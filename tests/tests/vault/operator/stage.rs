@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -652,4 +652,14 @@ pub(crate) async fn assert_keys_and_no_root(stage: &Stage) -> anyhow::Result<()>
     }
     root.revoke_self().await?;
     Ok(())
+}
+
+/// Changes fields of the spec of the cluster.
+pub(crate) async fn change(stage: &Stage, spec: Value) {
+    let body = json!({ "spec": spec });
+    let patched = stage
+        .clusters()
+        .patch("main", &PatchParams::default(), &Patch::Merge(&body))
+        .await;
+    patched.unwrap();
 }
