@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::order;
-use super::scalar::{self, Resolved, analyse, is_break, is_printable};
+use super::scalar::{self, analyse, is_break, is_printable};
 use crate::fields;
 use crate::fmt::{MAX_TEXT, format_float};
 use crate::value::{Key, Value};
@@ -192,7 +192,7 @@ impl Emitter {
     }
 
     fn text(&mut self, text: &str, place: Place) -> Emit {
-        let stays_text = matches!(scalar::resolve(text), Resolved::Text) && !scalar::is_base_60(text);
+        let stays_text = !scalar::is_other(text) && !scalar::is_base_60(text);
         let analysis = analyse(text);
         let mut style = match (text.contains('\n'), stays_text) {
             (true, _) => Style::Literal,
