@@ -1,6 +1,8 @@
 //! YAML in and out, as yaml.v2 reads and writes it.
 
 mod emit;
+mod emit_scalar;
+mod flow;
 mod order;
 mod parse;
 mod read_scalar;

@@ -36,8 +36,8 @@ pub(crate) fn parse(text: &str) -> Parse<Value> {
 
 /// What may stand before a node.
 #[derive(Default)]
-struct Properties {
-    tag: Option<String>,
+pub(super) struct Properties {
+    pub(super) tag: Option<String>,
     anchor: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl Parser {
     }
 
     /// Steps over blanks, comments and empty lines.
-    fn skip_to_content(&mut self) {
+    pub(super) fn skip_to_content(&mut self) {
         loop {
             self.skip_blanks();
             self.skip_comment();
@@ -134,7 +134,7 @@ impl Parser {
         self.error("something follows the value")
     }
 
-    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+    pub(super) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
         if self.nested >= MAX_NESTED {
             return self.error("nested too deeply");
         }
@@ -273,7 +273,7 @@ impl Parser {
         self.map(merged)
     }
 
-    fn map(&self, entries: Vec<(Key, Value)>) -> Parse<Value> {
+    pub(super) fn map(&self, entries: Vec<(Key, Value)>) -> Parse<Value> {
         match Map::new(Entries::AnyKeys, entries) {
             Ok(map) => Ok(Value::Map(Arc::new(map))),
             Err(_) => self.error("nested too deeply"),
@@ -281,7 +281,7 @@ impl Parser {
     }
 
     /// `<<`: one map, or a list of maps of which the first wins.
-    fn merge(&self, value: &Value, into: &mut Vec<(Key, Value)>) -> Parse<()> {
+    pub(super) fn merge(&self, value: &Value, into: &mut Vec<(Key, Value)>) -> Parse<()> {
         match value {
             Value::Map(map) => into.extend(map.entries().iter().cloned()),
             Value::List(list) => {
@@ -297,7 +297,7 @@ impl Parser {
         Ok(())
     }
 
-    fn as_key(&self, value: &Value) -> Parse<Key> {
+    pub(super) fn as_key(&self, value: &Value) -> Parse<Key> {
         Ok(match value {
             Value::Absent | Value::Null => Key::Nil,
             Value::Bool(value) => Key::Bool(*value),
@@ -382,7 +382,7 @@ impl Parser {
         Ok(self.finish(properties, value))
     }
 
-    fn finish(&mut self, properties: Properties, value: Value) -> Value {
+    pub(super) fn finish(&mut self, properties: Properties, value: Value) -> Value {
         let Properties { tag, anchor } = properties;
         let value = match (tag.as_deref(), value) {
             (Some("!!str"), Value::Null) => Value::str(""),
@@ -406,7 +406,7 @@ impl Parser {
         out
     }
 
-    fn properties(&mut self) -> Parse<Properties> {
+    pub(super) fn properties(&mut self) -> Parse<Properties> {
         let mut properties = Properties::default();
         loop {
             match self.peek() {
@@ -421,7 +421,7 @@ impl Parser {
         }
     }
 
-    fn alias(&mut self) -> Parse<Value> {
+    pub(super) fn alias(&mut self) -> Parse<Value> {
         self.at += 1;
         let name = self.word();
         match self.anchors.get(&name) {
@@ -429,99 +429,10 @@ impl Parser {
             None => self.error("unknown anchor"),
         }
     }
-
-    fn flow_space(&mut self) -> Parse<()> {
-        self.skip_to_content();
-        if self.peek().is_none() {
-            return self.error("a bracket is not closed");
-        }
-        Ok(())
-    }
-
-    fn flow_node(&mut self) -> Parse<Value> {
-        let properties = self.properties()?;
-        self.flow_space()?;
-        let tag = properties.tag.as_deref();
-        let value = match self.peek() {
-            Some('[') => self.nested(Self::flow_list)?,
-            Some('{') => self.nested(Self::flow_map)?,
-            Some('*') => self.alias()?,
-            Some('"') => resolve(&read_scalar::double_quoted(self)?, Style::Quoted, tag),
-            Some('\'') => resolve(&read_scalar::single_quoted(self)?, Style::Quoted, tag),
-            Some(',' | ']' | '}' | ':') => Value::Null,
-            _ => resolve(&read_scalar::plain_flow(self), Style::Plain, tag),
-        };
-        Ok(self.finish(properties, value))
-    }
-
-    fn flow_list(&mut self) -> Parse<Value> {
-        self.at += 1;
-        let mut items = Vec::new();
-        loop {
-            self.flow_space()?;
-            if self.peek() == Some(']') {
-                self.at += 1;
-                return Value::list(items).or_else(|_| self.error("nested too deeply"));
-            }
-            let value = self.flow_node()?;
-            self.flow_space()?;
-            if self.peek() == Some(':') {
-                // A pair in a list is a map of one.
-                self.at += 1;
-                self.flow_space()?;
-                let key = self.as_key(&value)?;
-                let entry = self.flow_node()?;
-                items.push(self.map(vec![(key, entry)])?);
-                self.flow_space()?;
-            } else {
-                items.push(value);
-            }
-            match self.peek() {
-                Some(',') => self.at += 1,
-                Some(']') => {}
-                _ => return self.error("expected ',' or ']'"),
-            }
-        }
-    }
-
-    fn flow_map(&mut self) -> Parse<Value> {
-        self.at += 1;
-        let mut entries: Vec<(Key, Value)> = Vec::new();
-        let mut merged = Vec::new();
-        loop {
-            self.flow_space()?;
-            if self.peek() == Some('}') {
-                self.at += 1;
-                merged.append(&mut entries);
-                return self.map(merged);
-            }
-            let is_merge = self.peek() == Some('<');
-            let key = self.flow_node()?;
-            self.flow_space()?;
-            let value = if self.peek() == Some(':') {
-                self.at += 1;
-                self.flow_space()?;
-                self.flow_node()?
-            } else {
-                Value::Null
-            };
-            if is_merge && key == Value::str("<<") {
-                self.merge(&value, &mut merged)?;
-            } else {
-                entries.push((self.as_key(&key)?, value));
-            }
-            self.flow_space()?;
-            match self.peek() {
-                Some(',') => self.at += 1,
-                Some('}') => {}
-                _ => return self.error("expected ',' or '}'"),
-            }
-        }
-    }
 }
 
 /// The value of a scalar.
-fn resolve(text: &str, style: Style, tag: Option<&str>) -> Value {
+pub(super) fn resolve(text: &str, style: Style, tag: Option<&str>) -> Value {
     match (style, tag) {
         (_, Some("!!str" | "!")) | (Style::Quoted, None) => Value::str(text),
         (_, Some("!!float")) => match scalar::value(text) {
