@@ -68,7 +68,7 @@ pub(super) fn to_json(context: &mut Context<'_>, value: &Value, escape_html: boo
 }
 
 pub(super) fn parse_json(context: &mut Context<'_>, value: &str) -> Return {
-    context.spend(value.len() * 16)?;
+    context.make(value.len().saturating_mul(16))?;
     let read = if value.is_empty() {
         Value::map([])
     } else {
@@ -80,6 +80,7 @@ pub(super) fn parse_json(context: &mut Context<'_>, value: &str) -> Return {
 fn parse_yaml(context: &mut Context<'_>, value: &str) -> Return {
     // Every line is looked at a few times.
     context.spend(value.len().saturating_mul(64))?;
+    context.make(value.len().saturating_mul(16))?;
     let read = if value.is_empty() {
         Value::map([])
     } else {
