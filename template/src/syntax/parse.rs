@@ -27,6 +27,7 @@ pub(crate) fn parse(text: &str, delims: &Delims) -> Result<Syntax, ParseError> {
         waiting: Vec::new(),
         scope: Scope::default(),
         depth: 0,
+        open: Vec::new(),
         defines: BTreeMap::new(),
     };
     let main = parser.top()?;
@@ -57,6 +58,8 @@ pub(super) struct Parser<'a> {
     pub(super) waiting: Vec<Token<'a>>,
     pub(super) scope: Scope,
     depth: usize,
+    /// Where the blocks begin that are open.
+    open: Vec<Pos>,
     defines: BTreeMap<Arc<str>, List>,
 }
 
@@ -137,6 +140,14 @@ impl<'a> Parser<'a> {
         result
     }
 
+    /// One level deeper, in a block that an `end` must close.
+    fn inside<T>(&mut self, begin: Pos, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+        self.open.push(begin);
+        let result = self.nested(begin, parse);
+        self.open.pop();
+        result
+    }
+
     fn top(&mut self) -> Parse<List> {
         let mut list = List::new();
         loop {
@@ -147,7 +158,7 @@ impl<'a> Parser<'a> {
                     self.next()?;
                     let first = self.next_solid()?;
                     if first.kind == Kind::Keyword && first.text == "define" {
-                        self.nested(first.pos, |parser| parser.definition(first.pos))?;
+                        self.inside(first.pos, |parser| parser.definition(first.pos))?;
                         continue;
                     }
                     self.waiting.push(first);
@@ -172,7 +183,10 @@ impl<'a> Parser<'a> {
         loop {
             let token = self.next_solid()?;
             match token.kind {
-                Kind::End => return self.error(token.pos, "unexpected EOF"),
+                Kind::End => {
+                    let begin = self.open.last().copied().unwrap_or(token.pos);
+                    return self.error(begin, "unexpected EOF: this block has no {{end}}");
+                }
                 Kind::Text => list.push(Node::Text(token.text.into())),
                 Kind::LeftDelim => match self.action(token)? {
                     Ok(node) => list.push(node),
@@ -226,10 +240,10 @@ impl<'a> Parser<'a> {
                 .map(|pipe| Ok(Node::Action(pipe)));
         }
         let node = match token.text {
-            "if" => Node::If(self.nested(delim.pos, |parser| parser.chain("if"))?),
-            "with" => Node::With(self.nested(delim.pos, |parser| parser.chain("with"))?),
-            "range" => self.nested(delim.pos, |parser| parser.range(token.pos))?,
-            "block" => self.nested(delim.pos, |parser| parser.block(token.pos))?,
+            "if" => Node::If(self.inside(delim.pos, |parser| parser.chain("if"))?),
+            "with" => Node::With(self.inside(delim.pos, |parser| parser.chain("with"))?),
+            "range" => self.inside(delim.pos, |parser| parser.range(token.pos))?,
+            "block" => self.inside(delim.pos, |parser| parser.block(token.pos))?,
             "template" => self.call(token.pos)?,
             "break" | "continue" => {
                 self.expect(Kind::RightDelim, token.text)?;

@@ -132,7 +132,7 @@ fn pipe(dice: &mut Dice) -> String {
     } else {
         format!("$d.{}", dice.one_of(KEYS))
     };
-    for _ in 0..dice.below(4) {
+    for _ in 0..dice.below(3) {
         out = format!("{out} | {}", dice.one_of(STEPS));
     }
     out
