@@ -20,7 +20,7 @@ use crate::value::Value;
 /// calls come near. A worker's stack of 2 MiB bears it.
 const MAX_DEPTH: usize = 220;
 /// How many nodes one rendering may walk.
-const MAX_STEPS: u64 = 5_000_000;
+const MAX_STEPS: u64 = 2_000_000;
 /// How many bytes one rendering may write, what `executeTemplate` gives back included: its calls may be nested.
 const MAX_WRITTEN: usize = 64 << 20;
 
