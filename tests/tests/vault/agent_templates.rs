@@ -166,3 +166,39 @@ async fn templates_give_the_bytes_that_vault_agent_gives() {
         numbered.len()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn templates_read_files_and_write_beside_their_own() {
+    let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
+    let solo = solo().await;
+    let ttl = TokenParams {
+        ttl: Duration::from_secs(3600),
+        ..TokenParams::default()
+    };
+    let rig = Rig::new("files", &solo.root, &solo.ca_pem, run.path(), ttl).await;
+    rig.write_secret("hunter-file").await;
+    let (read, written) = (rig.folder().join("in"), rig.folder().join("beside/key"));
+    let template = format!(
+        "{{{{ with secret \"kv-files/app\" }}}}{{{{ file \"{}\" }}}}{{{{ .Data.data.password | writeToFile \"{}\" \"\" \"\" \"0400\" \"newline\" }}}}{{{{ end }}}}",
+        read.display(),
+        written.display()
+    );
+    let agent = rig.start(&rig.config(&template), &run);
+    agent.wait_for("logged in", 1);
+    fs::write(&read, "first").unwrap();
+    rig.wait_for("first");
+    assert_eq!(
+        fs::read_to_string(&written).unwrap(),
+        "hunter-file\n",
+        "written beside"
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&written).unwrap().permissions());
+    assert_eq!(mode & 0o7777, 0o400, "with the permissions asked for");
+    fs::write(&read, "and the second").unwrap();
+    rig.wait_for("and the second");
+    assert!(
+        !agent.log().contains("hunter-file"),
+        "no secret in the log:\n{}",
+        agent.log()
+    );
+}
