@@ -86,7 +86,7 @@ const IN_APP: &[&str] = &[
     "{{ sprig_ternary \"a\" \"b\" $d.t }}{{ sprig_coalesce $d.empty $d.n $d.username }}",
     "{{ scratch.Set \"k\" $d.username }}{{ scratch.Get \"k\" }}{{ scratch.MapSet \"m\" \"b\" 2 }}{{ scratch.MapSet \"m\" \"a\" 1 }}{{ scratch.MapValues \"m\" }}",
     "{{ $x := sprig_dict \"a\" 1 }}{{ $_ := sprig_set $x \"b\" $d.username }}{{ $x | toJSON }}",
-    "{{ .LeaseDuration }}{{ .Renewable }}[{{ .LeaseID }}]{{ .Auth }}{{ .Warnings }}",
+    "{{ .Renewable }}[{{ .LeaseID }}]{{ .Auth }}{{ .WrapInfo }}{{ .Warnings }}",
     "{{ .Nope }}",
     "{{ .Data.metadata.version }}{{ .Data.metadata.destroyed }}[{{ .Data.metadata.deletion_time }}]",
     "{{ $d.yes | toYAML }}{{ $d.num | toYAML }}{{ $d.long | toYAML }}{{ $d.tab | toYAML }}{{ $d.big | toYAML }}",
@@ -102,7 +102,6 @@ const IN_APP: &[&str] = &[
 
 /// Anywhere.
 const PLAIN: &[&str] = &[
-    "",
     "no action",
     "{{ 1 }}{{ 1.0 }}{{ 1e6 }}{{ 0x1F }}{{ 'a' }}{{ `r` }}{{ \"\\u00e9\" }}",
     "{{ nope }}",
