@@ -9,7 +9,7 @@ testbed := $(target)/debug/testbed
 # Only as an argument of make: a variable of the environment that happens to have this name says nothing about the demo.
 cluster := $(if $(filter command,$(origin CLUSTER)),$(CLUSTER:%=--cluster=%))
 
-.PHONY: bench-operator help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
+.PHONY: bench-operator soak help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
 	crds up down demo demo-down clean
 
 help: ## Show this list
@@ -44,6 +44,10 @@ test-long: testbed ## What the tiers leave out because it takes long (root)
 
 test-fresh: ## make test in a freshly bootstrapped Debian with nothing cached (root, debootstrap)
 	@tests/fresh-debian make test
+
+# For example: make soak CASES=1000000
+soak: prepare ## Render random templates with random secrets for a long time; CASES
+	PROPTEST_CASES=$(or $(CASES),200000) cargo test --locked --profile soak --package vaultkeeper-template --test properties -- --nocapture
 
 # For example: make bench-operator ROLES=300 AT_ONCE=100 REST_SECONDS=60
 bench-operator: testbed servers ## Measure the operator with 10,000 VaultRoles, an hour (no root); ROLES, AT_ONCE, NAMESPACES, REST_SECONDS

@@ -25,6 +25,7 @@ mod renderer;
 mod revoke;
 mod run;
 mod session;
+mod side_files;
 mod signals;
 mod sinks;
 mod store;

@@ -1,12 +1,14 @@
 //! Fetches what the templates ask for, renders them, and writes what changed. Talks to Vault and writes files.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use vaultkeeper_template::{Options, Query};
+use vaultkeeper_template::{FileWrite, Options, Query};
 
 use crate::backoff::Backoff;
 use crate::config::Config;
@@ -17,8 +19,9 @@ use crate::logging::Chain;
 use crate::random::unit;
 use crate::refresh::Settings;
 use crate::session::{Identity, millis};
+use crate::side_files::{self, SideError};
 use crate::store::Store;
-use crate::templates::{Loaded, Machine};
+use crate::templates::{Loaded, Machine, Stamp};
 use crate::uses;
 use crate::write::{self, Owner, Target, Written};
 
@@ -56,6 +59,7 @@ pub(crate) async fn render(
         rounds: 0,
         writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         write_again: None,
+        look_at: None,
     };
     let mut gatherer = Gatherer::new(Fetcher::new(connection.namespace()));
     // Everything is asked before the first login is over, so that one pass fetches it.
@@ -89,7 +93,7 @@ pub(crate) async fn render(
             }
             continue;
         }
-        let wake = [ask_at, render_at, renderer.write_again]
+        let wake = [ask_at, render_at, renderer.write_again, renderer.look_at]
             .into_iter()
             .flatten()
             .min();
@@ -114,6 +118,12 @@ pub(crate) async fn render(
         }
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(renderer.look_at) {
+            renderer.look_at = Some(now + LOOK_AT_FILES);
+            if renderer.sees_change() {
+                render_at = Some(now);
+            }
+        }
         // What is under way may belong to the same change; but nobody waits long for it.
         if is_due(render_at) || is_due(renderer.write_again) || (render_at.is_some() && gatherer.is_idle()) {
             render_at = None;
@@ -124,6 +134,9 @@ pub(crate) async fn render(
 
 /// How long a changed secret waits for others that are being fetched.
 const GATHERING: Duration = Duration::from_millis(50);
+
+/// How often the files that templates read are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
 async fn reach(at: Option<Instant>) {
     match at {
@@ -139,6 +152,10 @@ struct Standing {
     used: BTreeSet<Query>,
     /// What a rendering since then asked that had no answer for everything yet.
     wanted: BTreeSet<Query>,
+    /// The files that the last rendering read, as they were then.
+    files: BTreeMap<String, Option<Stamp>>,
+    /// What the last complete rendering wrote beside its own file.
+    beside: Vec<FileWrite>,
 }
 
 impl Standing {
@@ -147,7 +164,21 @@ impl Standing {
             state: State::Waiting,
             used: BTreeSet::new(),
             wanted: BTreeSet::new(),
+            files: BTreeMap::new(),
+            beside: Vec::new(),
         }
+    }
+
+    /// Does what a template asked for with `writeToFile`. What is appended is appended once for each different rendering.
+    fn write_beside(&mut self, writes: Vec<FileWrite>, sandbox: Option<&Path>) -> Result<(), SideError> {
+        let is_new = self.beside != writes;
+        for file in side_files::plan(&writes) {
+            if is_new || !file.appends() {
+                file.write(sandbox)?;
+            }
+        }
+        self.beside = writes;
+        Ok(())
     }
 }
 
@@ -160,9 +191,17 @@ struct Renderer<'a> {
     rounds: u32,
     writes: Backoff,
     write_again: Option<Instant>,
+    /// When the files that templates read are looked at.
+    look_at: Option<Instant>,
 }
 
 impl Renderer<'_> {
+    /// Whether a file that a template read has changed since.
+    fn sees_change(&self) -> bool {
+        let mut files = self.standings.iter().flat_map(|standing| &standing.files);
+        files.any(|(path, before)| Stamp::of(path) != *before)
+    }
+
     fn is_written(&self) -> bool {
         self.standings
             .iter()
@@ -172,18 +211,25 @@ impl Renderer<'_> {
     /// Renders and writes once, and takes up the questions that came up.
     fn pass(&mut self) {
         let now = Instant::now();
-        let host = Machine { env: self.env };
         let mut unwritten = false;
         for (loaded, standing) in self.templates.iter().zip(&mut self.standings) {
             let Loaded { template, config } = loaded;
+            let sandbox = config.limits.sandbox_path.as_deref();
+            let host = Machine {
+                env: self.env,
+                sandbox,
+                seen: RefCell::default(),
+            };
             let options = Options {
                 error_on_missing_key: config.error_on_missing_key,
-                denied: &[],
+                denied: &config.limits.function_denylist,
                 destination: &config.destination.to_string_lossy(),
                 host: &host,
                 now: SystemTime::now(),
             };
-            let outcome = match template.render(&self.store, &options) {
+            let result = template.render(&self.store, &options);
+            standing.files = host.seen.take();
+            let outcome = match result {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     // What it would have asked after the failure is not known: what it asked before is kept.
@@ -201,6 +247,12 @@ impl Renderer<'_> {
             }
             standing.used = outcome.used;
             standing.wanted.clear();
+            if let Err(error) = standing.write_beside(outcome.writes, sandbox) {
+                unwritten = true;
+                tracing::error!(file = %config.destination.display(), error = %Chain(&error), "not written");
+                standing.state = State::Unwritten;
+                continue;
+            }
             let content = outcome.text.expose_secret();
             let target = Target {
                 path: &config.destination,
@@ -231,6 +283,8 @@ impl Renderer<'_> {
             self.writes.reset();
             None
         };
+        let reads_files = self.standings.iter().any(|standing| !standing.files.is_empty());
+        self.look_at = reads_files.then(|| now + LOOK_AT_FILES);
         self.take_up(now);
     }
 

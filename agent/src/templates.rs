@@ -1,7 +1,10 @@
 //! Loads the templates of a configuration: reads their sources and parses them.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use vaultkeeper_template::{Host, ParseError, Template};
 
@@ -33,6 +36,30 @@ pub(crate) struct Loaded {
 /// What a template may ask of the machine. Reads files.
 pub(crate) struct Machine<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// The folder that files may be read in; anywhere without one.
+    pub(crate) sandbox: Option<&'a Path>,
+    /// Every file that was asked for, as it was just before it was read.
+    pub(crate) seen: RefCell<BTreeMap<String, Option<Stamp>>>,
+}
+
+/// By what a file is known to have changed: its size, when it was changed, which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    size: u64,
+    changed: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    /// Looks at a file; `None` when it is not there.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let there = std::fs::metadata(path).ok()?;
+        Some(Self {
+            size: there.size(),
+            changed: (there.mtime(), there.mtime_nsec()),
+            inode: there.ino(),
+        })
+    }
 }
 
 /// How large a file may be that a template reads, in bytes.
@@ -44,6 +71,12 @@ impl Host for Machine<'_> {
     }
 
     fn file(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        if let Some(sandbox) = self.sandbox
+            && !is_inside(Path::new(path), sandbox)?
+        {
+            return Err("the file lies outside of sandbox_path".to_owned());
+        }
+        self.seen.borrow_mut().insert(path.to_owned(), Stamp::of(path));
         let mut content = Vec::new();
         let read =
             std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content));
@@ -53,6 +86,19 @@ impl Host for Machine<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("cannot read the file: {error}")),
         }
+    }
+}
+
+/// Whether a file lies in a folder once all symbolic links are followed. One that is not there yet is taken by its words.
+fn is_inside(path: &Path, sandbox: &Path) -> Result<bool, String> {
+    let real = |path: &Path| path.canonicalize();
+    match (real(path), real(sandbox)) {
+        (Ok(path), Ok(sandbox)) => Ok(path.starts_with(sandbox)),
+        (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => Ok(path.starts_with(sandbox)
+            && !path
+                .components()
+                .any(|part| part == std::path::Component::ParentDir)),
+        (Err(error), _) | (_, Err(error)) => Err(format!("cannot find out where the file lies: {error}")),
     }
 }
 
@@ -77,4 +123,44 @@ fn one(config: &config::Template) -> Result<Loaded, TemplateError> {
         template,
         config: config.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_reads_files_in_its_sandbox_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("box");
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(inside.join("a"), "in").unwrap();
+        std::fs::write(folder.path().join("b"), "out").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("b"), inside.join("link")).unwrap();
+        let machine = Machine {
+            env: &|_| None,
+            sandbox: Some(&inside),
+            seen: RefCell::default(),
+        };
+        let read = |name: &str| machine.file(inside.join(name).to_str().unwrap());
+        assert_eq!(read("a"), Ok(Some(b"in".to_vec())));
+        assert_eq!(read("later"), Ok(None), "one that is not there yet is waited for");
+        assert_eq!(machine.seen.borrow().len(), 2, "both are looked at from now on");
+        for outside in ["../b", "link", "../later"] {
+            assert!(read(outside).is_err(), "{outside} lies outside");
+        }
+    }
+
+    #[test]
+    fn a_changed_file_has_another_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let stamp = || Stamp::of(path.to_str().unwrap());
+        assert_eq!(stamp(), None, "there is none");
+        std::fs::write(&path, "one").unwrap();
+        let first = stamp();
+        assert!(first.is_some());
+        std::fs::write(&path, "other").unwrap();
+        assert_ne!(stamp(), first, "its size changed");
+    }
 }

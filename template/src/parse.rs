@@ -130,6 +130,13 @@ mod tests {
     }
 
     #[test]
+    fn an_unclosed_block_is_named_by_its_beginning() {
+        let error = error("a\n{{ if 1 }}\n{{ with 2 }}\n{{ end }}\nb\nc");
+        assert_eq!(error.line, 2, "where it begins, not where the text ends: {error}");
+        assert!(error.message.contains("has no {{end}}"), "what is wrong: {error}");
+    }
+
+    #[test]
     fn every_kind_of_unclosed_block_is_found() {
         for open in [
             "if true",

@@ -34,7 +34,7 @@ pub(crate) fn compile(pattern: &str) -> Result<Expression, Invalid> {
         .nest_limit(200)
         .build()
         .map_err(|_| Invalid)?;
-    let cost = pattern.len().saturating_mul(translation.repeats) / 8 + 1;
+    let cost = pattern.len().saturating_mul(translation.repeats) / 2 + 1;
     Ok(Expression { regex, cost })
 }
 

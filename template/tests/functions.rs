@@ -143,7 +143,7 @@ fn wrong_use_is_an_error_that_names_the_place() {
             "too many rounds",
         ),
         (
-            "{{ range loop 1000000 }}0123456789abcdef0{{ print 1 }}{{ end }}",
+            "{{ range loop 500000 }}0123456789abcdef0123456789abcdef0123456789{{ print 1 }}{{ end }}",
             "larger than 16 MiB",
         ),
     ] {

@@ -20,7 +20,9 @@ use crate::value::Value;
 /// calls come near. A worker's stack of 2 MiB bears it.
 const MAX_DEPTH: usize = 220;
 /// How many nodes one rendering may walk.
-const MAX_STEPS: u64 = 5_000_000;
+const MAX_STEPS: u64 = 2_000_000;
+/// How many bytes one rendering may write, what `executeTemplate` gives back included: its calls may be nested.
+const MAX_WRITTEN: usize = 64 << 20;
 
 /// Why a walk ended early.
 enum Stop {
@@ -43,6 +45,7 @@ pub(crate) fn run(
         variables: Vec::new(),
         depth: 0,
         steps_left: MAX_STEPS,
+        bytes_left: MAX_WRITTEN,
     };
     let mut out = Vec::new();
     let result = run.body(&mut out, &template.main, &Value::Absent);
@@ -87,6 +90,7 @@ struct Run<'a> {
     variables: Vec<(Arc<str>, Value)>,
     depth: usize,
     steps_left: u64,
+    bytes_left: usize,
 }
 
 impl Run<'_> {
@@ -109,6 +113,17 @@ impl Run<'_> {
         let result = walk(self);
         self.depth -= 1;
         result
+    }
+
+    /// Counts what was written since the buffer had this length.
+    fn wrote(&mut self, before: usize, out: &[u8], pos: Pos, at: &dyn Display) -> Walk<()> {
+        match self.bytes_left.checked_sub(out.len().saturating_sub(before)) {
+            Some(left) => {
+                self.bytes_left = left;
+                Ok(())
+            }
+            None => self.error(pos, at, "the template writes more than 64 MiB in all its parts"),
+        }
     }
 
     fn step(&mut self, pos: Pos, at: &dyn Display) -> Walk<()> {

@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
             (Ok(()), Kind::Plain(run)) => run(&mut self.calls, &values),
             (Ok(()), _) => return self.execute_template(term, whole, &values),
         };
-        match result.and_then(|value| self.calls.spend(text_weight(&value)).map(|()| value)) {
+        match result.and_then(|value| self.calls.make(text_weight(&value)).map(|()| value)) {
             Ok(value) => Ok(value),
             Err(failure) => self.error(term.pos, whole, format!("error calling {name}: {failure}")),
         }
@@ -314,7 +314,14 @@ impl<'a> Run<'a> {
         let dot = if let Value::Null = dot { Value::Absent } else { dot };
         let mut out = Vec::new();
         self.nested(term.pos, whole, |run| run.body(&mut out, body, &dot))?;
-        Ok(Value::from_bytes(out))
+        match self.calls.make(out.len()) {
+            Ok(()) => Ok(Value::from_bytes(out)),
+            Err(failure) => self.error(
+                term.pos,
+                whole,
+                format!("error calling executeTemplate: {failure}"),
+            ),
+        }
     }
 }
 

@@ -26,8 +26,9 @@ impl<'a> Run<'a> {
                 if out.len() + text.len() > MAX_TEXT {
                     return self.error(0, &"output", fmt::TooLong.to_string());
                 }
+                let before = out.len();
                 out.extend_from_slice(text.as_bytes());
-                Ok(())
+                self.wrote(before, out, 0, &"output")
             }
             Node::Action(pipe) => self.action(out, pipe, dot),
             Node::If(chain) => self.chain(out, chain, dot, false),
@@ -49,8 +50,9 @@ impl<'a> Run<'a> {
             let message = format!("can't print {pipe} of type {}", value.type_name());
             return self.error(pipe.pos, pipe, message);
         }
+        let before = out.len();
         match fmt::print(out, &value) {
-            Ok(()) => Ok(()),
+            Ok(()) => self.wrote(before, out, pipe.pos, pipe),
             Err(error) => self.error(pipe.pos, pipe, error.to_string()),
         }
     }

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+/// No float has more digits behind its point that are not zero. (Rust's formatting panics from 65,536 on.)
+const MAX_DIGITS: usize = 1100;
+
 /// The digits of a float without its sign: `0.d1d2d3… * 10^point`.
 struct Digits {
     digits: String,
@@ -11,7 +14,7 @@ struct Digits {
 fn digits(value: f64, precision: Option<usize>) -> Digits {
     let text = match precision {
         None => format!("{:e}", value.abs()),
-        Some(count) => format!("{:.*e}", count, value.abs()),
+        Some(count) => format!("{:.*e}", count.min(MAX_DIGITS), value.abs()),
     };
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
@@ -48,7 +51,11 @@ pub(crate) fn format_float(value: f64, verb: char, precision: Option<usize>) -> 
         'b' => binary(value),
         'x' | 'X' => hexadecimal(value, precision, verb),
         _ => match precision {
-            Some(count) => format!("{:.*}", count, value.abs()),
+            Some(count) => {
+                let mut text = format!("{:.*}", count.min(MAX_DIGITS), value.abs());
+                text.extend(std::iter::repeat_n('0', count.saturating_sub(MAX_DIGITS)));
+                text
+            }
             None => format!("{}", value.abs()),
         },
     };
@@ -220,6 +227,14 @@ mod tests {
                 format_float(value, verb, precision),
                 expected,
                 "{value} by {verb}"
+            );
+        }
+        for verb in ['e', 'f', 'g', 'x'] {
+            let text = format_float(0.1, verb, Some(1_000_000));
+            assert!(
+                text.len() <= 1_000_010,
+                "the largest precision of Go's: {} by {verb}",
+                text.len()
             );
         }
     }

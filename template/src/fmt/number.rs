@@ -108,7 +108,10 @@ impl Printer<'_> {
     fn code_point(&mut self, code: u64) -> Print {
         let digits = self.flags.precision.unwrap_or(4).max(4);
         self.check(digits)?;
-        let mut text = format!("U+{code:0digits$X}");
+        let hex = format!("{code:X}");
+        let mut text = "U+".to_owned();
+        text.extend(std::iter::repeat_n('0', digits.saturating_sub(hex.len())));
+        text.push_str(&hex);
         let character = u32::try_from(code).ok().and_then(char::from_u32);
         if let Some(c) = character
             && self.flags.sharp

@@ -176,7 +176,7 @@ fn slice(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     }
     match item {
         Value::List(list) => {
-            context.spend((to - from) * size_of::<Value>())?;
+            context.make((to - from) * size_of::<Value>())?;
             let part = list.items().get(from..to).unwrap_or_default().to_vec();
             Ok(Value::List(std::sync::Arc::new(list.with(part))))
         }

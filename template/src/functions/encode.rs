@@ -19,6 +19,7 @@ pub(super) fn find(name: &str) -> Option<Function> {
         "base64URLDecode" => fixed(ONE, |_, a| decode_with(bytes(a, 0), &FROM_URL_SAFE)),
         "base64URLEncode" => fixed(ONE, |_, a| string(URL_SAFE.encode(bytes(a, 0)))),
         "parseJSON" => fixed(ONE, |c, a| parse_json(c, &text(a, 0))),
+        "parseYAML" => fixed(ONE, |c, a| parse_yaml(c, &text(a, 0))),
         "toJSON" => fixed(ANY, |c, a| to_json(c, at(a, 0), true, false)),
         "toJSONPretty" => fixed(ANY, |c, a| to_json(c, at(a, 0), true, true)),
         "toUnescapedJSON" => fixed(ANY, |c, a| to_json(c, at(a, 0), false, false)),
@@ -67,11 +68,23 @@ pub(super) fn to_json(context: &mut Context<'_>, value: &Value, escape_html: boo
 }
 
 pub(super) fn parse_json(context: &mut Context<'_>, value: &str) -> Return {
-    context.spend(value.len() * 16)?;
+    context.make(value.len().saturating_mul(16))?;
     let read = if value.is_empty() {
         Value::map([])
     } else {
         json::parse(value, Numbers::Floats).map_err(Failure::new)?
+    };
+    Ok(changeable(read))
+}
+
+fn parse_yaml(context: &mut Context<'_>, value: &str) -> Return {
+    // Every line is looked at a few times.
+    context.spend(value.len().saturating_mul(64))?;
+    context.make(value.len().saturating_mul(16))?;
+    let read = if value.is_empty() {
+        Value::map([])
+    } else {
+        yaml::parse(value).map_err(Failure::new)?
     };
     Ok(changeable(read))
 }

@@ -26,7 +26,7 @@ pub(super) fn find(name: &str) -> Option<Function> {
 pub(super) fn stored(first: &Value, merged: Arc<Map>) -> Value {
     match first {
         Value::Dict(dict) => {
-            dict.change(|map| map.clone_from(&merged));
+            dict.replace(merged);
             first.clone()
         }
         _ => Value::Dict(Dict::new(merged)),
@@ -40,7 +40,7 @@ pub(super) fn merge(
     second: &Arc<Map>,
     override_all: bool,
 ) -> Result<Arc<Map>, Failure> {
-    context.spend((first.entries().len() + second.entries().len()) * 64)?;
+    context.make((first.entries().len() + second.entries().len()) * 64)?;
     let mut entries: Vec<(Key, Value)> = first.entries().to_vec();
     for (key, value) in second.entries() {
         let merged = match (first.get_key(key), value) {
@@ -66,7 +66,7 @@ fn explode_map(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     let mut root = Branch::default();
     for (key, value) in source.entries() {
         let Some(key) = key.text() else { continue };
-        context.spend(key.len() * 64)?;
+        context.make(key.len() * 64)?;
         root.put(key, value.clone()).map_err(|Taken| {
             Failure::new("explodeMap: not a map: a key stands below another one that has a value")
         })?;

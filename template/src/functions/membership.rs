@@ -10,14 +10,20 @@ pub(super) fn find(name: &str) -> Option<Function> {
     const TWO: &[Type] = &[Type::Any, Type::Any];
     const SOME: &[Type] = &[Type::List, Type::Any];
     match name {
-        "contains" => fixed(TWO, |_, a| is_in(at(a, 1), at(a, 0)).map(Value::Bool)),
-        "in" => fixed(TWO, |_, a| is_in(at(a, 0), at(a, 1)).map(Value::Bool)),
+        "contains" => fixed(TWO, |c, a| paid(c, at(a, 1), at(a, 0))),
+        "in" => fixed(TWO, |c, a| paid(c, at(a, 0), at(a, 1))),
         "containsAll" => fixed(SOME, |c, a| some(c, a, true, true)),
         "containsAny" => fixed(SOME, |c, a| some(c, a, false, false)),
         "containsNone" => fixed(SOME, |c, a| some(c, a, true, false)),
         "containsNotAll" => fixed(SOME, |c, a| some(c, a, false, true)),
         _ => None,
     }
+}
+
+/// As [`is_in`], the search paid for.
+fn paid(context: &mut Context<'_>, list: &Value, item: &Value) -> Return {
+    context.spend(list.weight())?;
+    is_in(list, item).map(Value::Bool)
 }
 
 /// A substring, or an element of the same kind and value.

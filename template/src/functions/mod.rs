@@ -30,8 +30,10 @@ use crate::value::Value;
 pub(crate) use scratch::method;
 pub(crate) use signature::{Function, Kind, Type};
 
-/// How many bytes all functions of one rendering may read and make together.
+/// How many bytes all functions of one rendering may handle together.
 const MAX_WORK: usize = 1 << 30;
+/// How many bytes of values they may make, kept or not.
+const MAX_MADE: usize = 256 << 20;
 
 /// What functions may look at and note down.
 pub(crate) struct Context<'a> {
@@ -44,6 +46,7 @@ pub(crate) struct Context<'a> {
     pub(crate) writes: Vec<FileWrite>,
     scratch: BTreeMap<Arc<str>, Value>,
     work_left: usize,
+    made_left: usize,
 }
 
 impl<'a> Context<'a> {
@@ -58,10 +61,22 @@ impl<'a> Context<'a> {
             writes: Vec::new(),
             scratch: BTreeMap::new(),
             work_left: MAX_WORK,
+            made_left: MAX_MADE,
         }
     }
 
-    /// Counts bytes that are read or made.
+    /// Counts bytes that a value takes.
+    pub(crate) fn make(&mut self, bytes: usize) -> Result<(), Failure> {
+        match self.made_left.checked_sub(bytes) {
+            Some(left) => {
+                self.made_left = left;
+                Ok(())
+            }
+            None => Err(Failure::new("the template makes values of more than 256 MiB")),
+        }
+    }
+
+    /// Counts bytes that are looked at.
     pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
         match self.work_left.checked_sub(bytes) {
             Some(left) => {

@@ -52,7 +52,7 @@ fn of_scratch(name: &str) -> Option<Function> {
 
 fn set(context: &mut Context<'_>, arguments: &[Value], replace: bool) -> Return {
     let key: Arc<str> = text(arguments, 1).into();
-    context.spend(key.len() + 64)?;
+    context.make(key.len() + 64)?;
     if replace || !context.scratch.contains_key(&key) {
         context.scratch.insert(key, at(arguments, 2).clone());
     }
@@ -68,6 +68,7 @@ fn map_set(context: &mut Context<'_>, arguments: &[Value], replace: bool) -> Ret
         Some(_) => return failed("the key's value is not a map"),
     };
     context.spend((map.entries().len() + 1) * 16)?;
+    context.make(64)?;
     if !replace && map.contains_key(&key) {
         return string("");
     }
@@ -81,8 +82,7 @@ fn map_set(context: &mut Context<'_>, arguments: &[Value], replace: bool) -> Ret
         *slot = Value::Dict(Dict::new(Arc::clone(map)));
     }
     if let Value::Dict(dict) = slot {
-        let value = at(arguments, 3).clone();
-        dict.change(|map| map.insert(key, value)).map_err(Failure::new)?;
+        dict.insert(key, at(arguments, 3).clone()).map_err(Failure::new)?;
     }
     string("")
 }

@@ -275,7 +275,8 @@ pub(super) fn split<'a>(text: &'a [u8], separator: &'a [u8]) -> Vec<&'a [u8]> {
 
 /// A list of strings, paid for.
 pub(super) fn strings(context: &mut Context<'_>, parts: Vec<&[u8]>) -> Return {
-    context.spend(parts.len() * 64)?;
+    let size: usize = parts.iter().map(|part| part.len() + 64).sum();
+    context.make(size)?;
     let items = parts.into_iter().map(|part| Value::from_bytes(part.to_vec()));
     Ok(Value::List(Arc::new(crate::value::List::strings(
         items.collect(),
@@ -302,7 +303,7 @@ fn split_to_map(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     } else {
         split(value, outer)
     };
-    context.spend(parts.len() * 64)?;
+    context.make(parts.len() * 128 + value.len())?;
     let mut entries = Vec::new();
     for part in parts {
         let Some(at) = find_bytes(part, inner) else {

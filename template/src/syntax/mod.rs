@@ -3,6 +3,7 @@
 mod lex;
 mod literal;
 mod parse;
+mod pipes;
 mod show;
 
 use std::sync::Arc;

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use super::lex::{Kind, LexError, Lexer, Token};
 use super::literal;
-use super::{Call, Chain, Command, List, Node, Pipe, Pos, Range, Term, TermKind};
-use crate::functions::{self, Known};
+use super::{Call, Chain, List, Node, Pos, Range};
 use crate::parse::{Delims, ParseError};
-use crate::value::Value;
 
 /// How deep blocks and parentheses may be nested together. The parser and the renderer recurse on it.
 const MAX_DEPTH: usize = 100;
@@ -29,6 +27,7 @@ pub(crate) fn parse(text: &str, delims: &Delims) -> Result<Syntax, ParseError> {
         waiting: Vec::new(),
         scope: Scope::default(),
         depth: 0,
+        open: Vec::new(),
         defines: BTreeMap::new(),
     };
     let main = parser.top()?;
@@ -37,8 +36,8 @@ pub(crate) fn parse(text: &str, delims: &Delims) -> Result<Syntax, ParseError> {
 }
 
 /// What is known inside the body of a template or definition.
-struct Scope {
-    variables: Vec<Arc<str>>,
+pub(super) struct Scope {
+    pub(super) variables: Vec<Arc<str>>,
     /// How many bodies of `range` are around.
     ranges: usize,
 }
@@ -52,17 +51,19 @@ impl Default for Scope {
     }
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     source: &'a str,
     lexer: Lexer<'a>,
     /// Tokens that were looked at and given back, the next one last.
-    waiting: Vec<Token<'a>>,
-    scope: Scope,
+    pub(super) waiting: Vec<Token<'a>>,
+    pub(super) scope: Scope,
     depth: usize,
+    /// Where the blocks begin that are open.
+    open: Vec<Pos>,
     defines: BTreeMap<Arc<str>, List>,
 }
 
-type Parse<T> = Result<T, ParseError>;
+pub(super) type Parse<T> = Result<T, ParseError>;
 
 /// What ended a list.
 enum Stop<'a> {
@@ -72,11 +73,11 @@ enum Stop<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn error<T>(&self, pos: Pos, message: impl Into<String>) -> Parse<T> {
+    pub(super) fn error<T>(&self, pos: Pos, message: impl Into<String>) -> Parse<T> {
         Err(ParseError::at(self.source, pos, message.into()))
     }
 
-    fn next(&mut self) -> Parse<Token<'a>> {
+    pub(super) fn next(&mut self) -> Parse<Token<'a>> {
         if let Some(token) = self.waiting.pop() {
             return Ok(token);
         }
@@ -85,13 +86,13 @@ impl<'a> Parser<'a> {
             .map_err(|LexError { pos, message }| ParseError::at(self.source, pos, message))
     }
 
-    fn peek(&mut self) -> Parse<Token<'a>> {
+    pub(super) fn peek(&mut self) -> Parse<Token<'a>> {
         let token = self.next()?;
         self.waiting.push(token);
         Ok(token)
     }
 
-    fn next_solid(&mut self) -> Parse<Token<'a>> {
+    pub(super) fn next_solid(&mut self) -> Parse<Token<'a>> {
         loop {
             let token = self.next()?;
             if token.kind != Kind::Space {
@@ -100,13 +101,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn peek_solid(&mut self) -> Parse<Token<'a>> {
+    pub(super) fn peek_solid(&mut self) -> Parse<Token<'a>> {
         let token = self.next_solid()?;
         self.waiting.push(token);
         Ok(token)
     }
 
-    fn unexpected<T>(&self, token: Token<'a>, context: &str) -> Parse<T> {
+    pub(super) fn unexpected<T>(&self, token: Token<'a>, context: &str) -> Parse<T> {
         match token.kind {
             Kind::End => self.error(token.pos, "unexpected EOF"),
             _ => self.error(
@@ -126,7 +127,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One level deeper.
-    fn nested<T>(&mut self, pos: Pos, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+    pub(super) fn nested<T>(&mut self, pos: Pos, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
         if self.depth >= MAX_DEPTH {
             return self.error(
                 pos,
@@ -136,6 +137,14 @@ impl<'a> Parser<'a> {
         self.depth += 1;
         let result = parse(self);
         self.depth -= 1;
+        result
+    }
+
+    /// One level deeper, in a block that an `end` must close.
+    fn inside<T>(&mut self, begin: Pos, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+        self.open.push(begin);
+        let result = self.nested(begin, parse);
+        self.open.pop();
         result
     }
 
@@ -149,7 +158,7 @@ impl<'a> Parser<'a> {
                     self.next()?;
                     let first = self.next_solid()?;
                     if first.kind == Kind::Keyword && first.text == "define" {
-                        self.nested(first.pos, |parser| parser.definition(first.pos))?;
+                        self.inside(first.pos, |parser| parser.definition(first.pos))?;
                         continue;
                     }
                     self.waiting.push(first);
@@ -174,7 +183,10 @@ impl<'a> Parser<'a> {
         loop {
             let token = self.next_solid()?;
             match token.kind {
-                Kind::End => return self.error(token.pos, "unexpected EOF"),
+                Kind::End => {
+                    let begin = self.open.last().copied().unwrap_or(token.pos);
+                    return self.error(begin, "unexpected EOF: this block has no {{end}}");
+                }
                 Kind::Text => list.push(Node::Text(token.text.into())),
                 Kind::LeftDelim => match self.action(token)? {
                     Ok(node) => list.push(node),
@@ -228,10 +240,10 @@ impl<'a> Parser<'a> {
                 .map(|pipe| Ok(Node::Action(pipe)));
         }
         let node = match token.text {
-            "if" => Node::If(self.nested(delim.pos, |parser| parser.chain("if"))?),
-            "with" => Node::With(self.nested(delim.pos, |parser| parser.chain("with"))?),
-            "range" => self.nested(delim.pos, |parser| parser.range(token.pos))?,
-            "block" => self.nested(delim.pos, |parser| parser.block(token.pos))?,
+            "if" => Node::If(self.inside(delim.pos, |parser| parser.chain("if"))?),
+            "with" => Node::With(self.inside(delim.pos, |parser| parser.chain("with"))?),
+            "range" => self.inside(delim.pos, |parser| parser.range(token.pos))?,
+            "block" => self.inside(delim.pos, |parser| parser.block(token.pos))?,
             "template" => self.call(token.pos)?,
             "break" | "continue" => {
                 self.expect(Kind::RightDelim, token.text)?;
@@ -355,204 +367,6 @@ impl<'a> Parser<'a> {
         match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
             Some(name) => Ok(name.into()),
             None => self.error(token.pos, "invalid syntax"),
-        }
-    }
-
-    fn pipe(&mut self, context: &str, end: Kind) -> Parse<Pipe> {
-        let pos = self.peek_solid()?.pos;
-        let mut pipe = Pipe {
-            pos,
-            assigns: false,
-            variables: Vec::new(),
-            commands: Vec::new(),
-        };
-        self.declarations(&mut pipe, context)?;
-        loop {
-            let token = self.next_solid()?;
-            match token.kind {
-                kind if kind == end => break,
-                Kind::Bool
-                | Kind::CharConstant
-                | Kind::Dot
-                | Kind::Field
-                | Kind::Identifier
-                | Kind::Number
-                | Kind::RawString
-                | Kind::Quoted
-                | Kind::Variable
-                | Kind::LeftParen => {
-                    self.waiting.push(token);
-                    let command = self.command()?;
-                    pipe.commands.push(command);
-                }
-                Kind::Keyword if token.text == "nil" => {
-                    self.waiting.push(token);
-                    let command = self.command()?;
-                    pipe.commands.push(command);
-                }
-                _ => return self.unexpected(token, context),
-            }
-        }
-        if pipe.commands.is_empty() {
-            return self.error(pos, format!("missing value for {context}"));
-        }
-        for (position, command) in pipe.commands.iter().enumerate().skip(1) {
-            let first = command.terms.first();
-            if let Some(
-                TermKind::Bool(_) | TermKind::Dot | TermKind::Nil | TermKind::Number(_) | TermKind::Text(..),
-            ) = first.map(|term| &term.kind)
-            {
-                return self.error(
-                    pos,
-                    format!("non executable command in pipeline stage {}", position + 1),
-                );
-            }
-        }
-        Ok(pipe)
-    }
-
-    /// `$x :=`, `$x =` or, in a range, `$i, $x :=`.
-    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Parse<()> {
-        loop {
-            let variable = self.peek_solid()?;
-            if variable.kind != Kind::Variable {
-                return Ok(());
-            }
-            self.next_solid()?;
-            let after = self.peek()?;
-            let next = self.next_solid()?;
-            let declared = match next.kind {
-                Kind::Assign | Kind::Declare => {
-                    pipe.assigns = next.kind == Kind::Assign;
-                    true
-                }
-                Kind::Char if next.text == "," => false,
-                _ => {
-                    // A variable that is used: everything goes back, the blank behind it too.
-                    self.waiting.push(next);
-                    if after.kind == Kind::Space {
-                        self.waiting.push(after);
-                    }
-                    self.waiting.push(variable);
-                    return Ok(());
-                }
-            };
-            let name: Arc<str> = variable.text.into();
-            pipe.variables.push(Arc::clone(&name));
-            self.scope.variables.push(name);
-            if declared {
-                return Ok(());
-            }
-            if context != "range" || pipe.variables.len() >= 2 {
-                return self.error(variable.pos, format!("too many declarations in {context}"));
-            }
-            let next = self.peek_solid()?;
-            if !matches!(next.kind, Kind::Variable | Kind::RightDelim | Kind::RightParen) {
-                return self.error(next.pos, "range can only initialize variables");
-            }
-        }
-    }
-
-    fn command(&mut self) -> Parse<Command> {
-        let pos = self.peek_solid()?.pos;
-        let mut terms = Vec::new();
-        loop {
-            self.peek_solid()?;
-            if let Some(term) = self.operand()? {
-                terms.push(term);
-            }
-            let token = self.next()?;
-            match token.kind {
-                Kind::Space => continue,
-                Kind::RightDelim | Kind::RightParen => self.waiting.push(token),
-                Kind::Pipe => {}
-                _ => return self.unexpected(token, "operand"),
-            }
-            break;
-        }
-        if terms.is_empty() {
-            return self.error(pos, "empty command");
-        }
-        Ok(Command { terms })
-    }
-
-    /// A term with the fields right behind it.
-    fn operand(&mut self) -> Parse<Option<Term>> {
-        let Some(mut term) = self.term()? else {
-            return Ok(None);
-        };
-        let mut names: Vec<Arc<str>> = Vec::new();
-        let pos = self.peek()?.pos;
-        while self.peek()?.kind == Kind::Field {
-            names.push(self.next()?.text.trim_start_matches('.').into());
-        }
-        if names.is_empty() {
-            return Ok(Some(term));
-        }
-        match &mut term.kind {
-            TermKind::Field(fields) | TermKind::Variable(_, fields) => fields.extend(names),
-            TermKind::Bool(_) | TermKind::Text(..) | TermKind::Number(_) | TermKind::Nil | TermKind::Dot => {
-                return self.error(pos, format!("unexpected . after term {:?}", term.to_string()));
-            }
-            TermKind::Function(..) | TermKind::Pipe(_) | TermKind::Chain(..) => {
-                term = Term {
-                    pos,
-                    kind: TermKind::Chain(Box::new(term), names),
-                };
-            }
-        }
-        Ok(Some(term))
-    }
-
-    fn term(&mut self) -> Parse<Option<Term>> {
-        let token = self.next_solid()?;
-        let Token { kind, pos, text } = token;
-        let kind = match kind {
-            Kind::Identifier => TermKind::Function(text.into(), self.function(pos, text)?),
-            Kind::Dot => TermKind::Dot,
-            Kind::Keyword if text == "nil" => TermKind::Nil,
-            Kind::Variable => {
-                if !self.scope.variables.iter().any(|known| known.as_ref() == text) {
-                    return self.error(pos, format!("undefined variable {text:?}"));
-                }
-                TermKind::Variable(text.into(), Vec::new())
-            }
-            Kind::Field => TermKind::Field(vec![text.trim_start_matches('.').into()]),
-            Kind::Bool => TermKind::Bool(text == "true"),
-            Kind::CharConstant | Kind::Number => {
-                let number = if kind == Kind::Number {
-                    literal::number(text)
-                } else {
-                    literal::character(text)
-                };
-                match number {
-                    Ok(number) => TermKind::Number(Box::new(number)),
-                    Err(message) => return self.error(pos, message),
-                }
-            }
-            Kind::LeftParen => {
-                let pipe = self.nested(pos, |parser| {
-                    parser.pipe("parenthesized pipeline", Kind::RightParen)
-                })?;
-                TermKind::Pipe(Box::new(pipe))
-            }
-            Kind::Quoted | Kind::RawString => match literal::unquote(text) {
-                Some(bytes) => TermKind::Text(Value::from_bytes(bytes), text.into()),
-                None => return self.error(pos, "invalid syntax"),
-            },
-            _ => {
-                self.waiting.push(token);
-                return Ok(None);
-            }
-        };
-        Ok(Some(Term { pos, kind }))
-    }
-
-    fn function(&self, pos: Pos, name: &str) -> Parse<functions::Function> {
-        match functions::known(name) {
-            Known::Yes(function) => Ok(function),
-            Known::No => self.error(pos, format!("function {name:?} not defined")),
-            Known::Refused(reason) => self.error(pos, format!("function {name:?} is refused: {reason}")),
         }
     }
 }

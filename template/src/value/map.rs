@@ -191,8 +191,7 @@ impl Map {
     ///
     /// # Errors
     /// The value is nested too deeply; the map stays as it is.
-    pub(crate) fn insert(&mut self, name: Arc<str>, value: Value) -> Result<(), TooDeep> {
-        let value = value.held();
+    fn insert(&mut self, name: Arc<str>, value: Value) -> Result<(), TooDeep> {
         let depth = value.depth() + 1;
         if depth > MAX_DEPTH {
             return Err(TooDeep);
@@ -206,7 +205,7 @@ impl Map {
     }
 
     /// Takes a string key out.
-    pub(crate) fn remove(&mut self, name: &str) {
+    fn remove(&mut self, name: &str) {
         if let Ok(at) = self.position(name) {
             self.entries.remove(at);
         }
@@ -235,11 +234,30 @@ impl Dict {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes it.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Map) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Map) -> T) -> T {
         change(Arc::make_mut(
             &mut self.0.lock().unwrap_or_else(PoisonError::into_inner),
         ))
+    }
+
+    /// Puts a value under a key. It may be this map itself: then it is held as it was.
+    ///
+    /// # Errors
+    /// The value is nested too deeply; the map stays as it is.
+    pub(crate) fn insert(&self, name: Arc<str>, value: Value) -> Result<(), TooDeep> {
+        // Before the lock is taken: to hold a map is to look into it.
+        let value = value.held();
+        self.change(|map| map.insert(name, value))
+    }
+
+    /// Takes a key out.
+    pub(crate) fn remove(&self, name: &str) {
+        self.change(|map| map.remove(name));
+    }
+
+    /// Puts another map in the place of this one.
+    pub(crate) fn replace(&self, map: Arc<Map>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = map;
     }
 }
 

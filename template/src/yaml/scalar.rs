@@ -1,5 +1,7 @@
 //! How a text may stand in YAML, and what YAML 1.1 would take it for.
 
+use crate::value::Value;
+
 /// In which ways a text may be written.
 #[expect(clippy::struct_excessive_bools, reason = "four questions with four answers")]
 pub(super) struct Analysis {
@@ -73,81 +75,54 @@ pub(super) fn analyse(text: &str) -> Analysis {
     }
 }
 
-/// What a plain text is read as.
-pub(super) enum Resolved {
-    Text,
-    Other,
-}
-
-/// Reads a plain text as YAML 1.1 does, in the way of yaml.v2.
-pub(super) fn resolve(text: &str) -> Resolved {
-    if matches!(
-        text,
-        "" | "~"
-            | "null"
-            | "Null"
-            | "NULL"
-            | "y"
-            | "Y"
-            | "yes"
-            | "Yes"
-            | "YES"
-            | "true"
-            | "True"
-            | "TRUE"
-            | "on"
-            | "On"
-            | "ON"
-            | "n"
-            | "N"
-            | "no"
-            | "No"
-            | "NO"
-            | "false"
-            | "False"
-            | "FALSE"
-            | "off"
-            | "Off"
-            | "OFF"
-            | ".nan"
-            | ".NaN"
-            | ".NAN"
-            | ".inf"
-            | ".Inf"
-            | ".INF"
-            | "+.inf"
-            | "+.Inf"
-            | "+.INF"
-            | "-.inf"
-            | "-.Inf"
-            | "-.INF"
-    ) {
-        return Resolved::Other;
+/// What a plain text is read as by YAML 1.1, in the way of yaml.v2. Times stay texts.
+pub(super) fn value(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Value::Bool(true);
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Value::Bool(false);
+        }
+        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Value::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
+        _ => {}
     }
     match text.chars().next() {
-        Some('.') => number_or_text(float(text).is_some()),
-        Some('0'..='9' | '+' | '-') => number(text),
-        _ => Resolved::Text,
+        Some('.') => float(text).map_or_else(|| Value::str(text), Value::Float),
+        Some('0'..='9' | '+' | '-') => number(text).unwrap_or_else(|| Value::str(text)),
+        _ => Value::str(text),
     }
+}
+
+/// Whether a plain text would be read as something else than a text.
+pub(super) fn is_other(text: &str) -> bool {
+    is_time(text) || !matches!(value(text), Value::Str(_))
 }
 
 fn float(text: &str) -> Option<f64> {
     crate::syntax_float(text).filter(|value| value.is_finite())
 }
 
-fn number_or_text(is_number: bool) -> Resolved {
-    if is_number {
-        Resolved::Other
-    } else {
-        Resolved::Text
+fn number(text: &str) -> Option<Value> {
+    if is_time(text) {
+        return None;
     }
-}
-
-fn number(text: &str) -> Resolved {
     let plain = text.replace('_', "");
-    let unsigned = !plain.starts_with('+') && plain.parse::<u64>().is_ok();
-    let is_float = is_yaml_float(&plain) && float(&plain).is_some();
-    number_or_text(is_time(text) || crate::syntax_integer(&plain).is_some() || unsigned || is_float)
+    if let Some(int) = crate::syntax_integer(&plain) {
+        return Some(Value::Int(int));
+    }
+    if let Ok(uint) = plain.parse::<u64>()
+        && !plain.starts_with('+')
+    {
+        return Some(Value::Uint64(uint));
+    }
+    if is_yaml_float(&plain) {
+        return float(&plain).map(Value::Float);
+    }
+    None
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`

@@ -14,6 +14,7 @@ mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_login;
 mod agent_support;
+mod agent_templates;
 mod agent_token;
 mod audit_rotation;
 mod client;

@@ -20,14 +20,15 @@ pub(super) fn find(name: &str) -> Option<Function> {
                 .unwrap_or_else(|| Value::str("")))
         }),
         "set" => fixed(&[Type::Map, Type::Text, Type::Any], |c, a| {
+            let dict = changeable(c, at(a, 0))?;
             let key: Arc<str> = text(a, 1).into();
-            changed(c, at(a, 0), |map| map.insert(key, at(a, 2).clone()))
+            dict.insert(key, at(a, 2).clone()).map_err(Failure::new)?;
+            Ok(Value::Dict(dict))
         }),
         "unset" => fixed(&[Type::Map, Type::Text], |c, a| {
-            changed(c, at(a, 0), |map| {
-                map.remove(&text(a, 1));
-                Ok(())
-            })
+            let dict = changeable(c, at(a, 0))?;
+            dict.remove(&text(a, 1));
+            Ok(Value::Dict(dict))
         }),
         "hasKey" => fixed(&[Type::Map, Type::Text], |_, a| {
             Ok(map(a, 0).contains_key(&text(a, 1)).into())
@@ -41,14 +42,14 @@ pub(super) fn find(name: &str) -> Option<Function> {
             let mut keys: Vec<Value> = Vec::new();
             for place in 0..a.len() {
                 let map = map(a, place);
-                c.spend(map.entries().len() * 32)?;
+                c.make(map.entries().len() * 32)?;
                 keys.extend(map.entries().iter().map(|(key, _)| key.value()));
             }
             Ok(Value::List(Arc::new(crate::value::List::strings(keys))))
         }),
         "values" => fixed(MAP, |c, a| {
             let map = map(a, 0);
-            c.spend(map.entries().len() * 32)?;
+            c.make(map.entries().len() * 32)?;
             list(map.values().cloned().collect())
         }),
         "pick" => variadic(MAP, Type::Text, |c, a| chosen(c, a, true)),
@@ -67,7 +68,7 @@ pub(super) fn find(name: &str) -> Option<Function> {
 }
 
 fn dict(context: &mut Context<'_>, arguments: &[Value]) -> Return {
-    context.spend(arguments.len() * 64)?;
+    context.make(arguments.len() * 64)?;
     let mut entries = Vec::new();
     for pair in arguments.chunks(2) {
         let key = String::from_utf8_lossy(&cast::text(at(pair, 0))?).into_owned();
@@ -87,25 +88,25 @@ fn made(map: Result<Map, crate::value::TooDeep>) -> Return {
         .map_err(Failure::new)
 }
 
-fn changed(
-    context: &mut Context<'_>,
-    value: &Value,
-    change: impl FnOnce(&mut Map) -> Result<(), crate::value::TooDeep>,
-) -> Return {
+/// The map itself when the template made it, else a copy that may change.
+fn changeable(context: &mut Context<'_>, value: &Value) -> Result<Dict, Failure> {
     let dict = match value {
         Value::Dict(dict) => dict.clone(),
-        Value::Map(map) => Dict::new(Arc::clone(map)),
+        Value::Map(map) => {
+            context.make(map.entries().len() * 64)?;
+            Dict::new(Arc::clone(map))
+        }
         _ => return failed("assignment to entry in nil map"),
     };
-    let size = dict.snapshot().entries().len();
-    context.spend((size + 1) * 16)?;
-    dict.change(change).map_err(Failure::new)?;
-    Ok(Value::Dict(dict))
+    context.make(64)?;
+    context.spend(dict.snapshot().entries().len() * 16)?;
+    Ok(dict)
 }
 
 fn chosen(context: &mut Context<'_>, arguments: &[Value], wanted: bool) -> Return {
     let source = map(arguments, 0);
     context.spend(source.entries().len() * arguments.len() * 16)?;
+    context.make(source.entries().len() * 64)?;
     let named = |key: &Key| {
         (1..arguments.len()).any(|place| key.text().is_some_and(|key| **key == *text(arguments, place)))
     };

@@ -14,7 +14,7 @@ const PAIR: &[Type] = &[Type::Any, Type::Any];
 pub(super) fn find(name: &str) -> Option<Function> {
     match name {
         "list" | "tuple" => variadic(&[], Type::Any, |c, a| {
-            c.spend(a.len() * 32)?;
+            c.make(a.len() * 32)?;
             list(a.to_vec())
         }),
         "append" | "push" | "mustAppend" | "mustPush" => fixed(PAIR, |c, a| {
@@ -112,7 +112,7 @@ fn items(value: &Value) -> Result<&[Value], Failure> {
 
 fn copied(context: &mut Context<'_>, value: &Value) -> Result<Vec<Value>, Failure> {
     let items = items(value)?;
-    context.spend(items.len() * 32)?;
+    context.make(items.len() * 32)?;
     Ok(items.to_vec())
 }
 
@@ -180,7 +180,7 @@ fn slice(context: &mut Context<'_>, arguments: &[Value]) -> Return {
     let Some(part) = all.get(from..to) else {
         return failed("reflect.Value.Slice: slice index out of bounds");
     };
-    context.spend(part.len() * 32)?;
+    context.make(part.len() * 32)?;
     match source {
         Value::List(list) => Ok(Value::List(Arc::new(list.with(part.to_vec())))),
         _ => list(part.to_vec()),
@@ -207,7 +207,7 @@ fn steps(context: &mut Context<'_>, start: i64, stop: i64, step: i64) -> Result<
     }
     let count = stop.abs_diff(start).div_ceil(step.unsigned_abs());
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    context.spend(count.saturating_mul(32))?;
+    context.make(count.saturating_mul(32))?;
     if count > 1_000_000 {
         return failed("more than a million numbers");
     }

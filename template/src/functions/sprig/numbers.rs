@@ -14,7 +14,7 @@ pub(super) fn find(name: &str) -> Option<Function> {
     match name {
         "atoi" => fixed(&[Type::Text], |_, a| {
             let text = std::str::from_utf8(bytes(a, 0)).unwrap_or_default();
-            Ok(Value::Int(convert::integer(text).unwrap_or(0)))
+            Ok(Value::Int(atoi(text)))
         }),
         "int" => fixed(ANY, |_, a| Ok(Value::Int(to_int(at(a, 0))))),
         "int64" => fixed(ANY, |_, a| Ok(Value::Int64(to_int(at(a, 0))))),
@@ -51,6 +51,15 @@ pub(super) fn find(name: &str) -> Option<Function> {
         }),
         _ => None,
     }
+}
+
+/// Go's `strconv.Atoi` with its error thrown away: the nearest number when it is out of range.
+fn atoi(text: &str) -> i64 {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return 0;
+    }
+    convert::integer(text).unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX })
 }
 
 fn divided(arguments: &[Value], divide: fn(i64, i64) -> i64) -> Return {

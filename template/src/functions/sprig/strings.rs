@@ -63,7 +63,7 @@ pub(super) fn find(name: &str) -> Option<Function> {
             })
         }),
         "toString" => fixed(&[Type::Any], |_, a| Ok(Value::from_bytes(cast::text(at(a, 0))?))),
-        "toStrings" => fixed(&[Type::Any], |_, a| texts(cast::texts(at(a, 0))?)),
+        "toStrings" => fixed(&[Type::Any], |c, a| texts(c, cast::texts(at(a, 0))?)),
         "plural" => fixed(&[Type::Text, Type::Text, Type::Int], |_, a| {
             Ok(at(a, usize::from(int(a, 2) != 1)).clone())
         }),
@@ -74,10 +74,10 @@ pub(super) fn find(name: &str) -> Option<Function> {
                 .collect();
             plain::join(c, bytes(a, 0), &items)
         }),
-        "sortAlpha" => fixed(&[Type::Any], |_, a| {
+        "sortAlpha" => fixed(&[Type::Any], |c, a| {
             let mut found = cast::texts(at(a, 0))?;
             found.sort();
-            texts(found)
+            texts(c, found)
         }),
         "splitList" => fixed(TWO, |c, a| {
             plain::strings(c, plain::split(bytes(a, 1), bytes(a, 0)))
@@ -158,8 +158,9 @@ fn joined(values: &[Value], show: impl Fn(&Value) -> Result<Vec<u8>, Failure>) -
     Ok(Value::from_bytes(out))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "what functions return")]
-pub(super) fn texts(items: Vec<Vec<u8>>) -> Return {
+/// A list of strings, paid for.
+fn texts(context: &mut Context<'_>, items: Vec<Vec<u8>>) -> Return {
+    context.make(items.iter().map(|item| item.len() + 64).sum())?;
     let items = items.into_iter().map(Value::from_bytes).collect();
     Ok(Value::List(Arc::new(List::strings(items))))
 }
@@ -224,7 +225,7 @@ fn abbreviated(_: &mut Context<'_>, arguments: &[Value]) -> Return {
 
 /// The parts as a map of `_0`, `_1` and so on.
 fn numbered(context: &mut Context<'_>, parts: Vec<&[u8]>) -> Return {
-    context.spend(parts.len() * 64)?;
+    context.make(parts.iter().map(|part| part.len() + 128).sum())?;
     let entries = parts.into_iter().enumerate().map(|(position, part)| {
         (
             Key::Str(format!("_{position}").into()),
