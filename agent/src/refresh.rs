@@ -136,6 +136,14 @@ pub(crate) fn next(facts: &Facts, settings: &Settings, asked: Option<Duration>, 
     Next::Read(before_end.map_or(after, |end| end.min(after)))
 }
 
+/// The shorter of the intervals that two templates ask for; `None` is the one that is set for all.
+pub(crate) fn shorter(a: Option<Duration>, b: Option<Duration>, settings: &Settings) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other).filter(|interval| *interval < settings.interval),
+    }
+}
+
 /// Decides the next step of a lease of which the server granted `granted`, and `first` at its beginning.
 ///
 /// At its maximum a lease comes out shorter and renewing no longer moves its end. The secret is then replaced while a

@@ -41,6 +41,17 @@ fn a_secret_may_have_an_interval_of_its_own() {
 }
 
 #[test]
+fn of_two_templates_the_more_eager_one_counts() {
+    let shorter = |a: Option<u64>, b: Option<u64>| {
+        super::shorter(a.map(seconds), b.map(seconds), &settings()).map(|interval| interval.as_secs())
+    };
+    assert_eq!(shorter(Some(10), Some(20)), Some(10));
+    assert_eq!(shorter(Some(10), None), Some(10), "sooner than the 300 s of all");
+    assert_eq!(shorter(None, Some(3600)), None, "the 300 s of all are sooner");
+    assert_eq!(shorter(None, None), None);
+}
+
+#[test]
 fn kv_version_1_follows_the_interval_and_not_its_month_long_lease() {
     let facts = facts(false, false, 2_764_800, "{\"a\":1}");
     assert_eq!(middle(&facts), Next::Read(seconds(270)));
