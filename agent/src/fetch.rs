@@ -369,7 +369,7 @@ fn answer(query: &Query, secret: vaultkeeper_vault::Secret, is_kv2: bool) -> Res
     }
     let mut facts = Facts::of(!lease_id.is_empty(), renewable, lease_duration, &data, now());
     if let Some(auth) = auth.as_ref().filter(|auth| !auth.lease_duration.is_zero()) {
-        facts.ends = Some(auth.lease_duration);
+        facts.ends_in(auth.lease_duration);
     }
     if facts.rotates.is_some_and(|left| left.is_zero()) {
         return Err(FetchError::Rotating { query: query.clone() });

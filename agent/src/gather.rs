@@ -20,6 +20,9 @@ const LANES: usize = 4;
 /// The longest time between two looks at a Vault that is away: it is noticed this soon when it is back.
 const MOST_AWAY: Duration = Duration::from_secs(8);
 
+/// The longest that Vault, or a proxy before it, can silence the agent.
+const MOST_QUIET: Duration = Duration::from_secs(300);
+
 /// What came of one question.
 enum Done {
     Read(Query, Result<Outcome, FetchError>),
@@ -169,7 +172,7 @@ fn is_away(error: &Error) -> bool {
 /// How long to wait for the server in the words of an error; zero where it does not say.
 fn retry_after(error: &Error) -> Duration {
     match error {
-        Error::RateLimited { retry_after, .. } => retry_after.unwrap_or_default(),
+        Error::RateLimited { retry_after, .. } => retry_after.unwrap_or_default().min(MOST_QUIET),
         _ => Duration::ZERO,
     }
 }

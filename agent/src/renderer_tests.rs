@@ -280,3 +280,43 @@ async fn it_gives_up_only_when_the_configuration_says_so() {
         assert!(error.contains("13 attempts"), "{what}: {error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn questions_that_no_template_asks_any_more_take_no_memory() {
+    let bench = Bench::new(
+        &[
+            "{{ with secret (printf \"kv/%s\" (env \"N\")) }}{{ .Data.value }}{{ end }}".to_owned(),
+            // Fails once its answer is there: what it asked before stays.
+            "{{ with secret \"kv/fixed\" }}{{ .Data.value | parseInt }}{{ end }}".to_owned(),
+        ],
+        Fake::new(serving("x")),
+    );
+    let count = Cell::new(0);
+    let env = |_: &str| {
+        count.set(count.get() + 1);
+        Some(count.get().to_string())
+    };
+    let mut renderer = Renderer {
+        templates: &bench.templates,
+        standings: bench.templates.iter().map(|_| Standing::new()).collect(),
+        store: Store::new(Settings {
+            interval: Duration::from_secs(10),
+            threshold: 0.9,
+        }),
+        env: &env,
+        rounds: 0,
+        writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+        write_again: None,
+    };
+    for _ in 0..100 {
+        renderer.pass();
+    }
+    let held = renderer
+        .store
+        .take_due(Instant::now() + Duration::from_secs(3600), usize::MAX);
+    assert_eq!(
+        held.len(),
+        2,
+        "the last of the one and the only one of the other: {held:?}"
+    );
+}

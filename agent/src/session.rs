@@ -87,7 +87,8 @@ pub(crate) async fn keep(
 /// leases with it. They cannot be replaced at once each time: that alone would use the next token up.
 fn replace_leases_at(auth: &Auth, granted: Instant) -> Option<Instant> {
     let ends = auth.token_type != "batch" && !auth.lease_duration.is_zero();
-    ends.then(|| granted + auth.lease_duration * 2 / 3)
+    let after = auth.lease_duration.mul_f64(2.0 / 3.0);
+    granted.checked_add(after).filter(|_| ends)
 }
 
 /// Tries until a login succeeds.
