@@ -69,6 +69,7 @@ pub(crate) async fn render(
     renderer.pass();
     let mut render_at = None;
     let mut is_doubted = false;
+    let mut former: Option<Identity> = None;
     loop {
         let current = loop {
             if let Some(current) = identity.borrow_and_update().clone() {
@@ -78,6 +79,18 @@ pub(crate) async fn render(
                 return Ok(());
             }
         };
+        // Here and not where the change is waited for: another event may come at the same moment.
+        if let Some(former) = former.replace(current.clone())
+            && former.generation != current.generation
+        {
+            gatherer.stop();
+            let now = Instant::now();
+            // A denied token may be dead, and its leases with it.
+            let replace_at = former.replace_leases_at;
+            let replace_at = replace_at.map(|at| if is_doubted { now } else { at.max(now) });
+            is_doubted = false;
+            renderer.store.new_token(replace_at, now);
+        }
         if config.exit_after_auth && renderer.is_written() {
             tracing::info!("everything is rendered");
             return Ok(());
@@ -121,12 +134,6 @@ pub(crate) async fn render(
                 if changed.is_err() {
                     return Ok(());
                 }
-                gatherer.stop();
-                let now = Instant::now();
-                // A denied token may be dead, and its leases with it.
-                let replace_at = current.replace_leases_at.map(|at| if is_doubted { now } else { at.max(now) });
-                is_doubted = false;
-                renderer.store.new_token(replace_at, now);
             }
         }
         let now = Instant::now();
