@@ -15,6 +15,7 @@ mod der;
 mod exec;
 mod fetch;
 mod gather;
+mod issue;
 mod kv;
 mod logging;
 mod login;
