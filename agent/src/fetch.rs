@@ -366,3 +366,7 @@ fn is_deleted(data: &Value) -> bool {
     let Value::Map(entries) = data else { return false };
     matches!(entries.get("data"), Some(Value::Null)) && entries.contains_key("metadata")
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

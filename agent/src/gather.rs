@@ -49,6 +49,8 @@ pub(crate) struct Gatherer {
     /// While Vault is away one question at a time finds out when it is back; the others wait.
     away: Backoff,
     quiet_until: Option<Instant>,
+    /// How many were under way when Vault was found away; they may hang.
+    stuck: usize,
 }
 
 impl Gatherer {
@@ -58,6 +60,7 @@ impl Gatherer {
             tasks: JoinSet::new(),
             away: Backoff::new(Duration::from_millis(250), MOST_AWAY),
             quiet_until: None,
+            stuck: 0,
         }
     }
 
@@ -77,7 +80,11 @@ impl Gatherer {
     }
 
     fn lanes(&self) -> usize {
-        if self.away.is_failing() { 1 } else { LANES }
+        if self.away.is_failing() {
+            LANES.min(self.stuck + 1)
+        } else {
+            LANES
+        }
     }
 
     /// Asks what is due, as far as there is room.
@@ -107,6 +114,7 @@ impl Gatherer {
     /// Gives up what is under way: it was asked with a token that is not used any more.
     pub(crate) fn stop(&mut self) {
         self.tasks = JoinSet::new();
+        self.stuck = 0;
     }
 
     /// Waits for the next answer and puts it into the store; for ever while nothing is under way.
@@ -123,6 +131,10 @@ impl Gatherer {
 
     /// Vault is away or wants to be left alone for `least`. Returns for how long nothing is asked.
     pub(crate) fn keep_quiet(&mut self, least: Duration, now: Instant) -> Duration {
+        if !self.away.is_failing() {
+            self.stuck = self.tasks.len();
+        }
+        self.stuck = self.stuck.min(self.tasks.len());
         let until = match self.quiet_until {
             // Said by several questions that were under way at the same time.
             Some(until) if until > now => until.max(now + least),

@@ -226,6 +226,30 @@ async fn while_vault_is_sealed_one_question_at_a_time_finds_out_when_it_is_open(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_that_hangs_does_not_hide_that_vault_is_back() {
+    let fake = Fake::new(serving("first"));
+    let bench = Bench::new(&[reading("slow"), reading("quick")], fake);
+    let hang_or = |or: fn(&str) -> Reaction| {
+        move |path: &str| match path {
+            "kv/slow" => Reaction::Hang,
+            path => or(path),
+        }
+    };
+    let script = async {
+        pass(1).await;
+        bench.fake.now(hang_or(|path| serving("first")(path)));
+        pass(20).await;
+        bench.fake.now(hang_or(sealed));
+        pass(60).await;
+        bench.fake.now(hang_or(|path| serving("second")(path)));
+        pass(20).await;
+        assert_eq!(bench.file(1), "second", "the other is read again");
+        assert_eq!(bench.file(0), "first", "the one that hangs keeps its file");
+    };
+    bench.during(&|_| None, script).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_wants_to_be_left_alone_is() {
     let bench = Bench::new(&[reading("a"), reading("b")], Fake::new(serving("first")));
     let script = async {
