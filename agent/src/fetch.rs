@@ -10,6 +10,7 @@ use vaultkeeper_template::{Answer, Auth, Query, Secret, Value, WrapInfo};
 use vaultkeeper_vault::kv::Mount;
 use vaultkeeper_vault::{Client, Error, SecretString};
 
+use crate::escape;
 use crate::issue;
 use crate::kv::{Purpose, api_path, inside_namespace, metadata_path};
 use crate::refresh::Facts;
@@ -130,10 +131,15 @@ impl Fetcher {
     ) -> Result<Outcome, FetchError> {
         let fault = |source| fault(query, source);
         let namespace = self.namespace.as_deref();
-        let mount = self.mount(client, query.path()).await.map_err(fault)?;
+        // As consul-template: only these two are read as URLs.
+        let asked = match query {
+            Query::Read { path, .. } | Query::Certificate { path, .. } => escape::path(path),
+            Query::Write { path, .. } | Query::List { path } => path.into(),
+        };
+        let mount = self.mount(client, &asked).await.map_err(fault)?;
         let path = |purpose| match &mount {
-            Some(mount) => api_path(mount, query.path(), purpose, namespace),
-            None => query.path().to_owned(),
+            Some(mount) => api_path(mount, &asked, purpose, namespace),
+            None => asked.clone().into_owned(),
         };
         let is_kv2 = mount.as_ref().is_some_and(Mount::is_kv2);
         let mut about = Metadata::Absent;
@@ -150,7 +156,7 @@ impl Fetcher {
             }
             Query::Read { parameters, .. } => {
                 let metadata = mount.as_ref().filter(|_| parameters.is_empty());
-                let metadata = metadata.and_then(|mount| metadata_path(mount, query.path(), namespace));
+                let metadata = metadata.and_then(|mount| metadata_path(mount, &asked, namespace));
                 if metadata.is_some() {
                     about = Metadata::Open;
                 }
@@ -161,8 +167,11 @@ impl Fetcher {
                         Verified::Denied => about = Metadata::Denied,
                     }
                 }
-                let pairs: Vec<(&str, &str)> =
-                    parameters.iter().map(|(key, value)| (&**key, &**value)).collect();
+                let pairs = parameters
+                    .iter()
+                    .map(|(key, value)| (escape::query(key), escape::query(value)));
+                let pairs: Vec<_> = pairs.collect();
+                let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (&**key, &**value)).collect();
                 let path = path(Purpose::Secret);
                 Some(client.read_with(&path, &pairs).await.map_err(fault)?)
             }

@@ -12,6 +12,7 @@ pub mod config;
 mod connection;
 mod credentials;
 mod der;
+mod escape;
 mod exec;
 mod fetch;
 mod gather;

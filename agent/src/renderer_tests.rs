@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
+use vaultkeeper_template::Value;
 use vaultkeeper_vault::transport::{Answer, Exchange, Request, Transport};
 use vaultkeeper_vault::{Client, Token};
 
 use super::*;
 use crate::config;
+use crate::fetch::{Fetched, Metadata};
+use crate::refresh::Facts;
 use crate::templates;
 
 /// What the fake does with a request.
@@ -332,9 +335,20 @@ async fn questions_that_no_template_asks_any_more_take_no_memory() {
         writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         write_again: None,
     };
+    renderer.pass();
+    let fixed = Query::Read {
+        path: "kv/fixed".to_owned(),
+        parameters: Vec::new(),
+    };
+    renderer.store.fetched(&fixed, no_number(), Instant::now(), 0.5);
     for _ in 0..100 {
         renderer.pass();
     }
+    assert_eq!(
+        renderer.standings[1].state,
+        State::Broken,
+        "its answer is no number"
+    );
     let held = renderer
         .store
         .take_due(Instant::now() + Duration::from_secs(3600), usize::MAX);
@@ -343,4 +357,24 @@ async fn questions_that_no_template_asks_any_more_take_no_memory() {
         2,
         "the last of the one and the only one of the other: {held:?}"
     );
+}
+
+/// An answer whose `value` is no number.
+fn no_number() -> Fetched {
+    let secret = vaultkeeper_template::Secret {
+        request_id: String::new(),
+        lease_id: String::new(),
+        lease_duration: 0,
+        renewable: false,
+        data: Value::map([("value".into(), Value::str("x"))]),
+        warnings: Vec::new(),
+        auth: None,
+        wrap_info: None,
+    };
+    Fetched {
+        answer: vaultkeeper_template::Answer::Secret(Arc::new(secret)),
+        facts: Facts::none(),
+        lease_id: String::new(),
+        metadata: Metadata::Absent,
+    }
 }

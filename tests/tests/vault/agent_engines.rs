@@ -88,6 +88,17 @@ async fn kv_version_1_is_read_as_often_as_the_secret_itself_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_with_escapes_is_read_as_a_url() {
+    let (rig, mount, run) = rig("escapes", "kv").await;
+    let path = format!("{mount}/with space/ü");
+    rig.root().write(&path, &json!({"value": "found"})).await.unwrap();
+    let template =
+        format!("{{{{ with secret \"{mount}/with%20space/%C3%BC\" }}}}{{{{ .Data.value }}}}{{{{ end }}}}");
+    let _agent = rig.start(&rig.config(&template), &run);
+    rig.wait_for("found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_secret_keeps_the_file_and_a_pinned_version_is_served_although_there_is_a_newer_one() {
     let (rig, _, run) = rig("versions", "transit").await;
     rig.write_secret("one").await;
