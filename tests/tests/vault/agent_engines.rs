@@ -232,3 +232,88 @@ fn wait_for_other(file: &std::path::Path, before: Option<&str>) -> String {
     )
     .unwrap()
 }
+
+/// Waits until the file holds something, and then something else, twice.
+fn wait_for_three(rig: &Rig) -> [String; 3] {
+    let mut seen = Vec::new();
+    wait::until("three different contents", DEADLINE, || {
+        let text = fs::read_to_string(rig.file())?;
+        ensure!(!text.is_empty(), "it is empty");
+        if !seen.contains(&text) {
+            seen.push(text);
+        }
+        let seen: [String; 3] = seen
+            .clone()
+            .try_into()
+            .map_err(|seen: Vec<_>| anyhow::anyhow!("{} so far", seen.len()))?;
+        Ok(seen)
+    })
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_cannot_be_renewed_is_replaced_before_its_end() {
+    let (rig, mount, run) = rig("leased", "pki").await;
+    authority(&rig, &mount, "10s").await;
+    let role = json!({"allow_any_name": true, "ttl": "10s", "max_ttl": "10s", "key_type": "ec", "key_bits": 256,
+        "generate_lease": true});
+    rig.root()
+        .write(&format!("{mount}/roles/app"), &role)
+        .await
+        .unwrap();
+    let template = format!(
+        "{{{{ with secret \"{mount}/issue/app\" \"common_name=app.example\" }}}}{{{{ .LeaseID }}}} {{{{ .Renewable }}}}{{{{ end }}}}"
+    );
+    let agent = rig.start(&with_interval(rig.config(&template), "1h"), &run);
+    for text in wait_for_three(&rig) {
+        assert!(
+            text.ends_with(" false") && text.starts_with(&mount),
+            "a lease, not renewable: {text}"
+        );
+    }
+    assert_eq!(
+        agent.count("renewed the lease"),
+        0,
+        "nothing to renew:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_id_is_made_again_before_it_ends_and_each_one_serves() {
+    let (rig, _, run) = rig("secretid", "transit").await;
+    let path = "auth/approle-secretid/role/short";
+    let root = rig.root();
+    root.write(path, &json!({"secret_id_ttl": "12s", "token_ttl": "60s"}))
+        .await
+        .unwrap();
+    let policy = format!("path \"{path}/secret-id\" {{ capabilities = [\"update\"] }}");
+    root.write_policy("secretid", &policy).await.unwrap();
+    let template = format!(
+        "{{{{ with secret \"{path}/secret-id\" \"num_uses=0\" }}}}{{{{ .Data.secret_id }}}}{{{{ end }}}}"
+    );
+    let _agent = rig.start(&with_interval(rig.config(&template), "1h"), &run);
+    let [_, _, last] = wait_for_three(&rig);
+    let approle = root.approle("approle-secretid");
+    let role_id = approle.role_id("short").await.unwrap();
+    approle
+        .login(&role_id, &last.into())
+        .await
+        .expect("what is in the file serves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_token_is_replaced_before_it_ends() {
+    let (rig, _, run) = rig("oidc", "transit").await;
+    let root = rig.root();
+    let key = json!({"allowed_client_ids": ["*"], "rotation_period": "1h", "verification_ttl": "1h"});
+    root.write("identity/oidc/key/agent", &key).await.unwrap();
+    root.write("identity/oidc/role/agent", &json!({"key": "agent", "ttl": "10s"}))
+        .await
+        .unwrap();
+    let policy = "path \"identity/oidc/token/agent\" { capabilities = [\"read\"] }";
+    root.write_policy("oidc", policy).await.unwrap();
+    let template = "{{ with secret \"identity/oidc/token/agent\" }}{{ .Data.token }}{{ end }}";
+    let _agent = rig.start(&with_interval(rig.config(template), "1h"), &run);
+    wait_for_three(&rig);
+}
