@@ -1,7 +1,6 @@
 //! Asks Vault one question of a template.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,10 +8,11 @@ use serde_json::json;
 use vaultkeeper_template::json::{Numbers, parse};
 use vaultkeeper_template::{Answer, Auth, Query, Secret, Value, WrapInfo};
 use vaultkeeper_vault::kv::Mount;
-use vaultkeeper_vault::{Client, Error, ExposeSecret as _, SecretString};
+use vaultkeeper_vault::{Client, Error, SecretString};
 
-use crate::certificate::{self, Parts};
-use crate::kv::{Purpose, api_path, metadata_path};
+use crate::escape;
+use crate::issue;
+use crate::kv::{Purpose, api_path, inside_namespace, metadata_path};
 use crate::refresh::Facts;
 use crate::version;
 
@@ -131,10 +131,15 @@ impl Fetcher {
     ) -> Result<Outcome, FetchError> {
         let fault = |source| fault(query, source);
         let namespace = self.namespace.as_deref();
-        let mount = self.mount(client, query.path()).await.map_err(fault)?;
+        // As consul-template: only these two are read as URLs.
+        let asked = match query {
+            Query::Read { path, .. } | Query::Certificate { path, .. } => escape::path(path),
+            Query::Write { path, .. } | Query::List { path } => path.into(),
+        };
+        let mount = self.mount(client, &asked).await.map_err(fault)?;
         let path = |purpose| match &mount {
-            Some(mount) => api_path(mount, query.path(), purpose, namespace),
-            None => query.path().to_owned(),
+            Some(mount) => api_path(mount, &asked, purpose, namespace),
+            None => asked.clone().into_owned(),
         };
         let is_kv2 = mount.as_ref().is_some_and(Mount::is_kv2);
         let mut about = Metadata::Absent;
@@ -151,7 +156,7 @@ impl Fetcher {
             }
             Query::Read { parameters, .. } => {
                 let metadata = mount.as_ref().filter(|_| parameters.is_empty());
-                let metadata = metadata.and_then(|mount| metadata_path(mount, query.path(), namespace));
+                let metadata = metadata.and_then(|mount| metadata_path(mount, &asked, namespace));
                 if metadata.is_some() {
                     about = Metadata::Open;
                 }
@@ -162,8 +167,11 @@ impl Fetcher {
                         Verified::Denied => about = Metadata::Denied,
                     }
                 }
-                let pairs: Vec<(&str, &str)> =
-                    parameters.iter().map(|(key, value)| (&**key, &**value)).collect();
+                let pairs = parameters
+                    .iter()
+                    .map(|(key, value)| (escape::query(key), escape::query(value)));
+                let pairs: Vec<_> = pairs.collect();
+                let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (&**key, &**value)).collect();
                 let path = path(Purpose::Secret);
                 Some(client.read_with(&path, &pairs).await.map_err(fault)?)
             }
@@ -181,7 +189,7 @@ impl Fetcher {
                 data, destination, ..
             } => {
                 let path = path(Purpose::Secret);
-                let fetched = self.certificate(client, query, &path, data, destination).await?;
+                let fetched = issue::certificate(client, query, &path, data, destination).await?;
                 return Ok(Outcome::New(Box::new(fetched)));
             }
         };
@@ -199,37 +207,6 @@ impl Fetcher {
         Ok(Outcome::New(Box::new(fetched)))
     }
 
-    /// The certificate that the file still holds, or a new one.
-    async fn certificate(
-        &self,
-        client: &Client,
-        query: &Query,
-        path: &str,
-        data: &BTreeMap<String, String>,
-        destination: &str,
-    ) -> Result<Fetched, FetchError> {
-        let now = now();
-        if let Some(held) = read_small(Path::new(destination)) {
-            let held = Parts::of([held.expose_secret()]);
-            if let Some(left) = held.left_until_due(now) {
-                tracing::debug!(file = destination, "the certificate in the file is still good");
-                return Ok(issued(held, Some(left)));
-            }
-        }
-        let written = discreet(client, data).write(path, data).await;
-        let secret = written.map_err(|source| fault(query, source))?;
-        let unusable = || FetchError::Certificate { query: query.clone() };
-        let answer = secret.ok_or_else(unusable)?;
-        let answer = parse(answer.data.json(), Numbers::AsSent)
-            .map_err(|_| FetchError::Data { query: query.clone() })?;
-        let parts = Parts::of(certificate::texts(&answer));
-        if !parts.is_complete() {
-            return Err(unusable());
-        }
-        let left = parts.left_until_due(now);
-        Ok(issued(parts, left))
-    }
-
     /// The mount of a path; `None` where the token may not ask, and the path is then taken as it is.
     async fn mount(&self, client: &Client, path: &str) -> Result<Option<Mount>, Error> {
         let known = self
@@ -242,7 +219,8 @@ impl Fetcher {
         }
         match client.mount_of(path).await {
             Ok(mount) => {
-                self.mounts().insert(mount.path.clone(), mount.clone());
+                let path = inside_namespace(&mount.path, self.namespace.as_deref());
+                self.mounts().insert(path.to_owned(), mount.clone());
                 Ok(Some(mount))
             }
             // No mount, or no right to know: the read itself will tell.
@@ -255,7 +233,8 @@ impl Fetcher {
     }
 }
 
-fn fault(query: &Query, source: Error) -> FetchError {
+/// What a question failed with.
+pub(crate) fn fault(query: &Query, source: Error) -> FetchError {
     let query = query.clone();
     match source {
         Error::NotFound { errors, .. } if errors.0.is_empty() => FetchError::Nothing { query },
@@ -266,30 +245,8 @@ fn fault(query: &Query, source: Error) -> FetchError {
     }
 }
 
-/// A certificate as an answer. Without `due` (our clock is past a new certificate's end) the interval keeps it from a storm.
-fn issued(parts: Parts, due: Option<Duration>) -> Fetched {
-    Fetched {
-        answer: Answer::Certificate(Arc::new(parts.into_certificate())),
-        facts: Facts { due, ..Facts::none() },
-        lease_id: String::new(),
-        metadata: Metadata::Absent,
-    }
-}
-
-/// The largest file that may hold a certificate, in bytes.
-const MAX_FILE: u64 = 1 << 20;
-
-/// A file of PEM and other text; `None` where it cannot be read.
-fn read_small(path: &Path) -> Option<SecretString> {
-    let there = std::fs::metadata(path).ok()?;
-    if !there.is_file() || there.len() > MAX_FILE {
-        return None;
-    }
-    let text = std::fs::read(path).ok()?;
-    Some(SecretString::from(String::from_utf8_lossy(&text).into_owned()))
-}
-
-fn now() -> Duration {
+/// The time since 1970.
+pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -325,7 +282,7 @@ async fn verify(client: &Client, metadata: &str, held: &Secret) -> Result<Verifi
 }
 
 /// A client whose errors repeat no value of a write that may be secret.
-fn discreet(client: &Client, data: &BTreeMap<String, String>) -> Client {
+pub(crate) fn discreet(client: &Client, data: &BTreeMap<String, String>) -> Client {
     let secret = data
         .iter()
         .filter(|(key, value)| !PUBLIC_FIELDS.contains(&key.as_str()) && !value.is_empty());
@@ -369,7 +326,7 @@ fn answer(query: &Query, secret: vaultkeeper_vault::Secret, is_kv2: bool) -> Res
     }
     let mut facts = Facts::of(!lease_id.is_empty(), renewable, lease_duration, &data, now());
     if let Some(auth) = auth.as_ref().filter(|auth| !auth.lease_duration.is_zero()) {
-        facts.ends = Some(auth.lease_duration);
+        facts.ends_in(auth.lease_duration);
     }
     if facts.rotates.is_some_and(|left| left.is_zero()) {
         return Err(FetchError::Rotating { query: query.clone() });
@@ -418,3 +375,7 @@ fn is_deleted(data: &Value) -> bool {
     let Value::Map(entries) = data else { return false };
     matches!(entries.get("data"), Some(Value::Null)) && entries.contains_key("metadata")
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -20,6 +20,9 @@ const LANES: usize = 4;
 /// The longest time between two looks at a Vault that is away: it is noticed this soon when it is back.
 const MOST_AWAY: Duration = Duration::from_secs(8);
 
+/// The longest that Vault, or a proxy before it, can silence the agent.
+const MOST_QUIET: Duration = Duration::from_secs(300);
+
 /// What came of one question.
 enum Done {
     Read(Query, Result<Outcome, FetchError>),
@@ -35,6 +38,8 @@ pub(crate) struct News {
     pub(crate) changed: bool,
     /// A read was denied: the token is in doubt.
     pub(crate) denied: bool,
+    /// How often in a row this question failed, or all did because Vault is away.
+    pub(crate) failures: u32,
 }
 
 /// Questions under way.
@@ -44,6 +49,8 @@ pub(crate) struct Gatherer {
     /// While Vault is away one question at a time finds out when it is back; the others wait.
     away: Backoff,
     quiet_until: Option<Instant>,
+    /// How many were under way when Vault was found away; they may hang.
+    stuck: usize,
 }
 
 impl Gatherer {
@@ -53,6 +60,7 @@ impl Gatherer {
             tasks: JoinSet::new(),
             away: Backoff::new(Duration::from_millis(250), MOST_AWAY),
             quiet_until: None,
+            stuck: 0,
         }
     }
 
@@ -72,7 +80,11 @@ impl Gatherer {
     }
 
     fn lanes(&self) -> usize {
-        if self.away.is_failing() { 1 } else { LANES }
+        if self.away.is_failing() {
+            LANES.min(self.stuck + 1)
+        } else {
+            LANES
+        }
     }
 
     /// Asks what is due, as far as there is room.
@@ -102,6 +114,7 @@ impl Gatherer {
     /// Gives up what is under way: it was asked with a token that is not used any more.
     pub(crate) fn stop(&mut self) {
         self.tasks = JoinSet::new();
+        self.stuck = 0;
     }
 
     /// Waits for the next answer and puts it into the store; for ever while nothing is under way.
@@ -118,6 +131,10 @@ impl Gatherer {
 
     /// Vault is away or wants to be left alone for `least`. Returns for how long nothing is asked.
     pub(crate) fn keep_quiet(&mut self, least: Duration, now: Instant) -> Duration {
+        if !self.away.is_failing() {
+            self.stuck = self.tasks.len();
+        }
+        self.stuck = self.stuck.min(self.tasks.len());
         let until = match self.quiet_until {
             // Said by several questions that were under way at the same time.
             Some(until) if until > now => until.max(now + least),
@@ -140,7 +157,10 @@ impl Gatherer {
             let error = Chain(error);
             tracing::warn!(%query, %error, retry_ms = millis(delay), "no answer: Vault is away");
             store.put_back(query);
-            return News::default();
+            return News {
+                failures: self.away.failures(),
+                ..News::default()
+            };
         }
         self.away.reset();
         settle(store, done, now)
@@ -164,7 +184,7 @@ fn is_away(error: &Error) -> bool {
 /// How long to wait for the server in the words of an error; zero where it does not say.
 fn retry_after(error: &Error) -> Duration {
     match error {
-        Error::RateLimited { retry_after, .. } => retry_after.unwrap_or_default(),
+        Error::RateLimited { retry_after, .. } => retry_after.unwrap_or_default().min(MOST_QUIET),
         _ => Duration::ZERO,
     }
 }
@@ -179,7 +199,8 @@ fn settle(store: &mut Store, done: Done, now: Instant) -> News {
         Done::Read(query, Ok(Outcome::Current)) => store.is_current(&query, now, unit()),
         Done::Read(query, Err(error)) => {
             news.denied = error.vault().is_some_and(Error::is_denied);
-            let delay = store.failed(&query, now, unit());
+            let (delay, failures) = store.failed(&query, now, unit());
+            news.failures = failures;
             tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no answer");
         }
         Done::Renewed(query, Ok((granted, renewable))) => {
@@ -187,7 +208,7 @@ fn settle(store: &mut Store, done: Done, now: Instant) -> News {
             tracing::debug!(%query, lease_seconds = granted.as_secs(), "renewed the lease");
         }
         Done::Renewed(query, Err(error)) if error.is_retryable() => {
-            let delay = store.failed(&query, now, unit());
+            let (delay, _) = store.failed(&query, now, unit());
             tracing::warn!(%query, error = %Chain(&error), retry_ms = millis(delay), "the lease is not renewed yet");
         }
         Done::Renewed(query, Err(error)) => {

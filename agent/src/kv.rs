@@ -43,19 +43,24 @@ pub(crate) fn metadata_path(mount: &Mount, path: &str, namespace: Option<&str>) 
     Some(format!("{mount}/metadata/{name}"))
 }
 
+/// A mount's path as the client calls it: servers put the client's own namespace in front of it.
+pub(crate) fn inside_namespace<'a>(mount: &'a str, namespace: Option<&str>) -> &'a str {
+    let namespace = namespace.map_or("", |namespace| namespace.trim_matches('/'));
+    if namespace.is_empty() {
+        return mount;
+    }
+    let inside = mount
+        .strip_prefix(namespace)
+        .and_then(|rest| rest.strip_prefix('/'));
+    inside.unwrap_or(mount)
+}
+
 /// The mount's path as the client calls it and the path inside; `None` outside of it and where it is not KV version 2.
 fn split<'a>(mount: &'a Mount, path: &'a str, namespace: Option<&str>) -> Option<(&'a str, &'a str)> {
     if !mount.is_kv2() {
         return None;
     }
-    let namespace = namespace
-        .map(|namespace| format!("{}/", namespace.trim_matches('/')))
-        .unwrap_or_default();
-    let mount = mount
-        .path
-        .strip_prefix(&namespace)
-        .unwrap_or(&mount.path)
-        .trim_matches('/');
+    let mount = inside_namespace(&mount.path, namespace).trim_matches('/');
     if path == mount {
         return Some((mount, ""));
     }
@@ -135,5 +140,12 @@ mod tests {
     fn the_clients_namespace_is_not_doubled() {
         let path = api_path(&mount("2"), "secret/app", Purpose::Secret, Some("team/"));
         assert_eq!(path, "secret/data/app");
+        for namespace in [None, Some(""), Some("/"), Some("tea"), Some("other")] {
+            assert_eq!(
+                inside_namespace("team/secret/", namespace),
+                "team/secret/",
+                "{namespace:?}"
+            );
+        }
     }
 }

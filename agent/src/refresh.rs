@@ -10,6 +10,9 @@ const SLACK: Duration = Duration::from_secs(2);
 /// No secret is asked for more often than this because of what its answer says.
 const LEAST: Duration = Duration::from_secs(1);
 
+/// Nothing is waited for longer than this: a server may say any number, and clocks cannot add all of them.
+const MOST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// What matters about an answer for its next fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -63,8 +66,14 @@ impl Facts {
         }
     }
 
+    /// It ends after this time, which is not said in its data: a token made by a write.
+    pub(crate) fn ends_in(&mut self, left: Duration) {
+        self.ends = Some(left.min(MOST));
+    }
+
     /// Reads the facts out of an answer. `now` is the time since 1970.
     pub(crate) fn of(leased: bool, renewable: bool, duration: Duration, data: &Value, now: Duration) -> Self {
+        let duration = duration.min(MOST);
         let lease = Self {
             leased,
             renewable,
@@ -75,16 +84,18 @@ impl Facts {
         if leased {
             return lease;
         }
-        let seconds = |key: &str| match entries.get(key) {
-            Some(Value::Number(text)) => text.parse().ok().map(Duration::from_secs),
+        let number = |key: &str| match entries.get(key) {
+            Some(Value::Number(text)) => text.parse().ok(),
             _ => None,
         };
+        let seconds = |key: &str| number(key).map(|number| Duration::from_secs(number).min(MOST));
         let holds = |key: &str| entries.contains_key(key);
         // One that has ended already by our clock: the clock is wrong, and asking again at once would give the same.
-        let certificate = seconds("expiration")
+        let certificate = number("expiration")
             .filter(|_| holds("certificate"))
-            .and_then(|end| end.checked_sub(now))
-            .filter(|left| !left.is_zero());
+            .and_then(|end| Duration::from_secs(end).checked_sub(now))
+            .filter(|left| !left.is_zero())
+            .map(|left| left.min(MOST));
         let secret_id = seconds("secret_id_ttl").filter(|ttl| holds("secret_id") && !ttl.is_zero());
         let rotates = seconds("ttl").filter(|_| holds("rotation_period"));
         // Only KV version 1 gives a duration without a lease: the mount's default, or what the secret itself asks for.
@@ -136,6 +147,14 @@ pub(crate) fn next(facts: &Facts, settings: &Settings, asked: Option<Duration>, 
     Next::Read(before_end.map_or(after, |end| end.min(after)))
 }
 
+/// The shorter of the intervals that two templates ask for; `None` is the one that is set for all.
+pub(crate) fn shorter(a: Option<Duration>, b: Option<Duration>, settings: &Settings) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other).filter(|interval| *interval < settings.interval),
+    }
+}
+
 /// Decides the next step of a lease of which the server granted `granted`, and `first` at its beginning.
 ///
 /// At its maximum a lease comes out shorter and renewing no longer moves its end. The secret is then replaced while a
@@ -147,6 +166,7 @@ pub(crate) fn lease(
     settings: &Settings,
     chance: f64,
 ) -> Next {
+    let granted = granted.min(MOST);
     if !renewable {
         return Next::Read(early(granted, settings, chance));
     }

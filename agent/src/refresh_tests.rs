@@ -41,6 +41,17 @@ fn a_secret_may_have_an_interval_of_its_own() {
 }
 
 #[test]
+fn of_two_templates_the_more_eager_one_counts() {
+    let shorter = |a: Option<u64>, b: Option<u64>| {
+        super::shorter(a.map(seconds), b.map(seconds), &settings()).map(|interval| interval.as_secs())
+    };
+    assert_eq!(shorter(Some(10), Some(20)), Some(10));
+    assert_eq!(shorter(Some(10), None), Some(10), "sooner than the 300 s of all");
+    assert_eq!(shorter(None, Some(3600)), None, "the 300 s of all are sooner");
+    assert_eq!(shorter(None, None), None);
+}
+
+#[test]
 fn kv_version_1_follows_the_interval_and_not_its_month_long_lease() {
     let facts = facts(false, false, 2_764_800, "{\"a\":1}");
     assert_eq!(middle(&facts), Next::Read(seconds(270)));
@@ -184,4 +195,55 @@ fn a_lease_counts_before_what_the_data_says() {
         "{\"certificate\":\"x\",\"expiration\":9999,\"ttl\":7}",
     );
     assert_eq!(middle(&facts), Next::Read(seconds(90)));
+}
+
+mod any_answer {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    fn after(next: Next) -> Duration {
+        match next {
+            Next::Read(after) | Next::Renew(after) => after,
+        }
+    }
+
+    /// Numbers of seconds as a server may say them, odd ones included.
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..10_u64, 0..100_000_u64, any::<u64>(), Just(u64::MAX)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn a_lease_is_acted_on_before_its_end_and_never_beyond_any_clock(
+            lease in number(), granted in number(), renewable: bool, threshold in 0.01..0.99_f64, chance in 0.0..1.0_f64,
+        ) {
+            let settings = Settings { threshold, ..settings() };
+            let facts = Facts::of(true, renewable, seconds(lease), &Value::Null, NOW);
+            let first = after(next(&facts, &settings, None, chance));
+            prop_assert!(lease == 0 || first < seconds(lease), "{first:?} of {lease} s");
+            let later = after(super::super::lease(facts.duration, seconds(granted), renewable, &settings, chance));
+            prop_assert!(granted == 0 || later < seconds(granted), "{later:?} of {granted} s");
+            prop_assert!(Instant::now().checked_add(first.max(later)).is_some(), "no clock can add it");
+        }
+
+        #[test]
+        fn no_data_without_a_lease_asks_again_at_once(
+            keys in prop::collection::vec((prop::sample::select(vec![
+                "ttl", "lease", "rotation_period", "certificate", "expiration", "secret_id", "secret_id_ttl", "other",
+            ]), number()), 0..8),
+            duration in number(), threshold in 0.01..0.99_f64, chance in 0.0..1.0_f64,
+        ) {
+            let settings = Settings { threshold, ..settings() };
+            let data = keys.iter().map(|(key, number)| {
+                ((*key).into(), Value::Number(number.to_string().into()))
+            });
+            let facts = Facts::of(false, false, seconds(duration), &Value::map(data), NOW);
+            let after = after(next(&facts, &settings, None, chance));
+            prop_assert!(after >= Duration::from_millis(800), "after {after:?}: {facts:?}");
+            prop_assert!(Instant::now().checked_add(after).is_some(), "no clock can add it");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::fetch::Fetcher;
 use crate::gather::{self, Gatherer};
 use crate::logging::Chain;
 use crate::random::unit;
-use crate::refresh::Settings;
+use crate::refresh::{self, Settings};
 use crate::session::{Identity, millis};
 use crate::side_files::{self, SideError};
 use crate::store::Store;
@@ -38,6 +38,13 @@ enum State {
     Unwritten,
 }
 
+/// The configuration sets an end to retrying.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer after {failures} attempts, and template_config.exit_on_retry_failure is set")]
+pub(crate) struct GaveUp {
+    failures: u32,
+}
+
 /// Renders for ever, or until everything is written once when the configuration says so.
 pub(crate) async fn render(
     connection: &Connection,
@@ -46,7 +53,7 @@ pub(crate) async fn render(
     env: &dyn Fn(&str) -> Option<String>,
     mut identity: watch::Receiver<Option<Identity>>,
     doubts: mpsc::Sender<u64>,
-) {
+) -> Result<(), GaveUp> {
     let settings = Settings {
         interval: config.static_interval,
         threshold: config.renewal_threshold,
@@ -65,18 +72,32 @@ pub(crate) async fn render(
     // Everything is asked before the first login is over, so that one pass fetches it.
     renderer.pass();
     let mut render_at = None;
+    let mut is_doubted = false;
+    let mut former: Option<Identity> = None;
     loop {
         let current = loop {
             if let Some(current) = identity.borrow_and_update().clone() {
                 break current;
             }
             if identity.changed().await.is_err() {
-                return;
+                return Ok(());
             }
         };
+        // Here and not where the change is waited for: another event may come at the same moment.
+        if let Some(former) = former.replace(current.clone())
+            && former.generation != current.generation
+        {
+            gatherer.stop();
+            let now = Instant::now();
+            // A denied token may be dead, and its leases with it.
+            let replace_at = former.replace_leases_at;
+            let replace_at = replace_at.map(|at| if is_doubted { now } else { at.max(now) });
+            is_doubted = false;
+            renderer.store.new_token(replace_at, now);
+        }
         if config.exit_after_auth && renderer.is_written() {
             tracing::info!("everything is rendered");
-            return;
+            return Ok(());
         }
         let ask_at = renderer.store.next().filter(|_| gatherer.has_room());
         let ask_at = ask_at.map(|at| gatherer.not_before().map_or(at, |quiet| at.max(quiet)));
@@ -99,9 +120,14 @@ pub(crate) async fn render(
             .min();
         tokio::select! {
             news = gatherer.answer(&mut renderer.store) => {
+                let failures = news.failures;
+                if config.retries.is_some_and(|most| failures > most) {
+                    return Err(GaveUp { failures });
+                }
                 if news.denied {
                     // A full queue already holds the same doubt.
                     let _ = doubts.try_send(current.generation);
+                    is_doubted = true;
                 }
                 if news.changed && render_at.is_none() {
                     render_at = Some(Instant::now() + GATHERING);
@@ -110,10 +136,8 @@ pub(crate) async fn render(
             () = reach(wake) => {}
             changed = identity.changed() => {
                 if changed.is_err() {
-                    return;
+                    return Ok(());
                 }
-                gatherer.stop();
-                renderer.store.new_token(current.leases_end, Instant::now());
             }
         }
         let now = Instant::now();
@@ -291,9 +315,11 @@ impl Renderer<'_> {
     /// Brings the store up to what the templates ask, and forgets the rest.
     fn take_up(&mut self, now: Instant) {
         let mut asked = BTreeMap::new();
-        for standing in &self.standings {
+        for (loaded, standing) in self.templates.iter().zip(&self.standings) {
+            let interval = loaded.config.interval;
             for query in standing.used.iter().chain(&standing.wanted) {
-                asked.insert(query, None);
+                let known = asked.entry(query).or_insert(interval);
+                *known = refresh::shorter(*known, interval, self.store.settings());
             }
         }
         let at = now + gather::pause(self.rounds);
@@ -305,3 +331,7 @@ impl Renderer<'_> {
         self.store.retain(|query| asked.contains_key(query));
     }
 }
+
+#[cfg(test)]
+#[path = "renderer_tests.rs"]
+mod tests;

@@ -83,6 +83,8 @@ enum RunError {
     Signals(#[from] std::io::Error),
     #[error("gave up, as auto_auth.method.exit_on_err asks for")]
     Login(#[source] LoginError),
+    #[error("gave up")]
+    Secrets(#[source] renderer::GaveUp),
 }
 
 /// Says on stderr what is wrong with what the user gave.
@@ -124,7 +126,7 @@ async fn run(
     let work = async {
         tokio::select! {
             error = session::keep(&connection, config, identity, doubts) => Err(RunError::Login(error)),
-            () = renderer::render(&connection, config, templates, env, identities, doubt) => Ok(()),
+            done = renderer::render(&connection, config, templates, env, identities, doubt) => done.map_err(RunError::Secrets),
         }
     };
     tokio::pin!(work);

@@ -26,8 +26,9 @@ pub(crate) struct Identity {
     pub(crate) generation: u64,
     /// What is left of its uses, where they have a limit.
     pub(crate) uses: Option<Arc<Uses>>,
-    /// Whether the leases made with the token end with it. Those of a batch token end by themselves.
-    pub(crate) leases_end: bool,
+    /// When the leases made with the token are to be replaced if there is another token: they end with it. `None` for
+    /// those of a batch token, which end by themselves, and of a token without end.
+    pub(crate) replace_leases_at: Option<Instant>,
 }
 
 /// Keeps a token for ever, or until the first failed login where the configuration says so. `doubts` brings the generations
@@ -62,7 +63,7 @@ pub(crate) async fn keep(
             token: auth.client_token.clone(),
             generation,
             uses: Uses::of(auth.num_uses).map(Arc::new),
-            leases_end: auth.token_type != "batch",
+            replace_leases_at: replace_leases_at(&auth, granted),
         };
         identity.send_replace(Some(current.clone()));
         // No wait here: nobody keeps the token alive between its hold and the login.
@@ -80,6 +81,14 @@ pub(crate) async fn keep(
             sleep_until(granted + config.login.min_backoff).await;
         }
     }
+}
+
+/// At two thirds of the token's first life: one that has no use to spare, or whose successor came early, lives on and its
+/// leases with it. They cannot be replaced at once each time: that alone would use the next token up.
+fn replace_leases_at(auth: &Auth, granted: Instant) -> Option<Instant> {
+    let ends = auth.token_type != "batch" && !auth.lease_duration.is_zero();
+    let after = auth.lease_duration.mul_f64(2.0 / 3.0);
+    granted.checked_add(after).filter(|_| ends)
 }
 
 /// Tries until a login succeeds.
@@ -127,7 +136,7 @@ async fn hold(
         token,
         generation,
         uses,
-        leases_end: _,
+        replace_leases_at: _,
     } = identity;
     let mut tenure = Tenure::new(lease, granted, config.login.max_backoff, unit());
     let mut pending = Pending::new(&config.sinks);

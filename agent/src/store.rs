@@ -28,6 +28,8 @@ struct Lease {
     first: Duration,
     /// When to see whether it was revoked meanwhile; `None` when it is renewed soon enough to notice.
     check_at: Option<Instant>,
+    /// When the secret is replaced whatever the lease: the token that it was made with ends.
+    replace_at: Option<Instant>,
 }
 
 /// What is done when the time comes.
@@ -76,6 +78,11 @@ impl Store {
         }
     }
 
+    /// The user's settings.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Takes a question up, which is due at `at`, or changes its interval. Returns whether it is new.
     pub(crate) fn want(&mut self, query: &Query, interval: Option<Duration>, at: Instant) -> bool {
         if let Some(entry) = self.entries.get_mut(query) {
@@ -116,6 +123,7 @@ impl Store {
             entry.is_asked = true;
             let is_check = now < entry.at;
             match &mut entry.lease {
+                Some(lease) if lease.replace_at.is_some_and(|at| at <= now) => Due::Read(query.clone(), None),
                 Some(lease) if is_check => {
                     lease.check_at = None;
                     Due::Check(query.clone(), lease.id.clone())
@@ -158,6 +166,7 @@ impl Store {
             id: lease_id,
             first: facts.duration,
             check_at: None,
+            replace_at: None,
         });
         entry.plan(next, now, settings.interval);
         let changed = entry.answer.as_ref() != Some(&answer);
@@ -176,15 +185,15 @@ impl Store {
         entry.plan(next, now, settings.interval);
     }
 
-    /// No answer came: the last one stays. Returns when it will be asked again.
-    pub(crate) fn failed(&mut self, query: &Query, now: Instant, chance: f64) -> Duration {
+    /// No answer came: the last one stays. Returns when it will be asked again, and how often it failed in a row.
+    pub(crate) fn failed(&mut self, query: &Query, now: Instant, chance: f64) -> (Duration, u32) {
         let Some(entry) = self.entries.get_mut(query) else {
-            return Duration::ZERO;
+            return (Duration::ZERO, 0);
         };
         entry.is_asked = false;
         let delay = entry.backoff.next(chance);
         entry.at = now + delay;
-        delay
+        (delay, entry.backoff.failures())
     }
 
     /// The server was away: the question stays due.
@@ -232,21 +241,22 @@ impl Store {
         }
     }
 
-    /// There is a new token. With `leases_end` the leases of the old one end with it; what failed may succeed now, and
-    /// what was denied may be allowed. Whoever asks with the old token is to be stopped before this.
-    pub(crate) fn new_token(&mut self, leases_end: bool, now: Instant) {
+    /// There is a new token. What was leased with the old one is replaced at `replace_at` (`None`: those leases do not end
+    /// with it); what failed may succeed now, and what was denied may be allowed. Whoever asks with the old token is to be
+    /// stopped before this.
+    pub(crate) fn new_token(&mut self, replace_at: Option<Instant>, now: Instant) {
         for entry in self.entries.values_mut() {
             entry.is_asked = false;
             entry.may_check = true;
             if entry.metadata == Metadata::Denied {
                 entry.metadata = Metadata::Open;
             }
-            let ends = leases_end && entry.lease.is_some();
-            if ends || entry.answer.is_none() || entry.backoff.is_failing() {
+            if let Some(lease) = &mut entry.lease {
+                // Those of a token before the old one are due earlier.
+                lease.replace_at = lease.replace_at.or(replace_at);
+            }
+            if entry.answer.is_none() || entry.backoff.is_failing() {
                 entry.at = now;
-                if ends {
-                    entry.act = Act::Read;
-                }
             }
         }
     }
@@ -254,8 +264,14 @@ impl Store {
 
 impl Entry {
     fn due_at(&self) -> Instant {
-        let check_at = self.lease.as_ref().and_then(|lease| lease.check_at);
-        check_at.map_or(self.at, |check_at| check_at.min(self.at))
+        let lease = self.lease.as_ref();
+        let others = lease.map_or([None; 2], |lease| [lease.check_at, lease.replace_at]);
+        // One that is due for its replacement and fails waits like any other.
+        let others = others
+            .into_iter()
+            .flatten()
+            .filter(|_| !self.backoff.is_failing());
+        others.fold(self.at, Instant::min)
     }
 
     /// The server answered.

@@ -64,7 +64,8 @@ async fn a_failure_keeps_the_last_answer_and_asks_again_later() {
     store.fetched(&query, fetched("x", 0), now, 0.5);
     let later = now + seconds(90);
     assert_eq!(due(&mut store, later), [read(&query)]);
-    let delay = store.failed(&query, later, 1.0);
+    let (delay, failures) = store.failed(&query, later, 1.0);
+    assert_eq!(failures, 1, "the first one");
     assert_eq!(delay, Duration::from_millis(250), "the first delay is short");
     assert!(store.answer(&query).is_some(), "the answer that was there stays");
     assert_eq!(store.next(), Some(later + delay), "it is asked again soon");
@@ -185,7 +186,7 @@ async fn a_denied_look_at_a_lease_is_remembered_until_there_is_a_new_token() {
         Some(now + seconds(2400)),
         "only its renewal is left"
     );
-    store.new_token(false, now + seconds(200));
+    store.new_token(None, now + seconds(200));
     store.renewed(&query, seconds(3600), true, now + seconds(200), 0.0);
     assert_eq!(
         store.next(),
@@ -195,24 +196,42 @@ async fn a_denied_look_at_a_lease_is_remembered_until_there_is_a_new_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_token_replaces_the_leases_that_end_with_the_old_one_and_nothing_else() {
-    for leases_end in [true, false] {
+async fn a_new_token_replaces_the_leases_that_end_with_the_old_one_in_time_and_nothing_else() {
+    for replace_after in [Some(0), Some(20), None] {
         let (mut store, leased, now) = wanting("leased");
         let plain = query("plain");
         store.want(&plain, None, now);
         due(&mut store, now);
-        store.fetched(&leased, fetched("x", 90), now, 0.5);
+        store.fetched(&leased, fetched("x", 90), now, 0.0);
         store.fetched(&plain, fetched("x", 0), now, 0.5);
-        store.new_token(leases_end, now);
-        let expected = if leases_end {
-            vec![read(&leased)]
-        } else {
-            Vec::new()
+        store.new_token(replace_after.map(|after| now + seconds(after)), now);
+        let Some(after) = replace_after else {
+            assert_eq!(
+                store.next(),
+                Some(now + seconds(60)),
+                "its own renewal comes first"
+            );
+            continue;
         };
+        let at = now + seconds(after);
+        assert_eq!(store.next(), Some(at), "before the old token ends");
         assert_eq!(
-            due(&mut store, now),
-            expected,
-            "leases end with the token: {leases_end}"
+            due(&mut store, at),
+            [read(&leased)],
+            "replaced, not renewed; and nothing else"
+        );
+        store.failed(&leased, at, 1.0);
+        assert!(
+            due(&mut store, at).is_empty(),
+            "a failure is not repeated at once"
+        );
+        let at = at + seconds(1);
+        assert_eq!(due(&mut store, at), [read(&leased)], "but soon");
+        store.fetched(&leased, fetched("y", 90), at, 0.0);
+        assert_eq!(
+            store.next(),
+            Some(at + seconds(60)),
+            "the new lease belongs to the new token"
         );
     }
 }
@@ -226,7 +245,7 @@ async fn a_new_token_asks_again_what_failed() {
     for _ in 0..10 {
         store.failed(&query, now + seconds(90), 1.0);
     }
-    store.new_token(true, now + seconds(91));
+    store.new_token(Some(now), now + seconds(91));
     assert_eq!(due(&mut store, now + seconds(91)), [read(&query)], "at once");
 }
 
@@ -257,7 +276,7 @@ async fn metadata_is_asked_only_where_it_may_be() {
     store.fetched(&query, verifiable("y"), at, 0.5);
     let at = at + seconds(90);
     assert_eq!(due(&mut store, at), [read(&query)], "a denial is remembered");
-    store.new_token(true, at);
+    store.new_token(Some(at), at);
     let expected = held(&store);
     assert_eq!(due(&mut store, at), [expected], "until there is a new token");
 }

@@ -394,6 +394,27 @@ fn listeners_and_the_cache_are_read_into_types() {
     );
 }
 
+#[test]
+fn a_template_may_have_an_interval_of_its_own() {
+    let with = |interval: &str| {
+        let perms = "\"perms\": \"0440\"";
+        let text = INJECTED.replace(
+            perms,
+            &format!("{perms}, \"static_secret_render_interval\": \"{interval}\""),
+        );
+        let (config, warnings) = read(&text).unwrap();
+        assert_eq!(warnings, Vec::<String>::new(), "it is acted on");
+        config.templates[0].interval
+    };
+    assert_eq!(with("20s"), Some(Duration::from_secs(20)));
+    assert_eq!(
+        with("0s"),
+        None,
+        "zero is the interval of all, as in template_config"
+    );
+    assert_eq!(read(INJECTED).unwrap().0.templates[0].interval, None);
+}
+
 /// As a person writes it for `agent-configmap`.
 const WRITTEN: &str = r#"
 # Where Vault is

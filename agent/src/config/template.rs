@@ -25,6 +25,8 @@ pub struct Template {
     pub error_on_missing_key: bool,
     /// Whether the destination's folder is made when it is not there.
     pub create_folders: bool,
+    /// How often this template's secrets without a lease are read again; without one as often as those of all.
+    pub interval: Option<Duration>,
     /// How long changes are gathered before they are rendered.
     pub wait: Option<Wait>,
     /// What runs after the file changed.
@@ -108,6 +110,9 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
     };
     let mode = template.mode("perms");
     let create_folders = template.flag("create_dest_dirs").unwrap_or(true);
+    let interval = template
+        .duration("static_secret_render_interval")
+        .filter(|interval| !interval.is_zero());
     let wait = wait(&mut template);
     let run = command::after_change(&mut template);
     let backup = template.flag("backup").unwrap_or(false);
@@ -132,6 +137,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         mode,
         error_on_missing_key,
         create_folders,
+        interval,
         wait,
         run,
         backup,

@@ -10,9 +10,11 @@
 mod agent;
 mod agent_away;
 mod agent_database;
+mod agent_engines;
 mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_login;
+mod agent_refresh;
 mod agent_support;
 mod agent_templates;
 mod agent_token;
