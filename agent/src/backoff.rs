@@ -35,6 +35,11 @@ impl Backoff {
         self.failures > 0
     }
 
+    /// How many attempts in a row failed.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Something worked.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;

@@ -71,6 +71,11 @@ impl Gatherer {
         self.quiet_until
     }
 
+    /// How often in a row Vault was found away.
+    pub(crate) fn failures(&self) -> u32 {
+        self.away.failures()
+    }
+
     fn lanes(&self) -> usize {
         if self.away.is_failing() { 1 } else { LANES }
     }

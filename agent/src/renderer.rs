@@ -1,6 +1,7 @@
 //! Fetches what the templates ask for, renders them, and writes what changed. Talks to Vault and writes files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
@@ -35,6 +36,20 @@ enum State {
     Unwritten,
 }
 
+/// Why rendering ended although it was to go on. Only where `template_config.exit_on_retry_failure` asks for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GaveUp {
+    /// A question was not answered.
+    #[error("cannot {query}: it failed {retries} times again")]
+    Question { query: Query, retries: u32 },
+    /// Nothing was answered.
+    #[error("Vault was away, and {retries} times again")]
+    Away { retries: u32 },
+    /// A template does not fit its answers.
+    #[error("{} cannot be rendered", file.display())]
+    Template { file: PathBuf },
+}
+
 /// Renders for ever, or until everything is written once when the configuration says so.
 pub(crate) async fn render(
     connection: &Connection,
@@ -43,7 +58,7 @@ pub(crate) async fn render(
     env: &dyn Fn(&str) -> Option<String>,
     mut identity: watch::Receiver<Option<Identity>>,
     doubts: mpsc::Sender<u64>,
-) {
+) -> Result<(), GaveUp> {
     let settings = Settings {
         interval: config.static_interval,
         threshold: config.renewal_threshold,
@@ -67,12 +82,15 @@ pub(crate) async fn render(
                 break current;
             }
             if identity.changed().await.is_err() {
-                return;
+                return Ok(());
             }
         };
         if config.exit_after_auth && renderer.is_written() {
             tracing::info!("everything is rendered");
-            return;
+            return Ok(());
+        }
+        if let Some(retries) = config.retries {
+            renderer.give_up(retries, gatherer.failures())?;
         }
         let ask_at = renderer.store.next().filter(|_| gatherer.has_room());
         let ask_at = ask_at.map(|at| gatherer.not_before().map_or(at, |quiet| at.max(quiet)));
@@ -106,7 +124,7 @@ pub(crate) async fn render(
             () = reach(wake) => {}
             changed = identity.changed() => {
                 if changed.is_err() {
-                    return;
+                    return Ok(());
                 }
                 gatherer.stop();
                 renderer.store.new_token(current.leases_end, Instant::now());
@@ -163,6 +181,27 @@ struct Renderer<'a> {
 }
 
 impl Renderer<'_> {
+    /// An error when a question failed too often, Vault was away too often, or a template can not be rendered whose failure
+    /// counts.
+    fn give_up(&self, retries: u32, away: u32) -> Result<(), GaveUp> {
+        if away > retries {
+            return Err(GaveUp::Away { retries });
+        }
+        if let Some(query) = self.store.failed_after(retries) {
+            let query = query.clone();
+            return Err(GaveUp::Question { query, retries });
+        }
+        let mut templates = self.templates.iter().zip(&self.standings);
+        let broken =
+            templates.find(|(loaded, standing)| standing.state == State::Broken && loaded.config.error_fatal);
+        match broken {
+            Some((loaded, _)) => Err(GaveUp::Template {
+                file: loaded.config.destination.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn is_written(&self) -> bool {
         self.standings
             .iter()

@@ -26,7 +26,8 @@ pub(crate) struct Identity {
     pub(crate) generation: u64,
     /// What is left of its uses, where they have a limit.
     pub(crate) uses: Option<Arc<Uses>>,
-    /// Whether the leases made with the token end with it. Those of a batch token end by themselves.
+    /// Whether the leases made with the token end when it is replaced. Those of a batch token end by themselves, and a token
+    /// with few uses lives on with its last one: were its leases replaced, that alone would use up the next token.
     pub(crate) leases_end: bool,
 }
 
@@ -62,7 +63,7 @@ pub(crate) async fn keep(
             token: auth.client_token.clone(),
             generation,
             uses: Uses::of(auth.num_uses).map(Arc::new),
-            leases_end: auth.token_type != "batch",
+            leases_end: auth.token_type != "batch" && auth.num_uses == 0,
         };
         identity.send_replace(Some(current.clone()));
         // No wait here: nobody keeps the token alive between its hold and the login.

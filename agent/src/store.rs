@@ -187,6 +187,13 @@ impl Store {
         delay
     }
 
+    /// A question that failed and was repeated so many times, and failed each time.
+    pub(crate) fn failed_after(&self, retries: u32) -> Option<&Query> {
+        let mut entries = self.entries.iter();
+        let failed = entries.find(|(_, entry)| entry.backoff.failures() > retries);
+        failed.map(|(query, _)| query)
+    }
+
     /// The server was away: the question stays due.
     pub(crate) fn put_back(&mut self, query: &Query) {
         if let Some(entry) = self.entries.get_mut(query) {

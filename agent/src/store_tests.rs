@@ -95,6 +95,18 @@ async fn only_as_much_is_taken_as_there_is_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_that_failed_too_often_is_told_until_it_is_answered() {
+    let (mut store, query, now) = wanting("a");
+    for failures in 1..=3 {
+        store.failed(&query, now, 1.0);
+        let told = (failures > 2).then_some(&query);
+        assert_eq!(store.failed_after(2), told, "two retries, {failures} failures");
+    }
+    store.fetched(&query, fetched("x", 0), now, 0.5);
+    assert_eq!(store.failed_after(2), None, "an answer clears the record");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_answer_is_no_change() {
     let (mut store, query, now) = wanting("a");
     assert!(

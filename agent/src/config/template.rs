@@ -23,6 +23,8 @@ pub struct Template {
     pub mode: Option<u32>,
     /// A missing key is an error.
     pub error_on_missing_key: bool,
+    /// A template that cannot be rendered ends the agent, where failures are to end it at all.
+    pub error_fatal: bool,
     /// Whether the destination's folder is made when it is not there.
     pub create_folders: bool,
     /// How long changes are gathered before they are rendered.
@@ -95,6 +97,7 @@ struct Common {
     source: Source,
     delims: Delims,
     error_on_missing_key: bool,
+    error_fatal: bool,
     function_denylist: Vec<String>,
 }
 
@@ -130,6 +133,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         source,
         delims,
         error_on_missing_key,
+        error_fatal,
         function_denylist,
     } = common?;
     Some(Template {
@@ -138,6 +142,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         delims,
         mode,
         error_on_missing_key,
+        error_fatal,
         create_folders,
         wait,
         run,
@@ -183,6 +188,7 @@ pub(super) fn read_env(mut template: Object<'_>) -> Option<EnvTemplate> {
         source,
         delims,
         error_on_missing_key,
+        error_fatal: _,
         function_denylist,
     } = common?;
     Some(EnvTemplate {
@@ -221,14 +227,14 @@ fn common(template: &mut Object<'_>) -> Option<Common> {
         right: template.text("right_delimiter").unwrap_or(default.right),
     };
     let error_on_missing_key = template.flag("error_on_missing_key").unwrap_or(false);
-    // No error of a template ends the agent: the file stays, and it is tried again with the next answer.
-    template.flag("error_fatal");
+    let error_fatal = template.flag("error_fatal").unwrap_or(true);
     let mut function_denylist = template.texts("function_denylist").unwrap_or_default();
     function_denylist.extend(template.texts("function_blacklist").unwrap_or_default());
     Some(Common {
         source: source?,
         delims,
         error_on_missing_key,
+        error_fatal,
         function_denylist,
     })
 }
