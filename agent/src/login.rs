@@ -53,6 +53,8 @@ pub(crate) enum LoginError {
     NoSecretId { path: PathBuf },
     #[error("the token in {} has no use to spare: write another one there", path.display())]
     Worn { path: PathBuf },
+    #[error("the token in {} is at its end: write another one there", path.display())]
+    Ended { path: PathBuf },
 }
 
 /// Logs in as configured, again and again.
@@ -257,6 +259,12 @@ async fn look_up(
         Ok(info) => info,
         Err(error) => return Ok(Err(error)),
     };
+    // Zero would stand for no end.
+    if info.ttl.is_zero() && info.expire_time.is_some() {
+        return Err(LoginError::Ended {
+            path: path.to_owned(),
+        });
+    }
     Ok(Ok(Auth {
         client_token: token,
         accessor: info.accessor,

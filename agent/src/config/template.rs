@@ -11,6 +11,7 @@ use super::duration;
 use super::reader::Object;
 
 /// One file to render.
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of the schema")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// Where the text comes from.

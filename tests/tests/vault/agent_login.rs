@@ -210,6 +210,37 @@ async fn a_token_from_a_file_is_kept_alive_and_another_one_taken_when_it_ends() 
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_token_from_a_file_the_last_use_is_left_and_another_token_is_asked_for() {
+    let (rig, run) = rig("worn").await;
+    let wanted = |num_uses| TokenRequest {
+        policies: vec!["worn".to_owned()],
+        ttl: Some(Duration::from_secs(600)),
+        num_uses,
+        ..TokenRequest::default()
+    };
+    let few = rig.root().create_orphan(&wanted(Some(4))).await.unwrap();
+    let file = rig.folder().join("given-token");
+    fs::write(&file, few.client_token.expose()).unwrap();
+    let method = json!({"type": "token_file", "max_backoff": "2s", "config": {"token_file_path": file}});
+    let agent = rig.start(&config(&rig, method), &run);
+    rig.wait_for("app:first:5432");
+    agent.wait_for("has no use to spare", 2);
+    let info = rig.root().lookup_accessor(&few.accessor).await.unwrap();
+    assert_eq!(info.num_uses, 1, "the last one is left:\n{}", agent.log());
+
+    let many = rig.root().create_orphan(&wanted(None)).await.unwrap();
+    fs::write(&file, many.client_token.expose()).unwrap();
+    rig.write_secret("second").await;
+    rig.wait_for("app:second:5432");
+    assert_eq!(
+        agent.count("denied"),
+        0,
+        "no read may be denied:\n{}",
+        agent.log()
+    );
+}
+
 /// The rig's configuration with a wrapped secret-id that must have been made at `path`.
 fn wrapped(rig: &Rig, path: &str) -> Value {
     let mut config = rig.config(&rig.template());

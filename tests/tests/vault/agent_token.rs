@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::ensure;
+use serde_json::json;
 use vaultkeeper_tests::reaper::OwnedRun;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret as _;
@@ -198,4 +199,46 @@ async fn without_being_asked_to_it_leaves_its_token_alone() {
     agent.process.signal(rustix::process::Signal::TERM).unwrap();
     wait_until_ended(&agent);
     assert_eq!(rig.tokens().await.len(), 1, "an app may have it from a sink");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_end_it_only_where_the_configuration_asks_for_that() {
+    let (rig, run) = rig("retries", ttl(3600)).await;
+    let denied = "{{ with secret \"kv-retries/data/other\" }}{{ .Data.data.x }}{{ end }}";
+    let mut config = rig.config(denied);
+    config["template_config"]["exit_on_retry_failure"] = true.into();
+    config["vault"]["retry"] = json!({"num_retries": 2});
+    let agent = rig.start(&config, &run);
+    wait_until_ended(&agent);
+    assert_eq!(
+        agent.count("gave up, as template_config.exit_on_retry_failure asks for"),
+        1,
+        "it says why:\n{}",
+        agent.log()
+    );
+    assert_eq!(
+        agent.count("no answer"),
+        3,
+        "one try and two more:\n{}",
+        agent.log()
+    );
+
+    let unfit = "{{ with secret \"kv-retries/app\" }}{{ .Data.data.password.deep }}{{ end }}";
+    let mut config = rig.config(unfit);
+    config["template_config"]["exit_on_retry_failure"] = true.into();
+    let agent = rig.start(&config, &run);
+    wait_until_ended(&agent);
+    assert_eq!(
+        agent.count("cannot be rendered"),
+        1,
+        "it says why:\n{}",
+        agent.log()
+    );
+
+    config["template"][0]["error_fatal"] = false.into();
+    let agent = rig.start(&config, &run);
+    agent.wait_for("not rendered", 1);
+    rig.write_secret("second").await;
+    // Rendered anew with the new answer, and not fit again: it goes on.
+    agent.wait_for("not rendered", 2);
 }
