@@ -515,6 +515,20 @@ fn in_hcl_what_is_wrong_is_told_with_its_line() {
 }
 
 #[test]
+fn keys_are_the_same_in_any_case() {
+    let text = WRITTEN
+        .replace("vault {", "Vault {")
+        .replace("address =", "Address =");
+    let (config, warnings) = read(&text).unwrap();
+    assert_eq!(config.vault.address, "https://vault.default.svc:8200");
+    assert_eq!(
+        warnings,
+        read(WRITTEN).unwrap().1,
+        "no key is unknown for its case"
+    );
+}
+
+#[test]
 fn variables_of_hcl_are_named_by_their_blocks() {
     let text = r#"
 vault { address = "https://v:8200" }

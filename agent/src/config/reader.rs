@@ -18,6 +18,11 @@ pub(super) struct Object<'a> {
     report: &'a Report,
 }
 
+/// Vault's own readers take `Address` for `address`.
+fn is_same(given: &str, key: &str) -> bool {
+    given.eq_ignore_ascii_case(key)
+}
+
 impl<'a> Object<'a> {
     /// The whole configuration.
     pub(super) fn root(node: &'a Node, report: &'a Report) -> Option<Self> {
@@ -64,7 +69,7 @@ impl<'a> Object<'a> {
 
     /// The place of a key of this object, or of the object where the key is absent.
     pub(super) fn at(&self, key: &str) -> Place {
-        let line = self.entries.iter().find(|(other, _)| *other == key);
+        let line = self.entries.iter().find(|(other, _)| is_same(other, key));
         Place {
             path: self.path_of(key),
             line: line.map_or(self.line, |(_, node)| node.line),
@@ -97,7 +102,7 @@ impl<'a> Object<'a> {
     /// Every value of a key; null counts as absent.
     fn take_all(&mut self, key: &'static str) -> Vec<&'a Node> {
         self.taken.push(key);
-        let own = self.entries.iter().filter(|(other, _)| *other == key);
+        let own = self.entries.iter().filter(|(other, _)| is_same(other, key));
         own.map(|(_, node)| *node)
             .filter(|node| node.value != Value::Null)
             .collect()
@@ -137,7 +142,7 @@ impl<'a> Object<'a> {
     /// Whether a key has a value.
     pub(super) fn has(&self, key: &str) -> bool {
         let mut entries = self.entries.iter();
-        entries.any(|(other, node)| *other == key && node.value != Value::Null)
+        entries.any(|(other, node)| is_same(other, key) && node.value != Value::Null)
     }
 
     /// A string; an empty one counts as absent, as in Vault Agent.
@@ -166,7 +171,7 @@ impl<'a> Object<'a> {
     }
 
     fn value_of(&self, key: &str) -> Option<&'a Value> {
-        let own = self.entries.iter().find(|(other, _)| *other == key);
+        let own = self.entries.iter().find(|(other, _)| is_same(other, key));
         own.map(|(_, node)| &node.value)
             .filter(|value| **value != Value::Null)
     }
@@ -393,7 +398,8 @@ impl<'a> Object<'a> {
     pub(super) fn finish(self) {
         let mut said: Vec<&str> = Vec::new();
         for (key, _) in &self.entries {
-            if !self.taken.contains(key) && !said.contains(key) {
+            let is_taken = self.taken.iter().any(|taken| is_same(key, taken));
+            if !is_taken && !said.contains(key) {
                 said.push(key);
                 self.report.warn(format!("unknown key {}", self.at(key)));
             }
