@@ -86,8 +86,16 @@ pub(crate) async fn render(
             }
         };
         if config.exit_after_auth && renderer.is_written() {
-            tracing::info!("everything is rendered");
-            return Ok(());
+            // The token's own files are part of everything.
+            if current.in_sinks.clone().wait_for(|all| *all).await.is_ok() {
+                tracing::info!("everything is rendered");
+                return Ok(());
+            }
+            // The token was replaced meanwhile.
+            if identity.changed().await.is_err() {
+                return Ok(());
+            }
+            continue;
         }
         if let Some(retries) = config.retries {
             renderer.give_up(retries, gatherer.failures())?;

@@ -29,6 +29,8 @@ pub(crate) struct Identity {
     /// Whether the leases made with the token end when it is replaced. Those of a batch token end by themselves, and a token
     /// with few uses lives on with its last one: were its leases replaced, that alone would use up the next token.
     pub(crate) leases_end: bool,
+    /// Becomes true when the token is in all of its files.
+    pub(crate) in_sinks: watch::Receiver<bool>,
 }
 
 /// Keeps a token for ever, or until the first failed login where the configuration says so. `doubts` brings the generations
@@ -59,7 +61,9 @@ pub(crate) async fn keep(
             uses = auth.num_uses,
             "logged in"
         );
+        let (written, in_sinks) = watch::channel(config.sinks.is_empty());
         let current = Identity {
+            in_sinks,
             token: auth.client_token.clone(),
             generation,
             uses: Uses::of(auth.num_uses).map(Arc::new),
@@ -72,6 +76,7 @@ pub(crate) async fn keep(
             identity: &current,
             lease: Lease::new(auth.lease_duration, auth.renewable),
             granted,
+            written,
         };
         let end = hold(connection, config, held, &logins, &mut doubts, replace_after).await;
         tracing::info!(reason = end.as_str(), "logging in again");
@@ -108,6 +113,8 @@ struct Held<'a> {
     identity: &'a Identity,
     lease: Lease,
     granted: Instant,
+    /// To say that the token is in all of its files.
+    written: watch::Sender<bool>,
 }
 
 /// Renews a token until it has to be replaced. `replace_after` says how long a denied one waits for that.
@@ -123,12 +130,14 @@ async fn hold(
         identity,
         lease,
         granted,
+        written: in_sinks,
     } = held;
     let Identity {
         token,
         generation,
         uses,
         leases_end: _,
+        in_sinks: _,
     } = identity;
     let mut tenure = Tenure::new(lease, granted, config.login.max_backoff, unit());
     let mut pending = Pending::new(&config.sinks);
@@ -143,6 +152,7 @@ async fn hold(
             () = reach(write_sinks_at) => {
                 let client = connection.client().ok();
                 let written = pending.write(client.as_ref(), token).await;
+                in_sinks.send_replace(written);
                 write_sinks_at = (!written).then(|| Instant::now() + sink_backoff.next(unit()));
                 continue;
             }

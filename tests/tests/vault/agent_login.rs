@@ -360,6 +360,32 @@ async fn a_sink_may_hold_the_token_wrapped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_end_before_the_token_is_in_its_file() {
+    let (rig, run) = rig("onlysink").await;
+    let sink = rig.folder().join("token");
+    let mut config = rig.config(&rig.template());
+    config["auto_auth"]["sink"] = json!([{"type": "file", "config": {"path": sink}}]);
+    config["exit_after_auth"] = true.into();
+    // A folder in the place of the temporary file: that stops root, too.
+    let obstacle = rig.folder().join(".token.vaultkeeper");
+    fs::create_dir(&obstacle).unwrap();
+    let agent = rig.start(&config, &run);
+    rig.wait_for("app:first:5432");
+    agent.wait_for("the token is not written", 2);
+    fs::remove_dir(&obstacle).unwrap();
+    wait::until("the agent to end", DEADLINE, || {
+        ensure!(!agent.process.is_running(), "it still runs");
+        Ok(())
+    })
+    .unwrap();
+    assert!(
+        fs::read_to_string(&sink).unwrap().starts_with("hvs."),
+        "the token"
+    );
+    assert_eq!(agent.count("everything is rendered"), 1, "{}", agent.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_gives_up_after_the_first_failed_login_when_asked_to() {
     let (rig, run) = rig("giveup").await;
     fs::write(rig.folder().join("secret-id"), "not-a-secret-id").unwrap();

@@ -107,6 +107,42 @@ async fn a_token_with_few_uses_is_replaced_before_its_last_one_and_no_read_fails
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_secrets_are_read_with_tokens_of_few_uses() {
+    let token = TokenParams {
+        num_uses: 4,
+        ..ttl(3600)
+    };
+    let (rig, run) = rig("many", token).await;
+    let policy = "path \"kv-many/data/*\" { capabilities = [\"read\"] }";
+    rig.root().write_policy("many", policy).await.unwrap();
+    let mut templates = Vec::new();
+    let mut expected = Vec::new();
+    for number in 0..12 {
+        let body = json!({"data": {"number": number}});
+        let path = format!("kv-many/data/n{number}");
+        rig.root().write(&path, &body).await.unwrap();
+        let action =
+            format!("{{{{ with secret \"kv-many/n{number}\" }}}}{{{{ .Data.data.number }}}}{{{{ end }}}}");
+        templates.push(action);
+        expected.push(number.to_string());
+    }
+    let (template, expected) = (templates.join(","), expected.join(","));
+    let mut config = rig.config(&template);
+    config["template_config"]["static_secret_render_interval"] = "1h".into();
+    let agent = rig.start(&config, &run);
+    rig.wait_for(&expected);
+    for failure in ["denied", "no answer"] {
+        assert_eq!(agent.count(failure), 0, "{failure:?} is in\n{}", agent.log());
+    }
+    let logins = agent.count("logged in");
+    assert!(
+        (5..=10).contains(&logins),
+        "12 reads with three uses each, there were {logins} logins:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_was_deleted_keeps_the_file_and_one_made_anew_is_followed() {
     let (rig, run) = rig("deleted", ttl(18)).await;
     let mut config = rig.config(&rig.template());
