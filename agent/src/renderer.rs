@@ -219,13 +219,16 @@ impl Renderer<'_> {
     /// Renders and writes once, and takes up the questions that came up.
     fn pass(&mut self) {
         let now = Instant::now();
-        let host = Machine { env: self.env };
         let mut unwritten = false;
         for (loaded, standing) in self.templates.iter().zip(&mut self.standings) {
             let Loaded { template, config } = loaded;
+            let host = Machine {
+                env: self.env,
+                sandbox: config.limits.sandbox_path.as_deref(),
+            };
             let options = Options {
                 error_on_missing_key: config.error_on_missing_key,
-                denied: &[],
+                denied: &config.limits.function_denylist,
                 destination: &config.destination.to_string_lossy(),
                 host: &host,
                 now: SystemTime::now(),

@@ -119,14 +119,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
     let group = owner(&mut template, "group", "gid");
     let sandbox_path = template.file("sandbox_path");
     // Each goes from here with the change that acts on it.
-    for key in [
-        "command",
-        "exec",
-        "wait",
-        "sandbox_path",
-        "function_denylist",
-        "function_blacklist",
-    ] {
+    for key in ["command", "exec", "wait"] {
         template.ignored(key, LATER);
     }
     template.finish();
