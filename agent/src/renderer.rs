@@ -199,6 +199,10 @@ impl Renderer<'_> {
             let query = query.clone();
             return Err(GaveUp::Question { query, retries });
         }
+        // What does not fit yet may do so with the next answer.
+        if !self.store.is_answered() {
+            return Ok(());
+        }
         let mut templates = self.templates.iter().zip(&self.standings);
         let broken =
             templates.find(|(loaded, standing)| standing.state == State::Broken && loaded.config.error_fatal);

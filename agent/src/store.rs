@@ -187,6 +187,11 @@ impl Store {
         delay
     }
 
+    /// Whether every question has an answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.entries.values().all(|entry| entry.answer.is_some())
+    }
+
     /// A question that failed and was repeated so many times, and failed each time.
     pub(crate) fn failed_after(&self, retries: u32) -> Option<&Query> {
         let mut entries = self.entries.iter();

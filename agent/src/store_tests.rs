@@ -102,7 +102,9 @@ async fn a_question_that_failed_too_often_is_told_until_it_is_answered() {
         let told = (failures > 2).then_some(&query);
         assert_eq!(store.failed_after(2), told, "two retries, {failures} failures");
     }
+    assert!(!store.is_answered(), "nothing was answered");
     store.fetched(&query, fetched("x", 0), now, 0.5);
+    assert!(store.is_answered(), "the only question was");
     assert_eq!(store.failed_after(2), None, "an answer clears the record");
 }
 
