@@ -145,8 +145,8 @@ impl Logins {
     /// The token of the last login has no use to spare. One from a file is not taken a second time: looking it up would
     /// spend its last use, and it would end with what was made with it.
     pub(crate) fn is_worn(&mut self) {
-        if let (Method::TokenFile { .. }, Some(credential)) = (&self.method, &mut self.credential) {
-            self.worn = credential.read().ok();
+        if let (Method::TokenFile { .. }, Some(credential)) = (&self.method, &self.credential) {
+            self.worn = credential.held().cloned();
         }
     }
 
