@@ -35,7 +35,7 @@ impl Backoff {
         self.failures > 0
     }
 
-    /// How many attempts failed in a row.
+    /// How many attempts in a row failed.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }

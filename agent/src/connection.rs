@@ -186,6 +186,10 @@ fn build(vault: &Vault, material: &Material) -> Result<Client, ConnectionError> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use vaultkeeper_vault::transport::{Answer, Exchange, Request, Transport};
+
     use super::*;
 
     fn vault(ca: &Path) -> Vault {
@@ -209,6 +213,40 @@ mod tests {
             error.contains("/nonexistent/ca.crt"),
             "the file is not named: {error}"
         );
+    }
+
+    /// Answers every request with the namespace that it names.
+    struct Namespaces;
+
+    impl Transport for Namespaces {
+        fn exchange(&self, request: Request) -> Exchange<'_> {
+            let named = request.headers().get("X-Vault-Namespace");
+            let named = named.map(|value| value.to_str().unwrap_or_default().to_owned());
+            let body = serde_json::json!({"data": {"namespace": named}}).to_string();
+            Box::pin(async move {
+                Ok(Answer {
+                    status: 200,
+                    body: body.into_bytes().into(),
+                    location: None,
+                    retry_after: None,
+                })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn every_call_names_the_namespace() {
+        let ca = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/ca.pem"));
+        for namespace in [None, Some("team-a/app")] {
+            let vault = Vault {
+                namespace: namespace.map(str::to_owned),
+                ..vault(ca)
+            };
+            let client = Connection::new(vault).client().unwrap();
+            let client = client.with_transport(|_| Arc::new(Namespaces));
+            let answer: serde_json::Value = client.read("secret/x").await.unwrap().data.decode().unwrap();
+            assert_eq!(answer["namespace"].as_str(), namespace, "the header of a call");
+        }
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Credential {
         }
     }
 
+    /// What it held when it was read last.
+    pub(crate) fn held(&self) -> Option<&SecretString> {
+        self.held.as_ref()
+    }
+
     /// Whether the file holds something else by now.
     pub(crate) fn is_new(&self) -> bool {
         let held = self.held.as_ref().map(ExposeSecret::expose_secret);

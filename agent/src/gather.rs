@@ -38,8 +38,6 @@ pub(crate) struct News {
     pub(crate) changed: bool,
     /// A read was denied: the token is in doubt.
     pub(crate) denied: bool,
-    /// How often in a row this question failed, or all did because Vault is away.
-    pub(crate) failures: u32,
 }
 
 /// Questions under way.
@@ -77,6 +75,11 @@ impl Gatherer {
     /// Nothing is to be asked before this.
     pub(crate) fn not_before(&self) -> Option<Instant> {
         self.quiet_until
+    }
+
+    /// How often in a row Vault was found away.
+    pub(crate) fn failures(&self) -> u32 {
+        self.away.failures()
     }
 
     fn lanes(&self) -> usize {
@@ -157,10 +160,7 @@ impl Gatherer {
             let error = Chain(error);
             tracing::warn!(%query, %error, retry_ms = millis(delay), "no answer: Vault is away");
             store.put_back(query);
-            return News {
-                failures: self.away.failures(),
-                ..News::default()
-            };
+            return News::default();
         }
         self.away.reset();
         settle(store, done, now)
@@ -199,8 +199,7 @@ fn settle(store: &mut Store, done: Done, now: Instant) -> News {
         Done::Read(query, Ok(Outcome::Current)) => store.is_current(&query, now, unit()),
         Done::Read(query, Err(error)) => {
             news.denied = error.vault().is_some_and(Error::is_denied);
-            let (delay, failures) = store.failed(&query, now, unit());
-            news.failures = failures;
+            let delay = store.failed(&query, now, unit());
             tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no answer");
         }
         Done::Renewed(query, Ok((granted, renewable))) => {
@@ -208,7 +207,7 @@ fn settle(store: &mut Store, done: Done, now: Instant) -> News {
             tracing::debug!(%query, lease_seconds = granted.as_secs(), "renewed the lease");
         }
         Done::Renewed(query, Err(error)) if error.is_retryable() => {
-            let (delay, _) = store.failed(&query, now, unit());
+            let delay = store.failed(&query, now, unit());
             tracing::warn!(%query, error = %Chain(&error), retry_ms = millis(delay), "the lease is not renewed yet");
         }
         Done::Renewed(query, Err(error)) => {

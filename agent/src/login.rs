@@ -53,6 +53,8 @@ pub(crate) enum LoginError {
     NoSecretId { path: PathBuf },
     #[error("the token in {} has no use to spare: write another one there", path.display())]
     Worn { path: PathBuf },
+    #[error("the token in {} is at its end: write another one there", path.display())]
+    Ended { path: PathBuf },
 }
 
 /// Logs in as configured, again and again.
@@ -143,8 +145,8 @@ impl Logins {
     /// The token of the last login has no use to spare. One from a file is not taken a second time: looking it up would
     /// spend its last use, and it would end with what was made with it.
     pub(crate) fn is_worn(&mut self) {
-        if let (Method::TokenFile { .. }, Some(credential)) = (&self.method, &mut self.credential) {
-            self.worn = credential.read().ok();
+        if let (Method::TokenFile { .. }, Some(credential)) = (&self.method, &self.credential) {
+            self.worn = credential.held().cloned();
         }
     }
 
@@ -257,6 +259,12 @@ async fn look_up(
         Ok(info) => info,
         Err(error) => return Ok(Err(error)),
     };
+    // Zero would stand for no end.
+    if info.ttl.is_zero() && info.expire_time.is_some() {
+        return Err(LoginError::Ended {
+            path: path.to_owned(),
+        });
+    }
     Ok(Ok(Auth {
         client_token: token,
         accessor: info.accessor,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
@@ -38,11 +38,18 @@ enum State {
     Unwritten,
 }
 
-/// The configuration sets an end to retrying.
+/// Why rendering ended although it was to go on. Only where `template_config.exit_on_retry_failure` asks for it.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer after {failures} attempts, and template_config.exit_on_retry_failure is set")]
-pub(crate) struct GaveUp {
-    failures: u32,
+pub(crate) enum GaveUp {
+    /// A question was not answered.
+    #[error("cannot {query}: all {attempts} attempts failed")]
+    Question { query: Query, attempts: u32 },
+    /// Nothing was answered.
+    #[error("Vault was away at {attempts} attempts")]
+    Away { attempts: u32 },
+    /// A template does not fit its answers.
+    #[error("{} cannot be rendered", file.display())]
+    Template { file: PathBuf },
 }
 
 /// Renders for ever, or until everything is written once when the configuration says so.
@@ -96,8 +103,19 @@ pub(crate) async fn render(
             renderer.store.new_token(replace_at, now);
         }
         if config.exit_after_auth && renderer.is_written() {
-            tracing::info!("everything is rendered");
-            return Ok(());
+            // The token's own files are part of everything.
+            if current.in_sinks.clone().wait_for(|all| *all).await.is_ok() {
+                tracing::info!("everything is rendered");
+                return Ok(());
+            }
+            // The token was replaced meanwhile.
+            if identity.changed().await.is_err() {
+                return Ok(());
+            }
+            continue;
+        }
+        if let Some(retries) = config.retries {
+            renderer.give_up(retries, gatherer.failures())?;
         }
         let ask_at = renderer.store.next().filter(|_| gatherer.has_room());
         let ask_at = ask_at.map(|at| gatherer.not_before().map_or(at, |quiet| at.max(quiet)));
@@ -120,10 +138,6 @@ pub(crate) async fn render(
             .min();
         tokio::select! {
             news = gatherer.answer(&mut renderer.store) => {
-                let failures = news.failures;
-                if config.retries.is_some_and(|most| failures > most) {
-                    return Err(GaveUp { failures });
-                }
                 if news.denied {
                     // A full queue already holds the same doubt.
                     let _ = doubts.try_send(current.generation);
@@ -224,6 +238,33 @@ impl Renderer<'_> {
     fn sees_change(&self) -> bool {
         let mut files = self.standings.iter().flat_map(|standing| &standing.files);
         files.any(|(path, before)| Stamp::of(path) != *before)
+    }
+
+    /// An error when a question failed too often, Vault was away too often, or a template can not be rendered whose failure
+    /// counts.
+    fn give_up(&self, retries: u32, away: u32) -> Result<(), GaveUp> {
+        if away > retries {
+            return Err(GaveUp::Away { attempts: away });
+        }
+        if let Some(query) = self.store.failed_after(retries) {
+            return Err(GaveUp::Question {
+                query: query.clone(),
+                attempts: retries.saturating_add(1),
+            });
+        }
+        // What does not fit yet may do so with the next answer.
+        if !self.store.is_answered() {
+            return Ok(());
+        }
+        let mut templates = self.templates.iter().zip(&self.standings);
+        let broken =
+            templates.find(|(loaded, standing)| standing.state == State::Broken && loaded.config.error_fatal);
+        match broken {
+            Some((loaded, _)) => Err(GaveUp::Template {
+                file: loaded.config.destination.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn is_written(&self) -> bool {

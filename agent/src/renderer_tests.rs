@@ -145,6 +145,7 @@ impl Bench {
             generation: 1,
             uses: None,
             replace_leases_at: None,
+            in_sinks: watch::channel(true).1,
         }));
         let (doubt, _doubts) = mpsc::channel(1);
         tokio::select! {
@@ -334,6 +335,7 @@ async fn questions_that_no_template_asks_any_more_take_no_memory() {
         rounds: 0,
         writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         write_again: None,
+        look_at: None,
     };
     renderer.pass();
     let fixed = Query::Read {

@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::connection::Connection;
 use crate::logging::{self, Chain};
 use crate::login::LoginError;
+use crate::renderer::GaveUp;
 use crate::revoke::revoke;
 use crate::templates::{self, Loaded};
 use crate::{exec, reload, renderer, session, write};
@@ -83,8 +84,8 @@ enum RunError {
     Signals(#[from] std::io::Error),
     #[error("gave up, as auto_auth.method.exit_on_err asks for")]
     Login(#[source] LoginError),
-    #[error("gave up")]
-    Secrets(#[source] renderer::GaveUp),
+    #[error("gave up, as template_config.exit_on_retry_failure asks for")]
+    Rendering(#[source] GaveUp),
 }
 
 /// Says on stderr what is wrong with what the user gave.
@@ -126,7 +127,9 @@ async fn run(
     let work = async {
         tokio::select! {
             error = session::keep(&connection, config, identity, doubts) => Err(RunError::Login(error)),
-            done = renderer::render(&connection, config, templates, env, identities, doubt) => done.map_err(RunError::Secrets),
+            done = renderer::render(&connection, config, templates, env, identities, doubt) => {
+                done.map_err(RunError::Rendering)
+            }
         }
     };
     tokio::pin!(work);

@@ -29,6 +29,8 @@ pub(crate) struct Identity {
     /// When the leases made with the token are to be replaced if there is another token: they end with it. `None` for
     /// those of a batch token, which end by themselves, and of a token without end.
     pub(crate) replace_leases_at: Option<Instant>,
+    /// Becomes true when the token is in all of its files.
+    pub(crate) in_sinks: watch::Receiver<bool>,
 }
 
 /// Keeps a token for ever, or until the first failed login where the configuration says so. `doubts` brings the generations
@@ -59,7 +61,9 @@ pub(crate) async fn keep(
             uses = auth.num_uses,
             "logged in"
         );
+        let (written, in_sinks) = watch::channel(config.sinks.is_empty());
         let current = Identity {
+            in_sinks,
             token: auth.client_token.clone(),
             generation,
             uses: Uses::of(auth.num_uses).map(Arc::new),
@@ -72,6 +76,7 @@ pub(crate) async fn keep(
             identity: &current,
             lease: Lease::new(auth.lease_duration, auth.renewable),
             granted,
+            written,
         };
         let end = hold(connection, config, held, &logins, &mut doubts, replace_after).await;
         tracing::info!(reason = end.as_str(), "logging in again");
@@ -116,6 +121,8 @@ struct Held<'a> {
     identity: &'a Identity,
     lease: Lease,
     granted: Instant,
+    /// To say that the token is in all of its files.
+    written: watch::Sender<bool>,
 }
 
 /// Renews a token until it has to be replaced. `replace_after` says how long a denied one waits for that.
@@ -131,12 +138,14 @@ async fn hold(
         identity,
         lease,
         granted,
+        written: in_sinks,
     } = held;
     let Identity {
         token,
         generation,
         uses,
         replace_leases_at: _,
+        in_sinks: _,
     } = identity;
     let mut tenure = Tenure::new(lease, granted, config.login.max_backoff, unit());
     let mut pending = Pending::new(&config.sinks);
@@ -151,6 +160,7 @@ async fn hold(
             () = reach(write_sinks_at) => {
                 let client = connection.client().ok();
                 let written = pending.write(client.as_ref(), token).await;
+                in_sinks.send_replace(written);
                 write_sinks_at = (!written).then(|| Instant::now() + sink_backoff.next(unit()));
                 continue;
             }

@@ -185,15 +185,27 @@ impl Store {
         entry.plan(next, now, settings.interval);
     }
 
-    /// No answer came: the last one stays. Returns when it will be asked again, and how often it failed in a row.
-    pub(crate) fn failed(&mut self, query: &Query, now: Instant, chance: f64) -> (Duration, u32) {
+    /// No answer came: the last one stays. Returns when it will be asked again.
+    pub(crate) fn failed(&mut self, query: &Query, now: Instant, chance: f64) -> Duration {
         let Some(entry) = self.entries.get_mut(query) else {
-            return (Duration::ZERO, 0);
+            return Duration::ZERO;
         };
         entry.is_asked = false;
         let delay = entry.backoff.next(chance);
         entry.at = now + delay;
-        (delay, entry.backoff.failures())
+        delay
+    }
+
+    /// Whether every question has an answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.entries.values().all(|entry| entry.answer.is_some())
+    }
+
+    /// A question that failed and was repeated so many times, and failed each time.
+    pub(crate) fn failed_after(&self, retries: u32) -> Option<&Query> {
+        let mut entries = self.entries.iter();
+        let failed = entries.find(|(_, entry)| entry.backoff.failures() > retries);
+        failed.map(|(query, _)| query)
     }
 
     /// The server was away: the question stays due.

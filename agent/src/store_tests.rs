@@ -64,8 +64,7 @@ async fn a_failure_keeps_the_last_answer_and_asks_again_later() {
     store.fetched(&query, fetched("x", 0), now, 0.5);
     let later = now + seconds(90);
     assert_eq!(due(&mut store, later), [read(&query)]);
-    let (delay, failures) = store.failed(&query, later, 1.0);
-    assert_eq!(failures, 1, "the first one");
+    let delay = store.failed(&query, later, 1.0);
     assert_eq!(delay, Duration::from_millis(250), "the first delay is short");
     assert!(store.answer(&query).is_some(), "the answer that was there stays");
     assert_eq!(store.next(), Some(later + delay), "it is asked again soon");
@@ -93,6 +92,20 @@ async fn only_as_much_is_taken_as_there_is_room_for() {
     }
     assert_eq!(store.take_due(now, 2).len(), 2, "two of three");
     assert_eq!(store.take_due(now, 2).len(), 1, "the third one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_failed_too_often_is_told_until_it_is_answered() {
+    let (mut store, query, now) = wanting("a");
+    for failures in 1..=3 {
+        store.failed(&query, now, 1.0);
+        let told = (failures > 2).then_some(&query);
+        assert_eq!(store.failed_after(2), told, "two retries, {failures} failures");
+    }
+    assert!(!store.is_answered(), "nothing was answered");
+    store.fetched(&query, fetched("x", 0), now, 0.5);
+    assert!(store.is_answered(), "the only question was");
+    assert_eq!(store.failed_after(2), None, "an answer clears the record");
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,7 +157,11 @@ pub(super) fn read(mut method: Object<'_>, around: Around) -> Option<Login> {
         .text("mount_path")
         .unwrap_or_else(|| format!("auth/{kind}"));
     let min_backoff = at_least(method.duration("min_backoff"), Duration::from_secs(1));
-    let max_backoff = at_least(method.duration("max_backoff"), Duration::from_secs(60));
+    // A longer shortest delay alone is no mistake.
+    let max_backoff = at_least(
+        method.duration("max_backoff"),
+        min_backoff.max(Duration::from_secs(60)),
+    );
     if min_backoff > max_backoff {
         method.wrong("min_backoff", "must not be longer than max_backoff");
     }

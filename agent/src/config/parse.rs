@@ -108,6 +108,7 @@ fn root(mut root: Object<'_>, env: &dyn Fn(&str) -> Option<String>) -> Option<Co
     for key in ["disable_idle_connections", "disable_keep_alives"] {
         root.ignored(key, "the agent keeps one connection");
     }
+    root.ignored("disable_mlock", "the agent locks no memory");
     let exit_after_auth = root.flag("exit_after_auth").unwrap_or(false);
     // In a container the kubelet knows the process: nobody reads a pid file.
     root.text("pid_file");

@@ -264,13 +264,21 @@ fn a_method_that_cannot_work_is_refused() {
             "auto_auth.method.type is \"aws\"",
         ),
         (
-            r#"{"type": "token_file", "min_backoff": "5m", "config": {"token_file_path": "/t"}}"#,
+            r#"{"type": "token_file", "min_backoff": "5m", "max_backoff": "1m", "config": {"token_file_path": "/t"}}"#,
             "auto_auth.method.min_backoff must not be longer",
         ),
     ] {
         let error = method(text).expect_err("it cannot work");
         assert!(error.contains(part), "expected {part:?}, got {error:?}");
     }
+}
+
+#[test]
+fn a_long_shortest_delay_moves_the_longest() {
+    let (login, _) =
+        method(r#"{"type": "token-file", "min_backoff": "5m", "config": {"token_file_path": "/t"}}"#)
+            .unwrap();
+    assert_eq!(login.max_backoff, Duration::from_secs(300));
 }
 
 #[test]
@@ -524,6 +532,20 @@ fn in_hcl_what_is_wrong_is_told_with_its_line() {
     assert!(
         warnings.contains(&"unknown key auto_auth.method.minbackoff (line 12)".to_owned()),
         "{warnings:?}"
+    );
+}
+
+#[test]
+fn keys_are_the_same_in_any_case() {
+    let text = WRITTEN
+        .replace("vault {", "Vault {")
+        .replace("address =", "Address =");
+    let (config, warnings) = read(&text).unwrap();
+    assert_eq!(config.vault.address, "https://vault.default.svc:8200");
+    assert_eq!(
+        warnings,
+        read(WRITTEN).unwrap().1,
+        "no key is unknown for its case"
     );
 }
 

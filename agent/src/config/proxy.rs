@@ -89,6 +89,30 @@ pub struct ListenerTls {
     pub client_ca: Option<PathBuf>,
 }
 
+/// Keys of listeners that Vault's server and its agent share.
+const NOT_FOR_A_POD: [&str; 20] = [
+    "cluster_address",
+    "cors_allowed_headers",
+    "cors_allowed_origins",
+    "cors_enabled",
+    "http_idle_timeout",
+    "http_read_header_timeout",
+    "http_read_timeout",
+    "http_write_timeout",
+    "inflight_requests_logging",
+    "max_request_duration",
+    "max_request_size",
+    "profiling",
+    "proxy_protocol_authorized_addrs",
+    "proxy_protocol_behavior",
+    "telemetry",
+    "tls_cipher_suites",
+    "tls_disable_client_certs",
+    "tls_max_version",
+    "tls_min_version",
+    "x_forwarded_for_authorized_addrs",
+];
+
 /// Reads `cache {}`.
 pub(super) fn cache(mut object: Object<'_>) -> Cache {
     let use_auto_auth_token = auto_auth_token(&mut object);
@@ -160,6 +184,9 @@ pub(super) fn listener(mut object: Object<'_>) -> Option<Listener> {
     let tls = tls(&mut object);
     let role = object.word("role", &["default", "metrics_only"]);
     let require_request_header = object.flag("require_request_header").unwrap_or(false);
+    for key in NOT_FOR_A_POD {
+        object.ignored(key, "the listener serves one pod");
+    }
     let mut enable_quit = false;
     if let Some(mut api) = object.object("agent_api") {
         enable_quit = api.flag("enable_quit").unwrap_or(false);

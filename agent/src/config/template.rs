@@ -11,6 +11,7 @@ use super::duration;
 use super::reader::Object;
 
 /// One file to render.
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of the schema")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// Where the text comes from.
@@ -23,6 +24,8 @@ pub struct Template {
     pub mode: Option<u32>,
     /// A missing key is an error.
     pub error_on_missing_key: bool,
+    /// A template that cannot be rendered ends the agent, where failures are to end it at all.
+    pub error_fatal: bool,
     /// Whether the destination's folder is made when it is not there.
     pub create_folders: bool,
     /// How often this template's secrets without a lease are read again; without one as often as those of all.
@@ -97,6 +100,7 @@ struct Common {
     source: Source,
     delims: Delims,
     error_on_missing_key: bool,
+    error_fatal: bool,
     function_denylist: Vec<String>,
 }
 
@@ -128,6 +132,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         source,
         delims,
         error_on_missing_key,
+        error_fatal,
         function_denylist,
     } = common?;
     Some(Template {
@@ -136,6 +141,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         delims,
         mode,
         error_on_missing_key,
+        error_fatal,
         create_folders,
         interval,
         wait,
@@ -182,6 +188,7 @@ pub(super) fn read_env(mut template: Object<'_>) -> Option<EnvTemplate> {
         source,
         delims,
         error_on_missing_key,
+        error_fatal: _,
         function_denylist,
     } = common?;
     Some(EnvTemplate {
@@ -220,14 +227,14 @@ fn common(template: &mut Object<'_>) -> Option<Common> {
         right: template.text("right_delimiter").unwrap_or(default.right),
     };
     let error_on_missing_key = template.flag("error_on_missing_key").unwrap_or(false);
-    // No error of a template ends the agent: the file stays, and it is tried again with the next answer.
-    template.flag("error_fatal");
+    let error_fatal = template.flag("error_fatal").unwrap_or(true);
     let mut function_denylist = template.texts("function_denylist").unwrap_or_default();
     function_denylist.extend(template.texts("function_blacklist").unwrap_or_default());
     Some(Common {
         source: source?,
         delims,
         error_on_missing_key,
+        error_fatal,
         function_denylist,
     })
 }

@@ -210,6 +210,37 @@ async fn a_token_from_a_file_is_kept_alive_and_another_one_taken_when_it_ends() 
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_token_from_a_file_the_last_use_is_left_and_another_token_is_asked_for() {
+    let (rig, run) = rig("worn").await;
+    let wanted = |num_uses| TokenRequest {
+        policies: vec!["worn".to_owned()],
+        ttl: Some(Duration::from_secs(600)),
+        num_uses,
+        ..TokenRequest::default()
+    };
+    let few = rig.root().create_orphan(&wanted(Some(4))).await.unwrap();
+    let file = rig.folder().join("given-token");
+    fs::write(&file, few.client_token.expose()).unwrap();
+    let method = json!({"type": "token_file", "max_backoff": "2s", "config": {"token_file_path": file}});
+    let agent = rig.start(&config(&rig, method), &run);
+    rig.wait_for("app:first:5432");
+    agent.wait_for("has no use to spare", 2);
+    let info = rig.root().lookup_accessor(&few.accessor).await.unwrap();
+    assert_eq!(info.num_uses, 1, "the last one is left:\n{}", agent.log());
+
+    let many = rig.root().create_orphan(&wanted(None)).await.unwrap();
+    fs::write(&file, many.client_token.expose()).unwrap();
+    rig.write_secret("second").await;
+    rig.wait_for("app:second:5432");
+    assert_eq!(
+        agent.count("denied"),
+        0,
+        "no read may be denied:\n{}",
+        agent.log()
+    );
+}
+
 /// The rig's configuration with a wrapped secret-id that must have been made at `path`.
 fn wrapped(rig: &Rig, path: &str) -> Value {
     let mut config = rig.config(&rig.template());
@@ -326,6 +357,32 @@ async fn a_sink_may_hold_the_token_wrapped() {
         info.path, "auth/approle-sink/login",
         "it is the agent's own token"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_end_before_the_token_is_in_its_file() {
+    let (rig, run) = rig("onlysink").await;
+    let sink = rig.folder().join("token");
+    let mut config = rig.config(&rig.template());
+    config["auto_auth"]["sink"] = json!([{"type": "file", "config": {"path": sink}}]);
+    config["exit_after_auth"] = true.into();
+    // A folder in the place of the temporary file: that stops root, too.
+    let obstacle = rig.folder().join(".token.vaultkeeper");
+    fs::create_dir(&obstacle).unwrap();
+    let agent = rig.start(&config, &run);
+    rig.wait_for("app:first:5432");
+    agent.wait_for("the token is not written", 2);
+    fs::remove_dir(&obstacle).unwrap();
+    wait::until("the agent to end", DEADLINE, || {
+        ensure!(!agent.process.is_running(), "it still runs");
+        Ok(())
+    })
+    .unwrap();
+    assert!(
+        fs::read_to_string(&sink).unwrap().starts_with("hvs."),
+        "the token"
+    );
+    assert_eq!(agent.count("everything is rendered"), 1, "{}", agent.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::ensure;
+use serde_json::json;
 use vaultkeeper_tests::reaper::OwnedRun;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::ExposeSecret as _;
@@ -106,6 +107,42 @@ async fn a_token_with_few_uses_is_replaced_before_its_last_one_and_no_read_fails
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_secrets_are_read_with_tokens_of_few_uses() {
+    let token = TokenParams {
+        num_uses: 4,
+        ..ttl(3600)
+    };
+    let (rig, run) = rig("many", token).await;
+    let policy = "path \"kv-many/data/*\" { capabilities = [\"read\"] }";
+    rig.root().write_policy("many", policy).await.unwrap();
+    let mut templates = Vec::new();
+    let mut expected = Vec::new();
+    for number in 0..12 {
+        let body = json!({"data": {"number": number}});
+        let path = format!("kv-many/data/n{number}");
+        rig.root().write(&path, &body).await.unwrap();
+        let action =
+            format!("{{{{ with secret \"kv-many/n{number}\" }}}}{{{{ .Data.data.number }}}}{{{{ end }}}}");
+        templates.push(action);
+        expected.push(number.to_string());
+    }
+    let (template, expected) = (templates.join(","), expected.join(","));
+    let mut config = rig.config(&template);
+    config["template_config"]["static_secret_render_interval"] = "1h".into();
+    let agent = rig.start(&config, &run);
+    rig.wait_for(&expected);
+    for failure in ["denied", "no answer"] {
+        assert_eq!(agent.count(failure), 0, "{failure:?} is in\n{}", agent.log());
+    }
+    let logins = agent.count("logged in");
+    assert!(
+        (5..=10).contains(&logins),
+        "12 reads with three uses each, there were {logins} logins:\n{}",
+        agent.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_was_deleted_keeps_the_file_and_one_made_anew_is_followed() {
     let (rig, run) = rig("deleted", ttl(18)).await;
     let mut config = rig.config(&rig.template());
@@ -198,4 +235,46 @@ async fn without_being_asked_to_it_leaves_its_token_alone() {
     agent.process.signal(rustix::process::Signal::TERM).unwrap();
     wait_until_ended(&agent);
     assert_eq!(rig.tokens().await.len(), 1, "an app may have it from a sink");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_end_it_only_where_the_configuration_asks_for_that() {
+    let (rig, run) = rig("retries", ttl(3600)).await;
+    let denied = "{{ with secret \"kv-retries/data/other\" }}{{ .Data.data.x }}{{ end }}";
+    let mut config = rig.config(denied);
+    config["template_config"]["exit_on_retry_failure"] = true.into();
+    config["vault"]["retry"] = json!({"num_retries": 2});
+    let agent = rig.start(&config, &run);
+    wait_until_ended(&agent);
+    assert_eq!(
+        agent.count("gave up, as template_config.exit_on_retry_failure asks for"),
+        1,
+        "it says why:\n{}",
+        agent.log()
+    );
+    assert_eq!(
+        agent.count("no answer"),
+        3,
+        "one try and two more:\n{}",
+        agent.log()
+    );
+
+    let unfit = "{{ with secret \"kv-retries/app\" }}{{ .Data.data.password.deep }}{{ end }}";
+    let mut config = rig.config(unfit);
+    config["template_config"]["exit_on_retry_failure"] = true.into();
+    let agent = rig.start(&config, &run);
+    wait_until_ended(&agent);
+    assert_eq!(
+        agent.count("cannot be rendered"),
+        1,
+        "it says why:\n{}",
+        agent.log()
+    );
+
+    config["template"][0]["error_fatal"] = false.into();
+    let agent = rig.start(&config, &run);
+    agent.wait_for("not rendered", 1);
+    rig.write_secret("second").await;
+    // Rendered anew with the new answer, and not fit again: it goes on.
+    agent.wait_for("not rendered", 2);
 }

@@ -145,12 +145,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Octal with a leading zero, hexadecimal with `0x`, as in Go.
+    /// Octal with a leading zero, hexadecimal with `0x`, as in Go. What follows without a space is the next word.
     fn number(&mut self, start: Position) -> Result<Token, HclError> {
-        self.take_while(|c| c.is_ascii_alphanumeric() || c == '.');
-        if self.from(start).ends_with(['e', 'E']) && matches!(self.peek(), Some('+' | '-')) {
+        // The first character is taken: a digit, a sign or a point.
+        self.take_while(|c| c.is_ascii_digit());
+        if matches!(self.from(start), "0" | "-0") && matches!(self.peek(), Some('x' | 'X')) {
             self.take();
-            self.take_while(|c| c.is_ascii_digit());
+            self.take_while(|c| c.is_ascii_hexdigit());
+        } else {
+            if !self.from(start).contains('.') && self.peek() == Some('.') {
+                self.take();
+                self.take_while(|c| c.is_ascii_digit());
+            }
+            if matches!(self.peek(), Some('e' | 'E')) {
+                self.take();
+                if matches!(self.peek(), Some('+' | '-')) {
+                    self.take();
+                }
+                self.take_while(|c| c.is_ascii_digit());
+            }
         }
         match text::number(self.from(start)) {
             Some(number) => Ok(Token::Number(number)),
@@ -175,9 +188,13 @@ impl<'a> Scanner<'a> {
                 }
                 Some('{') if braces > 0 => braces += 1,
                 Some('}') if braces > 0 => braces -= 1,
-                Some('\\') => {
-                    self.take();
-                }
+                // What it stands for is looked at later, but not in ${…}.
+                Some('\\') => match self.take() {
+                    Some(
+                        'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' | '"' | '0'..='7' | 'x' | 'u' | 'U',
+                    ) => {}
+                    _ => return self.error(start, "a text with a sequence after \\ that is none"),
+                },
                 Some(_) => {}
             }
         }
@@ -209,7 +226,7 @@ impl<'a> Scanner<'a> {
             let line_start = self.at;
             let line = self.take_while(|c| c != '\n');
             let is_last = self.peek().is_none();
-            if line.trim() == anchor {
+            if line.trim_start().trim_end_matches('\r') == anchor {
                 let body = self.text.get(inside..line_start).unwrap_or_default();
                 let indent = line.get(..line.len() - line.trim_start().len());
                 let indent = indent.unwrap_or_default();
