@@ -14,13 +14,14 @@ use crate::connection::Connection;
 use crate::fetch::Fetcher;
 use crate::gather::{self, Gatherer};
 use crate::logging::Chain;
+use crate::outputs::{Delivery, Outputs};
 use crate::random::unit;
 use crate::refresh::Settings;
+use crate::seen::{self, Trouble};
 use crate::session::{Identity, millis};
 use crate::store::Store;
 use crate::templates::{Loaded, Machine};
 use crate::uses;
-use crate::write::{self, Owner, Target, Written};
 
 /// How a template stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub(crate) async fn render(
     env: &dyn Fn(&str) -> Option<String>,
     mut identity: watch::Receiver<Option<Identity>>,
     doubts: mpsc::Sender<u64>,
+    outputs: Outputs,
 ) {
     let settings = Settings {
         interval: config.static_interval,
@@ -53,6 +55,7 @@ pub(crate) async fn render(
         standings: templates.iter().map(|_| Standing::new()).collect(),
         store: Store::new(settings),
         env,
+        outputs,
         rounds: 0,
         writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         write_again: None,
@@ -89,7 +92,7 @@ pub(crate) async fn render(
             }
             continue;
         }
-        let wake = [ask_at, render_at, renderer.write_again]
+        let wake = [ask_at, render_at, renderer.write_again, renderer.held_until()]
             .into_iter()
             .flatten()
             .min();
@@ -115,7 +118,8 @@ pub(crate) async fn render(
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         // What is under way may belong to the same change; but nobody waits long for it.
-        if is_due(render_at) || is_due(renderer.write_again) || (render_at.is_some() && gatherer.is_idle()) {
+        let is_late = is_due(render_at) || is_due(renderer.write_again) || is_due(renderer.held_until());
+        if is_late || (render_at.is_some() && gatherer.is_idle()) {
             render_at = None;
             renderer.pass();
         }
@@ -156,6 +160,7 @@ struct Renderer<'a> {
     standings: Vec<Standing>,
     store: Store,
     env: &'a dyn Fn(&str) -> Option<String>,
+    outputs: Outputs,
     /// How many passes in a row brought up a new question.
     rounds: u32,
     writes: Backoff,
@@ -169,12 +174,19 @@ impl Renderer<'_> {
             .all(|standing| standing.state == State::Written)
     }
 
+    /// When a change that is held back is to be looked at again.
+    fn held_until(&self) -> Option<Instant> {
+        self.outputs
+            .due(self.templates.iter().map(|loaded| &loaded.config))
+    }
+
     /// Renders and writes once, and takes up the questions that came up.
     fn pass(&mut self) {
         let now = Instant::now();
         let host = Machine { env: self.env };
         let mut unwritten = false;
-        for (loaded, standing) in self.templates.iter().zip(&mut self.standings) {
+        let standings = self.templates.iter().zip(&mut self.standings);
+        for (position, (loaded, standing)) in standings.enumerate() {
             let Loaded { template, config } = loaded;
             let options = Options {
                 error_on_missing_key: config.error_on_missing_key,
@@ -187,6 +199,7 @@ impl Renderer<'_> {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     // What it would have asked after the failure is not known: what it asked before is kept.
+                    seen::now().trouble(Trouble::Render);
                     tracing::error!(file = %config.destination.display(), error = %Chain(&error), "not rendered");
                     standing.state = State::Broken;
                     continue;
@@ -202,29 +215,16 @@ impl Renderer<'_> {
             standing.used = outcome.used;
             standing.wanted.clear();
             let content = outcome.text.expose_secret();
-            let target = Target {
-                path: &config.destination,
-                mode: config.mode,
-                owner: Owner {
-                    user: config.user.as_ref(),
-                    group: config.group.as_ref(),
-                },
-                create_folders: config.create_folders,
-                backup: config.backup,
-            };
-            match write::atomically(&target, content) {
-                Ok(Written::Created | Written::Changed) => {
-                    tracing::info!(file = %config.destination.display(), bytes = content.len(), "rendered");
-                    standing.state = State::Written;
-                }
-                Ok(Written::Unchanged) => standing.state = State::Written,
-                Err(error) => {
+            standing.state = match self.outputs.file(position, config, content, now) {
+                // What waits for further changes has been written before.
+                Delivery::Done | Delivery::Held => State::Written,
+                Delivery::Failed => {
                     unwritten = true;
-                    tracing::error!(error = %Chain(&error), "not written");
-                    standing.state = State::Unwritten;
+                    State::Unwritten
                 }
-            }
+            };
         }
+        self.outputs.finish();
         self.write_again = if unwritten {
             Some(now + self.writes.next(unit()))
         } else {

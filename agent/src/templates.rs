@@ -56,6 +56,15 @@ impl Host for Machine<'_> {
     }
 }
 
+/// All that is wrong with the templates of a configuration.
+pub(crate) fn problems(config: &config::Config) -> Vec<TemplateError> {
+    config
+        .templates
+        .iter()
+        .filter_map(|config| one(config).err())
+        .collect()
+}
+
 /// Loads all templates.
 pub(crate) fn load(configs: &[config::Template]) -> Result<Vec<Loaded>, TemplateError> {
     configs.iter().map(one).collect()

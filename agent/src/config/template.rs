@@ -6,6 +6,7 @@ use std::time::Duration;
 use vaultkeeper_template::Delims;
 
 use super::LATER;
+use super::after_change::{self, AfterChange};
 use super::command::{self, Run};
 use super::duration;
 use super::reader::Object;
@@ -29,6 +30,8 @@ pub struct Template {
     pub wait: Option<Wait>,
     /// What runs after the file changed.
     pub run: Option<Run>,
+    /// How else the application is told. Not of Vault Agent's schema.
+    pub after_change: Option<AfterChange>,
     /// Whether the file's former content is kept beside it.
     pub backup: bool,
     /// The user who owns the file; without one it stays as it is.
@@ -110,19 +113,13 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
     let create_folders = template.flag("create_dest_dirs").unwrap_or(true);
     let wait = wait(&mut template);
     let run = command::after_change(&mut template);
+    let after_change = template.object("after_change").map(after_change::read);
     let backup = template.flag("backup").unwrap_or(false);
     let user = owner(&mut template, "user", "uid");
     let group = owner(&mut template, "group", "gid");
     let sandbox_path = template.file("sandbox_path");
     // Each goes from here with the change that acts on it.
-    for key in [
-        "command",
-        "exec",
-        "wait",
-        "sandbox_path",
-        "function_denylist",
-        "function_blacklist",
-    ] {
+    for key in ["sandbox_path", "function_denylist", "function_blacklist"] {
         template.ignored(key, LATER);
     }
     template.finish();
@@ -141,6 +138,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         create_folders,
         wait,
         run,
+        after_change,
         backup,
         user,
         group,
@@ -159,6 +157,7 @@ pub(super) fn read_env(mut template: Object<'_>) -> Option<EnvTemplate> {
         "command",
         "command_timeout",
         "exec",
+        "after_change",
         "wait",
         "backup",
         "user",

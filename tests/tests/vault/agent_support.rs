@@ -207,6 +207,11 @@ impl Agent {
     /// Starts one with the configuration in its environment, as the injector gives it.
     pub(crate) fn start(name: &str, config: &Value, run: &RunDir) -> Self {
         let spec = ProcessSpec::new(&format!("agent-{name}"), program(), run);
+        Self::of(spec, config, run)
+    }
+
+    /// Starts one in its own way.
+    pub(crate) fn of(spec: ProcessSpec, config: &Value, run: &RunDir) -> Self {
         Self::spawn(spec.env("VAULT_CONFIG", STANDARD.encode(config.to_string())), run)
     }
 

@@ -8,8 +8,10 @@
 )]
 
 mod agent;
+mod agent_after;
 mod agent_away;
 mod agent_database;
+mod agent_files;
 mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_login;

@@ -1,0 +1,187 @@
+//! The agent at work: all its parts beside each other until somebody tells it to stop, or there is nothing left to do.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::sleep;
+
+use crate::after;
+use crate::children::Children;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::listen::{self, Served};
+use crate::login::LoginError;
+use crate::outputs::Outputs;
+use crate::ready;
+use crate::revoke::revoke;
+use crate::seen::{self, Trouble};
+use crate::templates::Loaded;
+use crate::{renderer, session};
+
+/// Why the agent ended although nobody told it to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkError {
+    #[error("cannot wait for signals")]
+    Signals(#[from] std::io::Error),
+    #[error("gave up, as auto_auth.method.exit_on_err asks for")]
+    Login(#[source] LoginError),
+    #[error("{0} things that are to be done after a change failed")]
+    Actions(u32),
+    #[error("not everything is rendered after {} s: {missing} is not there", limit.as_secs())]
+    Late { limit: Duration, missing: String },
+}
+
+impl WorkError {
+    /// The program's exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            // `EX_TEMPFAIL` of sysexits.
+            Self::Late { .. } => 75,
+            Self::Signals(_) | Self::Login(_) | Self::Actions(_) => 1,
+        }
+    }
+}
+
+/// Both ways to tell a process to stop. As process 1 of a container there is no default action for these: without a handler
+/// they would be ignored.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Why the work ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By a signal.
+    Stop,
+    /// Through `/agent/v1/quit`.
+    Quit,
+}
+
+/// Works, at most for `limit` where everything is to be rendered once.
+pub(crate) async fn work(
+    config: &Config,
+    templates: &[Loaded],
+    env: &dyn Fn(&str) -> Option<String>,
+    limit: Option<Duration>,
+) -> Result<ExitCode, WorkError> {
+    let mut stop = Stop::listen()?;
+    let connection = Connection::new(config.vault.clone());
+    let children = Children::new();
+    let served = Arc::new(Served {
+        files: ready::files(config),
+        quit: Notify::new(),
+        started: SystemTime::now(),
+    });
+    let (identity, identities) = watch::channel(None);
+    let (doubt, doubts) = mpsc::channel(1);
+    let (order, orders) = mpsc::unbounded_channel();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        templates = templates.len(),
+        "started"
+    );
+    serve(config, &served);
+    let held = identities.clone();
+    let rendering = async {
+        let outputs = Outputs::new(templates.len(), order);
+        tokio::select! {
+            error = session::keep(&connection, config, identity, doubts) => Err(WorkError::Login(error)),
+            () = renderer::render(&connection, config, templates, env, identities, doubt, outputs) => Ok(()),
+        }
+    };
+    let failed = || seen::now().trouble(Trouble::Action);
+    let working = async {
+        // Orders end with the rendering; what was ordered before is done to its end.
+        let (rendered, given_up) = tokio::join!(rendering, after::work(&children, orders, &failed));
+        rendered?;
+        if given_up > 0 {
+            Err(WorkError::Actions(given_up))
+        } else {
+            Ok(())
+        }
+    };
+    let mut working = Box::pin(working);
+    let end = tokio::select! {
+        biased;
+        () = stop.told() => End::Stop,
+        () = served.quit.notified() => End::Quit,
+        done = &mut working => return done.map(|()| ExitCode::SUCCESS),
+        limit = late(limit) => {
+            let missing = ready::missing(&served.files);
+            let missing = missing.map_or_else(|| "nothing".to_owned(), |file| file.display().to_string());
+            return Err(WorkError::Late { limit, missing });
+        }
+        () = children.tend() => End::Stop,
+    };
+    match end {
+        End::Stop => tracing::info!("told to stop"),
+        End::Quit => tracing::info!("told to quit"),
+    }
+    if let Some(grace) = config.login.revoke_on_shutdown {
+        // The app may need its secrets for its own end; one that has told us to quit does not.
+        let grace = if end == End::Stop { grace } else { Duration::ZERO };
+        tokio::select! {
+            biased;
+            () = stop.told() => {}
+            () = sleep(grace) => {}
+            _ = &mut working => {}
+        }
+        let identity = held.borrow().clone();
+        revoke(&connection, identity.as_ref()).await;
+    }
+    drop(working);
+    seen::now().logged_out();
+    if end == End::Quit && is_native_sidecar(env) {
+        // Its container would be started again.
+        tracing::info!("idle until the pod ends");
+        tokio::select! {
+            () = stop.told() => {}
+            () = children.tend() => {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves beside the work, and also when that has ended.
+fn serve(config: &Config, served: &Arc<Served>) {
+    if config.listeners.is_empty() {
+        return;
+    }
+    let (listeners, served) = (config.listeners.clone(), Arc::clone(served));
+    tokio::spawn(async move { listen::serve(&listeners, &served).await });
+}
+
+/// Returns the limit once it is over.
+async fn late(limit: Option<Duration>) -> Duration {
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
+    sleep(limit).await;
+    limit
+}
+
+/// Whether the kubelet starts our container again whenever it ends: an init container with `restartPolicy: Always`. The
+/// injector says so; nothing in the container tells.
+fn is_native_sidecar(env: &dyn Fn(&str) -> Option<String>) -> bool {
+    env("VAULTKEEPER_NATIVE_SIDECAR").is_some_and(|value| value == "true")
+}
