@@ -100,6 +100,7 @@ pub(crate) async fn work(
         templates = templates.len(),
         "started"
     );
+    warn_of_shells(config, env);
     serve(config, &served);
     let held = identities.clone();
     let rendering = async {
@@ -160,6 +161,17 @@ pub(crate) async fn work(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Said at once, and not first when something has changed.
+fn warn_of_shells(config: &Config, env: &dyn Fn(&str) -> Option<String>) {
+    for template in &config.templates {
+        for action in after::plan::actions(template.run.as_ref(), template.after_change.as_ref(), false) {
+            if let Some(problem) = after::shell_problem(&action, env("PATH").as_deref()) {
+                tracing::warn!(file = %template.destination.display(), "the command after a change: {problem}");
+            }
+        }
+    }
 }
 
 /// Serves beside the work, and also when that has ended.
