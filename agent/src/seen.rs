@@ -140,6 +140,11 @@ impl Seen {
         self.lease_ends = first_ends;
     }
 
+    /// Whether this process has rendered the file.
+    pub(crate) fn has_rendered(&self, file: &Path) -> bool {
+        self.files.contains_key(file)
+    }
+
     /// A file holds what it should.
     pub(crate) fn rendered(&mut self, file: &Path, changed: bool, now: SystemTime) {
         let there = self.files.entry(file.to_owned()).or_default();

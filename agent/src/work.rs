@@ -30,7 +30,7 @@ pub(crate) enum WorkError {
     Login(#[source] LoginError),
     #[error("{0} things that are to be done after a change failed")]
     Actions(u32),
-    #[error("not everything is rendered after {} s: {missing} is not there", limit.as_secs())]
+    #[error("not everything is done after {} s; not rendered: {missing}", limit.as_secs())]
     Late { limit: Duration, missing: String },
 }
 
@@ -128,9 +128,7 @@ pub(crate) async fn work(
         () = served.quit.notified() => End::Quit,
         done = &mut working => return done.map(|()| ExitCode::SUCCESS),
         limit = late(limit) => {
-            let missing = ready::missing(&served.files);
-            let missing = missing.map_or_else(|| "nothing".to_owned(), |file| file.display().to_string());
-            return Err(WorkError::Late { limit, missing });
+            return Err(WorkError::Late { limit, missing: unrendered(config) });
         }
         () = children.tend() => End::Stop,
     };
@@ -161,6 +159,21 @@ pub(crate) async fn work(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The files that this process has not rendered, whether one of an earlier run is there or not.
+fn unrendered(config: &Config) -> String {
+    let seen = seen::now();
+    let destinations = config.templates.iter().map(|template| &template.destination);
+    let left: Vec<String> = destinations
+        .filter(|file| !seen.has_rendered(file))
+        .map(|file| file.display().to_string())
+        .collect();
+    if left.is_empty() {
+        "nothing".to_owned()
+    } else {
+        left.join(", ")
+    }
 }
 
 /// Said at once, and not first when something has changed.

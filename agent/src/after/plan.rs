@@ -157,8 +157,8 @@ fn script(arguments: &[String]) -> Option<String> {
 }
 
 /// Words that only a shell knows.
-const BUILT_IN: [&str; 22] = [
-    ".", "alias", "case", "cd", "command", "eval", "exec", "export", "for", "if", "read", "readonly",
+const BUILT_IN: [&str; 23] = [
+    ".", "alias", "case", "cd", "command", "eval", "exec", "exit", "export", "for", "if", "read", "readonly",
     "return", "set", "shift", "source", "trap", "ulimit", "umask", "unset", "until", "while",
 ];
 

@@ -17,7 +17,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::auth::params::TokenParams;
 
 use crate::TESTBED;
-use crate::agent_support::{DEADLINE, Rig, program, wait_for};
+use crate::agent_support::{Agent, DEADLINE, Rig, program, wait_for};
 use crate::client_support::solo;
 
 async fn rig(name: &str) -> (Rig, OwnedRun) {
@@ -45,7 +45,7 @@ async fn a_command_runs_after_each_change_and_once_for_several_files() {
     wait_for(&out, "app:one:5432app:two:5432");
     wait_for(&second, "app:two:5432");
     drop(agent);
-    let again = rig.start(&config, &run);
+    let again = Agent::start("command-again", &config, &run);
     again.wait_for("logged in", 1);
     rig.write_secret("three").await;
     wait_for(&out, "app:one:5432app:two:5432app:three:5432");
