@@ -36,9 +36,9 @@ async fn a_command_runs_after_each_change_and_once_for_several_files() {
     let mut config = rig.config(&rig.template());
     config["template"][0]["command"] = command.clone().into();
     let second = rig.folder().join("secrets/second.conf");
-    config["template"][1] = json!({
+    config["template"].as_array_mut().unwrap().push(json!({
         "contents": rig.template(), "destination": second, "command": command,
-    });
+    }));
     let agent = rig.start(&config, &run);
     wait_for(&out, "app:one:5432");
     rig.write_secret("two").await;

@@ -62,9 +62,9 @@ async fn the_listener_tells_how_the_agent_is() {
     let address = free_address();
     let mut config = with_listener(rig.config(&rig.template()), &address);
     let late = rig.folder().join("secrets/late.conf");
-    config["template"][1] = json!({
+    config["template"].as_array_mut().unwrap().push(json!({
         "contents": "{{ with secret \"kv-pages/data/other\" }}x{{ end }}", "destination": late,
-    });
+    }));
     let _agent = rig.start(&config, &run);
     rig.wait_for("app:one:5432");
     assert!(ask(&address, "GET /healthz").unwrap().starts_with("HTTP/1.1 200"));
