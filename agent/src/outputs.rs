@@ -1,9 +1,12 @@
-//! Where renderings go, and what is ordered after that. Writes files.
+//! Where renderings go: into files, and into variables of a program; and what is ordered after that. Writes files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::mpsc;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::after::{Action, plan};
@@ -11,6 +14,8 @@ use crate::config;
 use crate::logging::Chain;
 use crate::quiet::Quiet;
 use crate::seen::{self, Trouble};
+use crate::supervise::Variables;
+use crate::templates::{Goal, Loaded};
 use crate::write::{self, Owner, Target, Written};
 
 /// What became of a rendering.
@@ -24,32 +29,69 @@ pub(crate) enum Delivery {
     Failed,
 }
 
-/// The files of all templates.
+/// The files and variables of all templates.
 pub(crate) struct Outputs {
     quiet: Vec<Quiet>,
     /// What the files of this pass ask for, in the order of the templates.
     asked: Vec<Action>,
     orders: mpsc::UnboundedSender<Vec<Action>>,
+    /// The variables of the program that the agent runs, as far as they are rendered.
+    variables: BTreeMap<String, SecretString>,
+    variables_changed: bool,
+    /// How many there will be.
+    variables_wanted: usize,
+    program: watch::Sender<Option<Variables>>,
 }
 
 impl Outputs {
-    /// For so many templates. What is to be done after changes is ordered there.
-    pub(crate) fn new(templates: usize, orders: mpsc::UnboundedSender<Vec<Action>>) -> Self {
+    /// For these templates. What is to be done after changes is ordered there; the program gets its variables there.
+    pub(crate) fn new(
+        templates: &[Loaded],
+        orders: mpsc::UnboundedSender<Vec<Action>>,
+        program: watch::Sender<Option<Variables>>,
+    ) -> Self {
+        let is_variable = |loaded: &&Loaded| matches!(loaded.goal, Goal::Variable(_));
         Self {
-            quiet: (0..templates).map(|_| Quiet::default()).collect(),
+            quiet: templates.iter().map(|_| Quiet::default()).collect(),
             asked: Vec::new(),
             orders,
+            variables: BTreeMap::new(),
+            variables_changed: false,
+            variables_wanted: templates.iter().filter(is_variable).count(),
+            program,
         }
     }
 
     /// Takes the rendering of the template at this position.
-    pub(crate) fn file(
-        &mut self,
-        position: usize,
-        config: &config::Template,
-        content: &[u8],
-        now: Instant,
-    ) -> Delivery {
+    pub(crate) fn take(&mut self, position: usize, goal: &Goal, content: &[u8], now: Instant) -> Delivery {
+        match goal {
+            Goal::File(config) => self.file(position, config, content, now),
+            Goal::Variable(config) => self.variable(&config.name, content),
+        }
+    }
+
+    fn variable(&mut self, name: &str, content: &[u8]) -> Delivery {
+        // As a system gives variables to programs: no zero byte, and what is no text stays out of the way of what is.
+        let Some(text) = std::str::from_utf8(content)
+            .ok()
+            .filter(|text| !text.contains('\0'))
+        else {
+            seen::now().trouble(Trouble::Render);
+            tracing::error!(variable = name, "not taken: the rendering is no text");
+            return Delivery::Failed;
+        };
+        let is_same = self
+            .variables
+            .get(name)
+            .is_some_and(|there| there.expose_secret() == text);
+        if !is_same {
+            self.variables.insert(name.to_owned(), SecretString::from(text));
+            self.variables_changed = true;
+        }
+        Delivery::Done
+    }
+
+    fn file(&mut self, position: usize, config: &config::Template, content: &[u8], now: Instant) -> Delivery {
         let Some(quiet) = self.quiet.get_mut(position) else {
             return Delivery::Failed;
         };
@@ -88,12 +130,28 @@ impl Outputs {
             // Nobody acts any more when the agent ends.
             let _ = self.orders.send(asked);
         }
+        if self.variables_changed && self.variables.len() == self.variables_wanted {
+            self.variables_changed = false;
+            tracing::info!(variables = self.variables.len(), "the variables have changed");
+            let all = self
+                .variables
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()));
+            self.program.send_replace(Some(Arc::new(all.collect())));
+        }
     }
 
     /// When something that is held back is to be rendered again.
-    pub(crate) fn due<'a>(&self, configs: impl Iterator<Item = &'a config::Template>) -> Option<Instant> {
-        let quiet = self.quiet.iter().zip(configs);
-        quiet.filter_map(|(quiet, config)| quiet.due(config.wait)).min()
+    pub(crate) fn due<'a>(&self, goals: impl Iterator<Item = &'a Goal>) -> Option<Instant> {
+        let due = self
+            .quiet
+            .iter()
+            .zip(goals)
+            .filter_map(|(quiet, goal)| match goal {
+                Goal::File(config) => quiet.due(config.wait),
+                Goal::Variable(_) => None,
+            });
+        due.min()
     }
 }
 

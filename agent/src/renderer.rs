@@ -176,8 +176,7 @@ impl Renderer<'_> {
 
     /// When a change that is held back is to be looked at again.
     fn held_until(&self) -> Option<Instant> {
-        self.outputs
-            .due(self.templates.iter().map(|loaded| &loaded.config))
+        self.outputs.due(self.templates.iter().map(|loaded| &loaded.goal))
     }
 
     /// Renders and writes once, and takes up the questions that came up.
@@ -187,11 +186,11 @@ impl Renderer<'_> {
         let mut unwritten = false;
         let standings = self.templates.iter().zip(&mut self.standings);
         for (position, (loaded, standing)) in standings.enumerate() {
-            let Loaded { template, config } = loaded;
+            let Loaded { template, goal } = loaded;
             let options = Options {
-                error_on_missing_key: config.error_on_missing_key,
+                error_on_missing_key: goal.error_on_missing_key(),
                 denied: &[],
-                destination: &config.destination.to_string_lossy(),
+                destination: &goal.destination().to_string_lossy(),
                 host: &host,
                 now: SystemTime::now(),
             };
@@ -200,7 +199,7 @@ impl Renderer<'_> {
                 Err(error) => {
                     // What it would have asked after the failure is not known: what it asked before is kept.
                     seen::now().trouble(Trouble::Render);
-                    tracing::error!(file = %config.destination.display(), error = %Chain(&error), "not rendered");
+                    tracing::error!(file = %goal, error = %Chain(&error), "not rendered");
                     standing.state = State::Broken;
                     continue;
                 }
@@ -215,7 +214,7 @@ impl Renderer<'_> {
             standing.used = outcome.used;
             standing.wanted.clear();
             let content = outcome.text.expose_secret();
-            standing.state = match self.outputs.file(position, config, content, now) {
+            standing.state = match self.outputs.take(position, goal, content, now) {
                 // What waits for further changes has been written before.
                 Delivery::Done | Delivery::Held => State::Written,
                 Delivery::Failed => {

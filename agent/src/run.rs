@@ -53,7 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> O
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let templates = match templates::load(&config.templates) {
+    let templates = match templates::load(&config) {
         Ok(templates) => templates,
         Err(error) => return refuse(&error),
     };
@@ -62,6 +62,10 @@ pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> O
         Err(error) => return refuse(&error),
     };
     config.exit_after_auth |= once.is_some();
+    if config.exec.is_some() && std::mem::take(&mut config.exit_after_auth) {
+        // Its end is the program's.
+        tracing::warn!("exec runs until its program ends: rendering once is ignored");
+    }
     match runtime.block_on(work::work(&config, &templates, env, once.flatten())) {
         Ok(code) => code,
         Err(error) => {

@@ -90,18 +90,19 @@ pub(crate) async fn run(
         }
     };
     let mut supervisor = Supervisor::new(program.on_change, program.stop_signal, program.stop_timeout);
-    let mut pid = start(program, children, &current)?;
+    let mut running = Running(Some(start(program, children, &current)?));
     let mut are_more = true;
-    loop {
+    while let Some(pid) = running.0 {
         let act = tokio::select! {
             biased;
             ending = children.ended(pid) => {
                 let ending = ending.map_err(SuperviseError::Wait)?;
+                running.0 = None;
                 tracing::info!(%ending, "the program has ended");
                 match supervisor.ended() {
                     Act::Start => {
                         current = variables.borrow_and_update().clone().unwrap_or(current);
-                        pid = start(program, children, &current)?;
+                        running.0 = Some(start(program, children, &current)?);
                         continue;
                     }
                     _ => return Ok(ending.exit_code()),
@@ -119,6 +120,18 @@ pub(crate) async fn run(
             tracing::debug!(signal = %signals::name(signal), "signal to the program");
             // It may have ended meanwhile, which the next turn sees.
             let _ = kill_process(pid, signal);
+        }
+    }
+    Ok(ExitStatus::NEVER_STARTED)
+}
+
+/// The program while it runs. Whoever gives up waiting for it has it told to stop.
+struct Running(Option<Pid>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.take() {
+            let _ = kill_process(pid, Signal::TERM);
         }
     }
 }

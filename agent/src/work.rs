@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::after;
 use crate::children::Children;
-use crate::config::Config;
+use crate::config::{Config, Exec};
 use crate::connection::Connection;
 use crate::listen::{self, Served};
 use crate::login::LoginError;
@@ -18,6 +18,7 @@ use crate::outputs::Outputs;
 use crate::ready;
 use crate::revoke::revoke;
 use crate::seen::{self, Trouble};
+use crate::supervise::{self, OnChange, Program, SuperviseError};
 use crate::templates::Loaded;
 use crate::{renderer, session};
 
@@ -28,6 +29,8 @@ pub(crate) enum WorkError {
     Signals(#[from] std::io::Error),
     #[error("gave up, as auto_auth.method.exit_on_err asks for")]
     Login(#[source] LoginError),
+    #[error("no program to run")]
+    Program(#[source] SuperviseError),
     #[error("{0} things that are to be done after a change failed")]
     Actions(u32),
     #[error("not everything is done after {} s; not rendered: {missing}", limit.as_secs())]
@@ -40,6 +43,7 @@ impl WorkError {
         match self {
             // `EX_TEMPFAIL` of sysexits.
             Self::Late { .. } => 75,
+            Self::Program(error) => error.exit_code(),
             Self::Signals(_) | Self::Login(_) | Self::Actions(_) => 1,
         }
     }
@@ -75,6 +79,8 @@ enum End {
     Stop,
     /// Through `/agent/v1/quit`.
     Quit,
+    /// The program that the agent runs has ended with this code.
+    Program(u8),
 }
 
 /// Works, at most for `limit` where everything is to be rendered once.
@@ -95,6 +101,7 @@ pub(crate) async fn work(
     let (identity, identities) = watch::channel(None);
     let (doubt, doubts) = mpsc::channel(1);
     let (order, orders) = mpsc::unbounded_channel();
+    let (variable, variables) = watch::channel(None);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         templates = templates.len(),
@@ -104,7 +111,7 @@ pub(crate) async fn work(
     serve(config, &served);
     let held = identities.clone();
     let rendering = async {
-        let outputs = Outputs::new(templates.len(), order);
+        let outputs = Outputs::new(templates, order, variable);
         tokio::select! {
             error = session::keep(&connection, config, identity, doubts) => Err(WorkError::Login(error)),
             () = renderer::render(&connection, config, templates, env, identities, doubt, outputs) => Ok(()),
@@ -122,10 +129,20 @@ pub(crate) async fn work(
         }
     };
     let mut working = Box::pin(working);
+    // A program gets the signals, and its end is ours.
+    let program = config.exec.as_ref().map(program);
+    let runs_program = program.is_some();
+    let program = async {
+        match &program {
+            Some(program) => supervise::run(program, &children, variables).await,
+            None => std::future::pending().await,
+        }
+    };
     let end = tokio::select! {
         biased;
-        () = stop.told() => End::Stop,
-        () = served.quit.notified() => End::Quit,
+        ended = program => End::Program(ended.map_err(WorkError::Program)?),
+        () = stop.told(), if !runs_program => End::Stop,
+        () = served.quit.notified(), if !runs_program => End::Quit,
         done = &mut working => return done.map(|()| ExitCode::SUCCESS),
         limit = late(limit) => {
             return Err(WorkError::Late { limit, missing: unrendered(config) });
@@ -135,6 +152,7 @@ pub(crate) async fn work(
     match end {
         End::Stop => tracing::info!("told to stop"),
         End::Quit => tracing::info!("told to quit"),
+        End::Program(code) => tracing::info!(code, "ends as its program has ended"),
     }
     if let Some(grace) = config.login.revoke_on_shutdown {
         // The app may need its secrets for its own end; one that has told us to quit does not.
@@ -158,7 +176,30 @@ pub(crate) async fn work(
             () = children.tend() => {}
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(match end {
+        End::Program(code) => ExitCode::from(code),
+        End::Stop | End::Quit => ExitCode::SUCCESS,
+    })
+}
+
+/// What `exec {}` asks for.
+fn program(exec: &Exec) -> Program {
+    let Exec {
+        command,
+        restart_on_secret_changes,
+        restart_stop_signal,
+    } = exec;
+    Program {
+        command: command.clone(),
+        on_change: if *restart_on_secret_changes {
+            OnChange::Restart
+        } else {
+            OnChange::Nothing
+        },
+        stop_signal: *restart_stop_signal,
+        // As long as Vault Agent waits.
+        stop_timeout: Duration::from_secs(30),
+    }
 }
 
 /// The files that this process has not rendered, whether one of an earlier run is there or not.

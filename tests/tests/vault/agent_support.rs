@@ -240,6 +240,16 @@ impl Agent {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
+    /// Waits until it has ended, with this text in its log.
+    pub(crate) fn wait_for_end(&self, text: &str) {
+        wait::until("the agent to end", DEADLINE, || {
+            ensure!(!self.process.is_running(), "it still runs");
+            Ok(())
+        })
+        .unwrap();
+        assert!(self.count(text) > 0, "{text:?} is not in its log:\n{}", self.log());
+    }
+
     /// Waits until this many lines hold the text.
     pub(crate) fn wait_for(&self, text: &str, lines: usize) {
         wait::until(

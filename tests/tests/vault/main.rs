@@ -16,6 +16,7 @@ mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_login;
 mod agent_outside;
+mod agent_program;
 mod agent_support;
 mod agent_token;
 mod audit_rotation;
