@@ -28,7 +28,7 @@ pub(crate) enum TemplateError {
 /// Where a rendering goes.
 pub(crate) enum Goal {
     /// Into a file.
-    File(config::Template),
+    File(Box<config::Template>),
     /// Into a variable of the program that the agent runs.
     Variable(config::EnvTemplate),
 }
@@ -104,7 +104,7 @@ pub(crate) fn load(config: &Config) -> Result<Vec<Loaded>, TemplateError> {
 }
 
 fn goals(config: &Config) -> impl Iterator<Item = Goal> {
-    let files = config.templates.iter().cloned().map(Goal::File);
+    let files = config.templates.iter().cloned().map(Box::new).map(Goal::File);
     files.chain(config.env_templates.iter().cloned().map(Goal::Variable))
 }
 

@@ -247,7 +247,11 @@ impl Agent {
             Ok(())
         })
         .unwrap();
-        assert!(self.count(text) > 0, "{text:?} is not in its log:\n{}", self.log());
+        assert!(
+            self.count(text) > 0,
+            "{text:?} is not in its log:\n{}",
+            self.log()
+        );
     }
 
     /// Waits until this many lines hold the text.
