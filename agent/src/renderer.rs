@@ -98,6 +98,8 @@ pub(crate) async fn render(
             .min();
         tokio::select! {
             news = gatherer.answer(&mut renderer.store) => {
+                let (leases, first_ends) = renderer.store.leases();
+                seen::now().leases(leases, first_ends);
                 if news.denied {
                     // A full queue already holds the same doubt.
                     let _ = doubts.try_send(current.generation);

@@ -115,13 +115,13 @@ impl Seen {
     pub(crate) fn logged_in(&mut self, lease: Duration, now: Instant) {
         self.logins += 1;
         self.logged_in = true;
-        self.token_ends = (!lease.is_zero()).then(|| now + lease);
+        self.token_ends = now.checked_add(lease).filter(|_| !lease.is_zero());
     }
 
     /// The token was renewed for this long.
     pub(crate) fn renewed(&mut self, lease: Duration, now: Instant) {
         self.renewals += 1;
-        self.token_ends = (!lease.is_zero()).then(|| now + lease);
+        self.token_ends = now.checked_add(lease).filter(|_| !lease.is_zero());
     }
 
     /// The token is given up.
@@ -131,10 +131,6 @@ impl Seen {
     }
 
     /// So many leases are held, and the first ends then.
-    #[expect(
-        dead_code,
-        reason = "the store of leases reports here once it knows their ends"
-    )]
     pub(crate) fn leases(&mut self, count: usize, first_ends: Option<Instant>) {
         self.leases = count;
         self.lease_ends = first_ends;
