@@ -116,6 +116,7 @@ impl Outputs {
                 Delivery::Done
             }
             Err(error) => {
+                quiet.not_written();
                 seen::now().trouble(Trouble::Write);
                 tracing::error!(error = %Chain(&error), "not written");
                 Delivery::Failed
@@ -165,5 +166,138 @@ fn target(config: &config::Template) -> Target<'_> {
         },
         create_folders: config.create_folders,
         backup: config.backup,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::templates;
+
+    struct Rig {
+        outputs: Outputs,
+        templates: Vec<Loaded>,
+        orders: mpsc::UnboundedReceiver<Vec<Action>>,
+        program: watch::Receiver<Option<Variables>>,
+    }
+
+    /// Outputs for what stands in a configuration beside its login.
+    fn rig(keys: serde_json::Value) -> Rig {
+        let mut config = serde_json::json!({
+            "vault": {"address": "https://v:8200"},
+            "auto_auth": {"method": {"type": "kubernetes", "config": {"role": "app"}}},
+        });
+        for (key, value) in keys.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let (config, _) = crate::config::parse(&config.to_string(), &|_| None).unwrap();
+        let templates = templates::load(&config).unwrap();
+        let (order, orders) = mpsc::unbounded_channel();
+        let (variable, program) = watch::channel(None);
+        Rig {
+            outputs: Outputs::new(&templates, order, variable),
+            templates,
+            orders,
+            program,
+        }
+    }
+
+    impl Rig {
+        fn take(&mut self, position: usize, content: &str, now: Instant) -> Delivery {
+            let goal = &self.templates[position].goal;
+            self.outputs.take(position, goal, content.as_bytes(), now)
+        }
+
+        /// How many things were ordered by this pass.
+        fn finish(&mut self) -> usize {
+            self.outputs.finish();
+            self.orders.try_recv().map_or(0, |actions| actions.len())
+        }
+    }
+
+    #[test]
+    fn only_files_that_changed_ask_for_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let now = Instant::now();
+        let mut rig = rig(serde_json::json!({"template": [
+            {"contents": "", "destination": file("a"), "command": "reload a",
+                "after_change": {"url": "http://127.0.0.1/", "method": "GET"}},
+            {"contents": "", "destination": file("b")},
+        ]}));
+        assert_eq!(rig.take(0, "one", now), Delivery::Done);
+        assert_eq!(rig.take(1, "one", now), Delivery::Done);
+        assert_eq!(rig.finish(), 1, "the first rendering runs the command alone");
+        rig.take(0, "one", now);
+        rig.take(1, "two", now);
+        assert_eq!(rig.finish(), 0, "the file with the command has not changed");
+        rig.take(0, "two", now);
+        assert_eq!(rig.finish(), 2, "a change asks for everything");
+    }
+
+    #[test]
+    fn what_is_held_back_is_neither_written_nor_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let now = Instant::now();
+        let mut rig = rig(serde_json::json!({"template": [
+            {"contents": "", "destination": path, "command": "reload", "wait": "5s:20s"},
+        ]}));
+        rig.take(0, "one", now);
+        assert_eq!(rig.finish(), 1);
+        assert_eq!(rig.take(0, "two", now), Delivery::Held);
+        assert_eq!(rig.finish(), 0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        let due = rig.outputs.due(rig.templates.iter().map(|loaded| &loaded.goal));
+        assert_eq!(due, Some(now + Duration::from_secs(5)));
+        assert_eq!(rig.take(0, "two", now + Duration::from_secs(5)), Delivery::Done);
+        assert_eq!(rig.finish(), 1);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_written_is_taken_at_the_next_try() {
+        let folder = tempfile::tempdir().unwrap();
+        let obstacle = folder.path().join(".a.vaultkeeper");
+        fs::create_dir(&obstacle).unwrap();
+        let now = Instant::now();
+        let mut rig = rig(serde_json::json!({"template": [
+            {"contents": "", "destination": folder.path().join("a"), "command": "reload", "wait": "5s:20s"},
+        ]}));
+        assert_eq!(rig.take(0, "one", now), Delivery::Failed);
+        assert_eq!(rig.finish(), 0, "nothing has changed");
+        fs::remove_dir(&obstacle).unwrap();
+        assert_eq!(
+            rig.take(0, "one", now),
+            Delivery::Done,
+            "the first one waits for nothing"
+        );
+        assert_eq!(rig.finish(), 1);
+    }
+
+    #[test]
+    fn a_program_gets_its_variables_once_all_are_there_and_again_when_one_differs() {
+        let now = Instant::now();
+        let mut rig = rig(serde_json::json!({
+            "exec": {"command": ["app"]},
+            "env_template": [{"A": {"contents": ""}}, {"B": {"contents": ""}}],
+        }));
+        let has_changed = |rig: &mut Rig| {
+            rig.outputs.finish();
+            rig.program.has_changed().unwrap() && rig.program.borrow_and_update().is_some()
+        };
+        rig.take(0, "one", now);
+        assert!(!has_changed(&mut rig), "half of the variables are none");
+        rig.take(1, "two", now);
+        assert!(has_changed(&mut rig), "all are there");
+        rig.take(0, "one", now);
+        rig.take(1, "two", now);
+        assert!(!has_changed(&mut rig), "the same ones are no change");
+        assert_eq!(rig.take(1, "nul\0", now), Delivery::Failed, "no system takes it");
+        assert!(!has_changed(&mut rig), "the last good value stays");
+        rig.take(1, "three", now);
+        assert!(has_changed(&mut rig), "one differs");
     }
 }

@@ -15,6 +15,8 @@ type Mark = u64;
 pub(crate) struct Quiet {
     written: Option<Mark>,
     pending: Option<Pending>,
+    /// It was to be written and could not be: whoever tries again need not wait.
+    is_overdue: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +30,8 @@ impl Quiet {
     /// A content was rendered. Returns whether it is to be written now.
     pub(crate) fn offer(&mut self, content: &[u8], wait: Option<Wait>, now: Instant) -> bool {
         let mark = mark(content);
-        // The first one, one that is there already, and all of those who do not wait.
-        let (Some(wait), Some(written)) = (wait, self.written) else {
+        // The first one, one that could not be written, and all of those who do not wait.
+        let (Some(wait), Some(written), false) = (wait, self.written, self.is_overdue) else {
             self.pending = None;
             return true;
         };
@@ -58,6 +60,13 @@ impl Quiet {
     pub(crate) fn written(&mut self, content: &[u8]) {
         self.written = Some(mark(content));
         self.pending = None;
+        self.is_overdue = false;
+    }
+
+    /// It could not be written. When it is tried again is not decided here.
+    pub(crate) fn not_written(&mut self) {
+        self.pending = None;
+        self.is_overdue = true;
     }
 
     /// When what is held back is to be rendered again and offered.
@@ -140,6 +149,24 @@ mod tests {
             assert!(at <= 20, "the maximum has passed");
         }
         assert_eq!(at, 20);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_due_to_nobody_and_held_from_nobody() {
+        let start = Instant::now();
+        let mut quiet = written(b"one");
+        quiet.offer(b"two", WAIT, start);
+        assert!(quiet.offer(b"two", WAIT, after(5, start)));
+        quiet.not_written();
+        assert_eq!(
+            quiet.due(WAIT),
+            None,
+            "a due time in the past would make a busy loop"
+        );
+        assert!(
+            quiet.offer(b"two", WAIT, after(6, start)),
+            "it has waited long enough"
+        );
     }
 
     #[test]
