@@ -2,6 +2,7 @@
 //! few times when it fails. Never in the way of fetching and rendering.
 
 mod act;
+pub(crate) mod hint;
 pub(crate) mod plan;
 mod queue;
 

@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid, getuid, kill_process, kill_process_group};
 use tokio::time::timeout;
 
-use super::plan::{Action, Call, Hint, Start, Whom};
+use super::hint::{Hint, Whom};
+use super::plan::{Action, Call, Start};
 use crate::children::{Children, Ending};
 use crate::config::Environment;
 use crate::processes;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::command;
 use super::reader::Object;
-use crate::after::plan::{Call, Hint, Whom};
+use crate::after::hint::{Hint, Whom};
+use crate::after::plan::Call;
 
 /// How the application is told that its file changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
