@@ -336,4 +336,50 @@ mod tests {
             assert_eq!(hint.may_miss, wanted, "is_first is {is_first}");
         }
     }
+
+    mod any_text {
+        use proptest::prelude::*;
+
+        /// What commands are made of.
+        const PARTS: [&str; 24] = [
+            "kill",
+            "pkill",
+            "killall",
+            "-HUP",
+            "-s",
+            "-x",
+            "--signal",
+            "1",
+            "-1",
+            "$(pidof app)",
+            "$(cat /a)",
+            "`pidof app`",
+            "app",
+            "|| true",
+            "2>/dev/null",
+            "sh",
+            "-c",
+            "'",
+            "\"",
+            ";",
+            "|",
+            " ",
+            "ä",
+            "\\",
+        ];
+
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(2000))]
+
+            #[test]
+            fn no_command_makes_it_panic_or_signal_everybody(parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..12)) {
+                let text = parts.join(" ");
+                if let super::Action::Signal(hint) = super::line(&text)
+                    && let super::Whom::Pid(pid) = hint.to
+                {
+                    prop_assert!(pid > 0, "{} names a group", text);
+                }
+            }
+        }
+    }
 }
