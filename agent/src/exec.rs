@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::children::Children;
 use crate::logging::{self, Chain};
 use crate::supervise::{self, Variables};
+use crate::work;
 use variables::VariablesError;
 
 /// How often files that are not there yet are looked for.
@@ -80,6 +81,7 @@ pub(crate) fn main(arguments: &[String], env: &dyn Fn(&str) -> Option<String>) -
         Err(error) => return refuse(&error, EXIT_USAGE),
     };
     let arguments::Settings { files, wait, program } = settings;
+    work::close_memory();
     runtime.block_on(async {
         let (sender, receiver) = watch::channel(None);
         let children = Children::new();

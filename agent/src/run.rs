@@ -50,7 +50,8 @@ pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> O
         of("VAULT_LOG_LEVEL", &config.log.level).as_deref(),
         of("VAULT_LOG_FORMAT", &config.log.format).as_deref(),
     );
-    for warning in warnings {
+    let odd = check::warnings(&config, env("PATH").as_deref());
+    for warning in warnings.into_iter().chain(odd) {
         tracing::warn!("{warning}");
     }
     let templates = match templates::load(&config) {

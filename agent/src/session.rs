@@ -176,7 +176,11 @@ async fn hold(
         if !uses.as_deref().is_none_or(Uses::spend) {
             return End::UsedUp;
         }
-        match renew(connection, token).await {
+        let renewed = renew(connection, token).await;
+        if renewed.is_err() {
+            seen::now().trouble(Trouble::Renewal);
+        }
+        match renewed {
             Ok(renewed) => {
                 seen::now().renewed(renewed.lease_duration, Instant::now());
                 tenure.renewed(renewed.lease_duration, renewed.renewable, Instant::now(), unit());

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::{DumpableBehavior, getpid, kill_process, set_dumpable_behavior};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
@@ -90,6 +91,7 @@ pub(crate) async fn work(
     env: &dyn Fn(&str) -> Option<String>,
     limit: Option<Duration>,
 ) -> Result<ExitCode, WorkError> {
+    close_memory();
     let mut stop = Stop::listen()?;
     let connection = Connection::new(config.vault.clone());
     let children = Children::new();
@@ -107,7 +109,6 @@ pub(crate) async fn work(
         templates = templates.len(),
         "started"
     );
-    warn_of_shells(config, env);
     serve(config, &served);
     let held = identities.clone();
     let rendering = async {
@@ -142,7 +143,7 @@ pub(crate) async fn work(
         biased;
         ended = program => End::Program(ended.map_err(WorkError::Program)?),
         () = stop.told(), if !runs_program => End::Stop,
-        () = served.quit.notified(), if !runs_program => End::Quit,
+        () = told_to_quit(&served, runs_program) => End::Quit,
         done = &mut working => return done.map(|()| ExitCode::SUCCESS),
         limit = late(limit) => {
             return Err(WorkError::Late { limit, missing: unrendered(config) });
@@ -217,17 +218,6 @@ fn unrendered(config: &Config) -> String {
     }
 }
 
-/// Said at once, and not first when something has changed.
-fn warn_of_shells(config: &Config, env: &dyn Fn(&str) -> Option<String>) {
-    for template in &config.templates {
-        for action in after::plan::actions(template.run.as_ref(), template.after_change.as_ref(), false) {
-            if let Some(problem) = after::shell_problem(&action, env("PATH").as_deref()) {
-                tracing::warn!(file = %template.destination.display(), "the command after a change: {problem}");
-            }
-        }
-    }
-}
-
 /// Serves beside the work, and also when that has ended.
 fn serve(config: &Config, served: &Arc<Served>) {
     if config.listeners.is_empty() {
@@ -235,6 +225,25 @@ fn serve(config: &Config, served: &Arc<Served>) {
     }
     let (listeners, served) = (config.listeners.clone(), Arc::clone(served));
     tokio::spawn(async move { listen::serve(&listeners, &served).await });
+}
+
+/// Keeps our memory and variables from other programs of the same user, who may share our namespace of processes: the token
+/// and secrets are there.
+pub(crate) fn close_memory() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other programs of this user may read the agent's memory");
+    }
+}
+
+/// Returns when somebody asks for the end through `/agent/v1/quit`. A program that the agent runs is told to end first, and
+/// its end is the agent's.
+async fn told_to_quit(served: &Served, runs_program: bool) {
+    served.quit.notified().await;
+    if runs_program {
+        // It goes to the program, as any signal that we get.
+        let _ = kill_process(getpid(), rustix::process::Signal::TERM);
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Returns the limit once it is over.
