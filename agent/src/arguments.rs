@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArgumentError {
     #[error(
-        "unknown argument {0:?}; usage: vaultkeeper-agent run|ready|version [-config=FILE], render -once [-timeout=DURATION] [-config=FILE], check [FILE…], or vaultkeeper-agent exec|reload …"
+        "unknown argument {0:?}; usage: vaultkeeper-agent run|ready|version [-config=FILE], render -once [-timeout=DURATION] [-config=FILE], check [FILE…], or vaultkeeper-agent exec|install|reload …"
     )]
     Unknown(String),
     #[error("-config needs a file: -config=FILE")]

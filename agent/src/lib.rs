@@ -17,6 +17,7 @@ mod der;
 mod exec;
 mod fetch;
 mod gather;
+mod install;
 mod kv;
 mod listen;
 mod logging;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::arguments::{self, Verb};
 use crate::config::{self, Config};
 use crate::logging::{self, Chain};
-use crate::{check, exec, ready, reload, templates, work};
+use crate::{check, exec, install, ready, reload, templates, work};
 
 /// `EX_USAGE` of sysexits: a configuration that no retry will mend.
 const EXIT_USAGE: u8 = 64;
@@ -18,6 +18,7 @@ pub fn main(arguments: impl IntoIterator<Item = String>, env: &dyn Fn(&str) -> O
     match arguments.split_first() {
         Some((verb, rest)) if verb == "reload" => return reload::main(rest, env),
         Some((verb, rest)) if verb == "exec" => return exec::main(rest, env),
+        Some((verb, rest)) if verb == "install" => return install::main(rest),
         _ => {}
     }
     let read = match arguments::read(arguments) {
