@@ -7,7 +7,7 @@ mod route;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,12 +18,13 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::config::{Listener, Socket};
+use crate::config::{self, Listener, Socket};
 use crate::logging::Chain;
 use crate::random::unit;
 use crate::ready;
 use crate::seen::{self, Process};
 use crate::session::millis;
+use crate::write::{Ids, Owner};
 use http::{Answer, Head, MOST_BYTES};
 use route::{Page, Rules};
 
@@ -44,13 +45,11 @@ pub(crate) struct Served {
 
 /// Why a listener does not serve.
 #[derive(Debug, thiserror::Error)]
-enum ListenError {
-    #[error("cannot listen on {address}")]
-    Bind {
-        address: String,
-        #[source]
-        source: io::Error,
-    },
+#[error("cannot listen on {address}")]
+struct ListenError {
+    address: String,
+    #[source]
+    source: io::Error,
 }
 
 /// Serves all listeners for ever. One that cannot be opened is tried again: the agent's work does not depend on it.
@@ -84,73 +83,73 @@ async fn one(listener: Listener, served: Arc<Served>) {
         enable_quit,
     };
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let error = |error: &ListenError, delay: Duration| {
-        tracing::error!(error = %Chain(error), retry_ms = millis(delay), "not served");
+    let open = loop {
+        match Open::new(&socket).await {
+            Ok(open) => break open,
+            Err(error) => {
+                let delay = backoff.next(unit());
+                tracing::error!(error = %Chain(&error), retry_ms = millis(delay), "not served");
+                sleep(delay).await;
+            }
+        }
     };
-    match &socket {
-        Socket::Tcp(address) => {
-            let listener = loop {
-                match bind(address).await {
-                    Ok(listener) => break listener,
-                    Err(reason) => {
-                        let delay = backoff.next(unit());
-                        error(&reason, delay);
-                        sleep(delay).await;
-                    }
-                }
-            };
-            tracing::info!(address, "serves");
-            loop {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                    return;
-                };
-                match listener.accept().await {
-                    Ok((stream, peer)) => {
-                        let served = Arc::clone(&served);
-                        tokio::spawn(async move {
-                            connection(stream, is_local(&peer), rules, &served).await;
-                            drop(place);
-                        });
-                    }
-                    // No more file descriptors, most likely: at once again would be a busy loop.
-                    Err(_) => sleep(Duration::from_secs(1)).await,
-                }
+    tracing::info!(listener = name(&socket), "serves");
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match open.accept().await {
+            Ok((stream, is_local)) => {
+                let served = Arc::clone(&served);
+                tokio::spawn(async move {
+                    connection(stream, is_local, rules, &served).await;
+                    drop(place);
+                });
             }
+            // No more file descriptors, most likely: at once again would be a busy loop.
+            Err(_) => sleep(Duration::from_secs(1)).await,
         }
-        Socket::Unix {
-            path,
-            mode,
-            user: _,
-            group: _,
-        } => {
-            let listener = loop {
-                match bind_file(path, *mode) {
-                    Ok(listener) => break listener,
-                    Err(reason) => {
-                        let delay = backoff.next(unit());
-                        error(&reason, delay);
-                        sleep(delay).await;
-                    }
-                }
-            };
-            tracing::info!(path = %path.display(), "serves");
-            loop {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                    return;
-                };
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let served = Arc::clone(&served);
-                        tokio::spawn(async move {
-                            connection(stream, true, rules, &served).await;
-                            drop(place);
-                        });
-                    }
-                    Err(_) => sleep(Duration::from_secs(1)).await,
-                }
+    }
+}
+
+/// A connection of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A listener that is open.
+enum Open {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Open {
+    async fn new(socket: &Socket) -> Result<Self, ListenError> {
+        let opened = match socket {
+            Socket::Tcp(address) => bind(address).await.map(Self::Tcp),
+            Socket::Unix {
+                path,
+                mode,
+                user,
+                group,
+            } => bind_file(path, *mode, user.as_deref(), group.as_deref()).map(Self::Unix),
+        };
+        opened.map_err(|source| ListenError {
+            address: name(socket),
+            source,
+        })
+    }
+
+    /// The next connection, and whether it comes from our own pod.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, bool)> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Box::new(stream), is_local(&peer))
             }
-        }
+            Self::Unix(listener) => (Box::new(listener.accept().await?.0), true),
+        })
     }
 }
 
@@ -166,29 +165,37 @@ fn is_local(peer: &SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback()
 }
 
-async fn bind(address: &str) -> Result<TcpListener, ListenError> {
-    let fault = |source| ListenError::Bind {
-        address: address.to_owned(),
-        source,
-    };
-    let found: Vec<SocketAddr> = lookup_host(address).await.map_err(fault)?.collect();
-    TcpListener::bind(found.as_slice()).await.map_err(fault)
+async fn bind(address: &str) -> io::Result<TcpListener> {
+    let found: Vec<SocketAddr> = lookup_host(address).await?.collect();
+    TcpListener::bind(found.as_slice()).await
 }
 
-fn bind_file(path: &Path, mode: Option<u32>) -> Result<UnixListener, ListenError> {
-    let bind = || {
-        // What an earlier run left behind; anything else than a socket stays where it is.
-        if fs::symlink_metadata(path).is_ok_and(|there| is_socket(&there)) {
-            fs::remove_file(path)?;
-        }
-        let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode.unwrap_or(0o600)))?;
-        Ok(listener)
+fn bind_file(
+    path: &Path,
+    mode: Option<u32>,
+    user: Option<&str>,
+    group: Option<&str>,
+) -> io::Result<UnixListener> {
+    let owner = |name: &str| match name.parse() {
+        Ok(number) => config::Owner::Id(number),
+        Err(_) => config::Owner::Name(name.to_owned()),
     };
-    bind().map_err(|source| ListenError::Bind {
-        address: path.display().to_string(),
-        source,
-    })
+    let (user, group) = (user.map(owner), group.map(owner));
+    let owner = Owner {
+        user: user.as_ref(),
+        group: group.as_ref(),
+    };
+    let Ids { uid, gid } = owner.resolve().map_err(io::Error::other)?;
+    // What an earlier run left behind; anything else than a socket stays where it is.
+    if fs::symlink_metadata(path).is_ok_and(|there| is_socket(&there)) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode.unwrap_or(0o600)))?;
+    if uid.is_some() || gid.is_some() {
+        chown(path, uid, gid)?;
+    }
+    Ok(listener)
 }
 
 fn is_socket(there: &fs::Metadata) -> bool {

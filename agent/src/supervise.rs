@@ -84,7 +84,7 @@ pub(crate) async fn run(
             }
             changed = variables.changed() => {
                 if changed.is_err() {
-                    return Ok(ExitStatus::NEVER_STARTED);
+                    return Ok(NEVER_STARTED);
                 }
             }
         }
@@ -122,7 +122,7 @@ pub(crate) async fn run(
             let _ = kill_process(pid, signal);
         }
     }
-    Ok(ExitStatus::NEVER_STARTED)
+    Ok(NEVER_STARTED)
 }
 
 /// The program while it runs. Whoever gives up waiting for it has it told to stop.
@@ -136,12 +136,8 @@ impl Drop for Running {
     }
 }
 
-struct ExitStatus;
-
-impl ExitStatus {
-    /// Nobody will ever give variables: what would have given them has said why.
-    const NEVER_STARTED: u8 = 1;
-}
+/// The exit code when nobody will ever give variables: what would have given them has said why.
+const NEVER_STARTED: u8 = 1;
 
 fn start(program: &Program, children: &Children, variables: &Variables) -> Result<Pid, SuperviseError> {
     let [name, arguments @ ..] = program.command.as_slice() else {

@@ -112,11 +112,14 @@ async fn a_head_without_end_is_refused() {
 async fn a_socket_of_an_earlier_run_is_replaced_and_another_file_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.sock");
-    drop(bind_file(&path, Some(0o660)).unwrap());
-    let _listener = bind_file(&path, Some(0o660)).unwrap();
+    drop(bind_file(&path, Some(0o660), None, None).unwrap());
+    let _listener = bind_file(&path, Some(0o660), None, None).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let file = folder.path().join("file");
     fs::write(&file, "precious").unwrap();
-    bind_file(&file, None).expect_err("a file is in the way");
+    bind_file(&file, None, None, None).expect_err("a file is in the way");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    let own = rustix::process::getuid().as_raw().to_string();
+    bind_file(&path, None, Some(&own), None).unwrap();
+    bind_file(&path, None, Some("nobody-has-this-name"), None).expect_err("there is no such user");
 }
