@@ -177,4 +177,43 @@ mod tests {
         assert!(quiet.offer(b"one", WAIT, after(1, start)));
         assert_eq!(quiet.due(WAIT), None, "nothing is held back");
     }
+
+    mod any_changes {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(1000))]
+
+            /// Whatever changes when: what is rendered is in the file after the maximum, and nothing is written that was not.
+            #[test]
+            fn no_change_waits_longer_than_the_maximum(changes in prop::collection::vec((0_u64..12, 0_u8..4), 1..40)) {
+                let start = Instant::now();
+                let mut quiet = written(&[0]);
+                let (mut time, mut rendered, mut in_file, mut differs_since) = (0, 0_u8, 0_u8, None);
+                let last = (100, rendered);
+                for (pause, content) in changes.into_iter().chain([last]) {
+                    let next = time + pause;
+                    // The renderer comes back whenever something is due.
+                    while let Some(due) = quiet.due(WAIT).filter(|due| *due <= after(next, start)) {
+                        prop_assert!(quiet.offer(&[rendered], WAIT, due), "due and held back");
+                        quiet.written(&[rendered]);
+                        in_file = rendered;
+                        differs_since = None;
+                    }
+                    time = next;
+                    if let Some(since) = differs_since {
+                        prop_assert!(time < since + 20, "held back for {} s", time - since);
+                    }
+                    rendered = content;
+                    if quiet.offer(&[rendered], WAIT, after(time, start)) {
+                        quiet.written(&[rendered]);
+                        in_file = rendered;
+                    }
+                    differs_since = if rendered == in_file { None } else { differs_since.or(Some(time)) };
+                }
+            }
+        }
+    }
 }
