@@ -94,6 +94,19 @@ impl Children {
         }
     }
 
+    /// Reaps for ever. Without it processes that lost their parent would stay as zombies in a container of ours.
+    pub(crate) async fn tend(&self) {
+        let Ok(mut ends) = signal(SignalKind::child()) else {
+            return std::future::pending().await;
+        };
+        loop {
+            self.reap();
+            if ends.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     fn reap(&self) {
         let mut known = self.known.borrow_mut();
         if self.all {

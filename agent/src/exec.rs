@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::children::Children;
 use crate::logging::{self, Chain};
 use crate::supervise::{self, Variables};
+use crate::work;
 use variables::VariablesError;
 
 /// How often files that are not there yet are looked for.
@@ -42,6 +43,8 @@ enum FileError {
         #[source]
         source: io::Error,
     },
+    #[error("may not read {}: give this container the same runAsUser as the sidecar that renders it", path.display())]
+    Denied { path: PathBuf },
     #[error("{} holds more than {MOST_BYTES} bytes", path.display())]
     Large { path: PathBuf },
     #[error("{} does not hold variables", path.display())]
@@ -80,6 +83,7 @@ pub(crate) fn main(arguments: &[String], env: &dyn Fn(&str) -> Option<String>) -
         Err(error) => return refuse(&error, EXIT_USAGE),
     };
     let arguments::Settings { files, wait, program } = settings;
+    work::close_memory();
     runtime.block_on(async {
         let (sender, receiver) = watch::channel(None);
         let children = Children::new();
@@ -177,9 +181,12 @@ fn read(files: &[PathBuf]) -> Result<(Vec<SecretString>, Variables), FileError> 
     let mut merged = BTreeMap::new();
     let mut texts = Vec::new();
     for path in files {
-        let fault = |source| FileError::Read {
-            path: path.clone(),
-            source,
+        let fault = |source: io::Error| match source.kind() {
+            io::ErrorKind::PermissionDenied => FileError::Denied { path: path.clone() },
+            _ => FileError::Read {
+                path: path.clone(),
+                source,
+            },
         };
         let mut text = String::new();
         let file = File::open(path).map_err(fault)?;

@@ -11,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::fetch::{FetchError, Fetcher, Outcome};
 use crate::logging::Chain;
 use crate::random::unit;
+use crate::seen::{self, Trouble};
 use crate::session::millis;
 use crate::store::{Due, Store};
 
@@ -157,6 +158,7 @@ impl Gatherer {
             && is_away(error)
         {
             let delay = self.keep_quiet(retry_after(error), now);
+            seen::now().trouble(Trouble::Read);
             let error = Chain(error);
             tracing::warn!(%query, %error, retry_ms = millis(delay), "no answer: Vault is away");
             store.put_back(query);
@@ -199,6 +201,12 @@ fn settle(store: &mut Store, done: Done, now: Instant) -> News {
         Done::Read(query, Ok(Outcome::Current)) => store.is_current(&query, now, unit()),
         Done::Read(query, Err(error)) => {
             news.denied = error.vault().is_some_and(Error::is_denied);
+            let kind = if news.denied {
+                Trouble::Denied
+            } else {
+                Trouble::Read
+            };
+            seen::now().trouble(kind);
             let delay = store.failed(&query, now, unit());
             tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no answer");
         }
@@ -208,6 +216,7 @@ fn settle(store: &mut Store, done: Done, now: Instant) -> News {
         }
         Done::Renewed(query, Err(error)) if error.is_retryable() => {
             let delay = store.failed(&query, now, unit());
+            seen::now().trouble(Trouble::Lease);
             tracing::warn!(%query, error = %Chain(&error), retry_ms = millis(delay), "the lease is not renewed yet");
         }
         Done::Renewed(query, Err(error)) => {

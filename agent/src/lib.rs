@@ -4,9 +4,11 @@
 //! `session`, `fetch`, `write`, `logging`, `run`. Two programs of their own are in the same binary: `exec` starts an
 //! application with variables that the agent rendered, `reload` is the helper of a Vault server. It never depends on a Kubernetes client.
 
+mod after;
 mod arguments;
 mod backoff;
 mod certificate;
+mod check;
 mod children;
 pub mod config;
 mod connection;
@@ -16,16 +18,23 @@ mod escape;
 mod exec;
 mod fetch;
 mod gather;
+mod install;
 mod issue;
 mod kv;
+mod listen;
 mod logging;
 mod login;
+mod outputs;
+mod processes;
+mod quiet;
 mod random;
+mod ready;
 mod refresh;
 mod reload;
 mod renderer;
 mod revoke;
 mod run;
+mod seen;
 mod session;
 mod side_files;
 mod signals;
@@ -37,6 +46,7 @@ mod tenure;
 mod token;
 mod uses;
 mod version;
+mod work;
 mod write;
 
 pub use run::main;

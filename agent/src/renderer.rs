@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
@@ -16,14 +16,15 @@ use crate::connection::Connection;
 use crate::fetch::Fetcher;
 use crate::gather::{self, Gatherer};
 use crate::logging::Chain;
+use crate::outputs::{Delivery, Outputs};
 use crate::random::unit;
 use crate::refresh::{self, Settings};
+use crate::seen::{self, Trouble};
 use crate::session::{Identity, millis};
 use crate::side_files::{self, SideError};
 use crate::store::Store;
 use crate::templates::{Loaded, Machine, Stamp};
 use crate::uses;
-use crate::write::{self, Owner, Target, Written};
 
 /// How a template stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub(crate) enum GaveUp {
     #[error("Vault was away at {attempts} attempts")]
     Away { attempts: u32 },
     /// A template does not fit its answers.
-    #[error("{} cannot be rendered", file.display())]
-    Template { file: PathBuf },
+    #[error("{goal} cannot be rendered")]
+    Template { goal: String },
 }
 
 /// Renders for ever, or until everything is written once when the configuration says so.
@@ -60,6 +61,7 @@ pub(crate) async fn render(
     env: &dyn Fn(&str) -> Option<String>,
     mut identity: watch::Receiver<Option<Identity>>,
     doubts: mpsc::Sender<u64>,
+    outputs: Outputs,
 ) -> Result<(), GaveUp> {
     let settings = Settings {
         interval: config.static_interval,
@@ -70,6 +72,7 @@ pub(crate) async fn render(
         standings: templates.iter().map(|_| Standing::new()).collect(),
         store: Store::new(settings),
         env,
+        outputs,
         rounds: 0,
         writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         write_again: None,
@@ -132,12 +135,17 @@ pub(crate) async fn render(
             }
             continue;
         }
-        let wake = [ask_at, render_at, renderer.write_again, renderer.look_at]
+        let wakes = [ask_at, render_at, renderer.write_again, renderer.look_at];
+        let wake = wakes
+            .into_iter()
+            .chain([renderer.held_until()])
             .into_iter()
             .flatten()
             .min();
         tokio::select! {
             news = gatherer.answer(&mut renderer.store) => {
+                let (leases, first_ends) = renderer.store.leases();
+                seen::now().leases(leases, first_ends);
                 if news.denied {
                     // A full queue already holds the same doubt.
                     let _ = doubts.try_send(current.generation);
@@ -163,7 +171,8 @@ pub(crate) async fn render(
             }
         }
         // What is under way may belong to the same change; but nobody waits long for it.
-        if is_due(render_at) || is_due(renderer.write_again) || (render_at.is_some() && gatherer.is_idle()) {
+        let is_late = is_due(render_at) || is_due(renderer.write_again) || is_due(renderer.held_until());
+        if is_late || (render_at.is_some() && gatherer.is_idle()) {
             render_at = None;
             renderer.pass();
         }
@@ -225,6 +234,7 @@ struct Renderer<'a> {
     standings: Vec<Standing>,
     store: Store,
     env: &'a dyn Fn(&str) -> Option<String>,
+    outputs: Outputs,
     /// How many passes in a row brought up a new question.
     rounds: u32,
     writes: Backoff,
@@ -258,10 +268,10 @@ impl Renderer<'_> {
         }
         let mut templates = self.templates.iter().zip(&self.standings);
         let broken =
-            templates.find(|(loaded, standing)| standing.state == State::Broken && loaded.config.error_fatal);
+            templates.find(|(loaded, standing)| standing.state == State::Broken && loaded.goal.error_fatal());
         match broken {
             Some((loaded, _)) => Err(GaveUp::Template {
-                file: loaded.config.destination.clone(),
+                goal: loaded.goal.to_string(),
             }),
             None => Ok(()),
         }
@@ -273,22 +283,29 @@ impl Renderer<'_> {
             .all(|standing| standing.state == State::Written)
     }
 
+    /// When a change that is held back is to be looked at again.
+    fn held_until(&self) -> Option<Instant> {
+        self.outputs.due(self.templates.iter().map(|loaded| &loaded.goal))
+    }
+
     /// Renders and writes once, and takes up the questions that came up.
     fn pass(&mut self) {
         let now = Instant::now();
         let mut unwritten = false;
-        for (loaded, standing) in self.templates.iter().zip(&mut self.standings) {
-            let Loaded { template, config } = loaded;
-            let sandbox = config.limits.sandbox_path.as_deref();
+        let standings = self.templates.iter().zip(&mut self.standings);
+        for (position, (loaded, standing)) in standings.enumerate() {
+            let Loaded { template, goal } = loaded;
+            let limits = goal.limits();
+            let sandbox = limits.sandbox_path.as_deref();
             let host = Machine {
                 env: self.env,
                 sandbox,
                 seen: RefCell::default(),
             };
             let options = Options {
-                error_on_missing_key: config.error_on_missing_key,
-                denied: &config.limits.function_denylist,
-                destination: &config.destination.to_string_lossy(),
+                error_on_missing_key: goal.error_on_missing_key(),
+                denied: &limits.function_denylist,
+                destination: &goal.destination().to_string_lossy(),
                 host: &host,
                 now: SystemTime::now(),
             };
@@ -298,7 +315,8 @@ impl Renderer<'_> {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     // What it would have asked after the failure is not known: what it asked before is kept.
-                    tracing::error!(file = %config.destination.display(), error = %Chain(&error), "not rendered");
+                    seen::now().trouble(Trouble::Render);
+                    tracing::error!(file = %goal, error = %Chain(&error), "not rendered");
                     standing.state = State::Broken;
                     continue;
                 }
@@ -314,34 +332,22 @@ impl Renderer<'_> {
             standing.wanted.clear();
             if let Err(error) = standing.write_beside(outcome.writes, sandbox) {
                 unwritten = true;
-                tracing::error!(file = %config.destination.display(), error = %Chain(&error), "not written");
+                seen::now().trouble(Trouble::Write);
+                tracing::error!(file = %goal, error = %Chain(&error), "not written");
                 standing.state = State::Unwritten;
                 continue;
             }
             let content = outcome.text.expose_secret();
-            let target = Target {
-                path: &config.destination,
-                mode: config.mode,
-                owner: Owner {
-                    user: config.user.as_ref(),
-                    group: config.group.as_ref(),
-                },
-                create_folders: config.create_folders,
-                backup: config.backup,
-            };
-            match write::atomically(&target, content) {
-                Ok(Written::Created | Written::Changed) => {
-                    tracing::info!(file = %config.destination.display(), bytes = content.len(), "rendered");
-                    standing.state = State::Written;
-                }
-                Ok(Written::Unchanged) => standing.state = State::Written,
-                Err(error) => {
+            standing.state = match self.outputs.take(position, goal, content, now) {
+                // What waits for further changes has been written before.
+                Delivery::Done | Delivery::Held => State::Written,
+                Delivery::Failed => {
                     unwritten = true;
-                    tracing::error!(error = %Chain(&error), "not written");
-                    standing.state = State::Unwritten;
+                    State::Unwritten
                 }
-            }
+            };
         }
+        self.outputs.finish();
         self.write_again = if unwritten {
             Some(now + self.writes.next(unit()))
         } else {
@@ -357,7 +363,7 @@ impl Renderer<'_> {
     fn take_up(&mut self, now: Instant) {
         let mut asked = BTreeMap::new();
         for (loaded, standing) in self.templates.iter().zip(&self.standings) {
-            let interval = loaded.config.interval;
+            let interval = loaded.goal.interval();
             for query in standing.used.iter().chain(&standing.wanted) {
                 let known = asked.entry(query).or_insert(interval);
                 *known = refresh::shorter(*known, interval, self.store.settings());

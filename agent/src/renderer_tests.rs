@@ -121,7 +121,7 @@ impl Bench {
         });
         let (config, _) = config::parse(&config.to_string(), &|_| None).unwrap();
         Self {
-            templates: templates::load(&config.templates).unwrap(),
+            templates: templates::load(&config).unwrap(),
             folder,
             config,
             fake,
@@ -148,14 +148,20 @@ impl Bench {
             in_sinks: watch::channel(true).1,
         }));
         let (doubt, _doubts) = mpsc::channel(1);
+        let outputs = outputs(&self.templates);
         tokio::select! {
-            ended = render(&connection, &self.config, &self.templates, env, identities, doubt) => {
+            ended = render(&connection, &self.config, &self.templates, env, identities, doubt, outputs) => {
                 ended?;
                 panic!("rendering ended without a reason")
             }
             () = script => Ok(()),
         }
     }
+}
+
+/// Outputs whose orders nobody takes.
+fn outputs(templates: &[Loaded]) -> Outputs {
+    Outputs::new(templates, mpsc::unbounded_channel().0, watch::channel(None).0)
 }
 
 async fn pass(seconds: u64) {
@@ -332,6 +338,7 @@ async fn questions_that_no_template_asks_any_more_take_no_memory() {
             threshold: 0.9,
         }),
         env: &env,
+        outputs: outputs(&bench.templates),
         rounds: 0,
         writes: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         write_again: None,

@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::logging::Chain;
 use crate::login::{LoginError, Logins};
 use crate::random::unit;
+use crate::seen::{self, Trouble};
 use crate::sinks::Pending;
 use crate::tenure::{Act, End, Tenure};
 use crate::token::{DenialGate, Lease};
@@ -51,6 +52,7 @@ pub(crate) async fn keep(
             Err(error) => return error,
         };
         let granted = Instant::now();
+        seen::now().logged_in(auth.lease_duration, granted);
         generation += 1;
         tracing::info!(
             policies = %auth.policies.join(","),
@@ -79,6 +81,7 @@ pub(crate) async fn keep(
             written,
         };
         let end = hold(connection, config, held, &logins, &mut doubts, replace_after).await;
+        seen::now().logged_out();
         tracing::info!(reason = end.as_str(), "logging in again");
         if end == End::UsedUp {
             logins.is_worn();
@@ -108,6 +111,7 @@ async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -
             Ok(auth) => return Ok(auth),
             Err(error) if config.login.exit_on_err => return Err(error),
             Err(error) => {
+                seen::now().trouble(Trouble::Login);
                 let delay = backoff.next(unit());
                 tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no login");
                 sleep(delay).await;
@@ -191,8 +195,13 @@ async fn hold(
         if !uses.as_deref().is_none_or(Uses::spend) {
             return End::UsedUp;
         }
-        match renew(connection, token).await {
+        let renewed = renew(connection, token).await;
+        if renewed.is_err() {
+            seen::now().trouble(Trouble::Renewal);
+        }
+        match renewed {
             Ok(renewed) => {
+                seen::now().renewed(renewed.lease_duration, Instant::now());
                 tenure.renewed(renewed.lease_duration, renewed.renewable, Instant::now(), unit());
                 tracing::debug!(
                     lease_seconds = renewed.lease_duration.as_secs(),

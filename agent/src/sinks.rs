@@ -5,6 +5,7 @@ use vaultkeeper_vault::{Client, Token};
 
 use crate::config::{self, Sink};
 use crate::logging::Chain;
+use crate::seen::{self, Trouble};
 use crate::write::{self, Owner, Target, WriteError};
 
 /// Why a token is not in its file.
@@ -37,6 +38,7 @@ impl<'a> Pending<'a> {
                 Ok(true) => {}
                 Ok(false) => left.push(sink),
                 Err(error) => {
+                    seen::now().trouble(Trouble::Write);
                     tracing::error!(error = %Chain(&error), "the token is not written");
                     left.push(sink);
                 }

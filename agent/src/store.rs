@@ -26,6 +26,8 @@ struct Lease {
     id: String,
     /// As it was first granted.
     first: Duration,
+    /// When it ends unless it is renewed; `None` further away than a clock can tell.
+    ends: Option<Instant>,
     /// When to see whether it was revoked meanwhile; `None` when it is renewed soon enough to notice.
     check_at: Option<Instant>,
     /// When the secret is replaced whatever the lease: the token that it was made with ends.
@@ -165,6 +167,7 @@ impl Store {
         entry.lease = facts.leased.then_some(Lease {
             id: lease_id,
             first: facts.duration,
+            ends: now.checked_add(facts.duration),
             check_at: None,
             replace_at: None,
         });
@@ -229,9 +232,16 @@ impl Store {
             return;
         };
         entry.settled();
-        let Some(lease) = &entry.lease else { return };
+        let Some(lease) = &mut entry.lease else { return };
+        lease.ends = now.checked_add(granted);
         let next = refresh::lease(lease.first, granted, renewable, settings, chance);
         entry.plan(next, now, settings.interval);
+    }
+
+    /// How many leases are held, and when the first of them ends.
+    pub(crate) fn leases(&self) -> (usize, Option<Instant>) {
+        let leases = || self.entries.values().filter_map(|entry| entry.lease.as_ref());
+        (leases().count(), leases().filter_map(|lease| lease.ends).min())
     }
 
     /// A lease is gone or cannot be renewed: the secret is read again at once.

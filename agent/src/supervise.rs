@@ -84,24 +84,25 @@ pub(crate) async fn run(
             }
             changed = variables.changed() => {
                 if changed.is_err() {
-                    return Ok(ExitStatus::NEVER_STARTED);
+                    return Ok(NEVER_STARTED);
                 }
             }
         }
     };
     let mut supervisor = Supervisor::new(program.on_change, program.stop_signal, program.stop_timeout);
-    let mut pid = start(program, children, &current)?;
+    let mut running = Running(Some(start(program, children, &current)?));
     let mut are_more = true;
-    loop {
+    while let Some(pid) = running.0 {
         let act = tokio::select! {
             biased;
             ending = children.ended(pid) => {
                 let ending = ending.map_err(SuperviseError::Wait)?;
+                running.0 = None;
                 tracing::info!(%ending, "the program has ended");
                 match supervisor.ended() {
                     Act::Start => {
                         current = variables.borrow_and_update().clone().unwrap_or(current);
-                        pid = start(program, children, &current)?;
+                        running.0 = Some(start(program, children, &current)?);
                         continue;
                     }
                     _ => return Ok(ending.exit_code()),
@@ -121,14 +122,22 @@ pub(crate) async fn run(
             let _ = kill_process(pid, signal);
         }
     }
+    Ok(NEVER_STARTED)
 }
 
-struct ExitStatus;
+/// The program while it runs. Whoever gives up waiting for it has it told to stop.
+struct Running(Option<Pid>);
 
-impl ExitStatus {
-    /// Nobody will ever give variables: what would have given them has said why.
-    const NEVER_STARTED: u8 = 1;
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.take() {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
 }
+
+/// The exit code when nobody will ever give variables: what would have given them has said why.
+const NEVER_STARTED: u8 = 1;
 
 fn start(program: &Program, children: &Children, variables: &Variables) -> Result<Pid, SuperviseError> {
     let [name, arguments @ ..] = program.command.as_slice() else {

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use vaultkeeper_template::{Host, ParseError, Template};
 
-use crate::config::{self, Source};
+use crate::config::{self, Config, Source};
 
 /// Why a template cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,18 +21,78 @@ pub(crate) enum TemplateError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the template for {} is not valid", destination.display())]
+    #[error("the template for {goal} is not valid")]
     Parse {
-        destination: PathBuf,
+        goal: String,
         #[source]
         source: ParseError,
     },
 }
 
+/// Where a rendering goes.
+pub(crate) enum Goal {
+    /// Into a file.
+    File(Box<config::Template>),
+    /// Into a variable of the program that the agent runs.
+    Variable(config::EnvTemplate),
+}
+
+impl Goal {
+    /// Whether a missing key is an error.
+    pub(crate) fn error_on_missing_key(&self) -> bool {
+        match self {
+            Self::File(config) => config.error_on_missing_key,
+            Self::Variable(config) => config.error_on_missing_key,
+        }
+    }
+
+    /// Whether the agent ends when it cannot be rendered, where failures end it at all.
+    pub(crate) fn error_fatal(&self) -> bool {
+        match self {
+            Self::File(config) => config.error_fatal,
+            Self::Variable(config) => config.error_fatal,
+        }
+    }
+
+    /// What the template may use.
+    pub(crate) fn limits(&self) -> &config::Limits {
+        match self {
+            Self::File(config) => &config.limits,
+            Self::Variable(config) => &config.limits,
+        }
+    }
+
+    /// How often secrets without a lease are read again, where the template says so.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        match self {
+            Self::File(config) => config.interval,
+            Self::Variable(_) => None,
+        }
+    }
+
+    /// The file, empty for a variable.
+    pub(crate) fn destination(&self) -> &Path {
+        match self {
+            Self::File(config) => &config.destination,
+            Self::Variable(_) => Path::new(""),
+        }
+    }
+}
+
+/// For people: the file, or the variable's name.
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(config) => write!(f, "{}", config.destination.display()),
+            Self::Variable(config) => write!(f, "${}", config.name),
+        }
+    }
+}
+
 /// A template with where it goes.
 pub(crate) struct Loaded {
     pub(crate) template: Template,
-    pub(crate) config: config::Template,
+    pub(crate) goal: Goal,
 }
 
 /// What a template may ask of the machine. Reads files.
@@ -102,27 +164,38 @@ fn is_inside(path: &Path, sandbox: &Path) -> Result<bool, String> {
     }
 }
 
-/// Loads all templates.
-pub(crate) fn load(configs: &[config::Template]) -> Result<Vec<Loaded>, TemplateError> {
-    configs.iter().map(one).collect()
+/// All that is wrong with the templates of a configuration.
+pub(crate) fn problems(config: &Config) -> Vec<TemplateError> {
+    goals(config).filter_map(|goal| one(goal).err()).collect()
 }
 
-fn one(config: &config::Template) -> Result<Loaded, TemplateError> {
-    let text = match &config.source {
+/// Loads all templates.
+pub(crate) fn load(config: &Config) -> Result<Vec<Loaded>, TemplateError> {
+    goals(config).map(one).collect()
+}
+
+fn goals(config: &Config) -> impl Iterator<Item = Goal> {
+    let files = config.templates.iter().cloned().map(Box::new).map(Goal::File);
+    files.chain(config.env_templates.iter().cloned().map(Goal::Variable))
+}
+
+fn one(goal: Goal) -> Result<Loaded, TemplateError> {
+    let (source, delims) = match &goal {
+        Goal::File(config) => (&config.source, &config.delims),
+        Goal::Variable(config) => (&config.source, &config.delims),
+    };
+    let text = match source {
         Source::Text(text) => text.clone(),
         Source::File(path) => std::fs::read_to_string(path).map_err(|source| TemplateError::File {
             path: path.clone(),
             source,
         })?,
     };
-    let template = Template::parse(&text, &config.delims).map_err(|source| TemplateError::Parse {
-        destination: config.destination.clone(),
+    let template = Template::parse(&text, delims).map_err(|source| TemplateError::Parse {
+        goal: goal.to_string(),
         source,
     })?;
-    Ok(Loaded {
-        template,
-        config: config.clone(),
-    })
+    Ok(Loaded { template, goal })
 }
 
 #[cfg(test)]

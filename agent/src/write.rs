@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, linkat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-pub(crate) use owner::{Owner, OwnerError};
+pub(crate) use owner::{Ids, Owner, OwnerError};
 
 /// Why a file was not written. The file that was there stays.
 #[derive(Debug, thiserror::Error)]

@@ -251,6 +251,31 @@ fn it_ends_when_told_to_while_it_waits() {
 }
 
 #[test]
+fn the_program_puts_itself_where_another_container_starts_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bin/vaultkeeper-agent");
+    let install = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vaultkeeper-agent"));
+        command
+            .arg("install")
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(install(&[&file.display().to_string()]), Some(0));
+    let output = Command::new(&file).arg("version").output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&output.stdout).starts_with("vaultkeeper-agent "),
+        "the copy does not work"
+    );
+    assert_eq!(install(&[]), Some(64), "a file must be named");
+    let inside = file.join("x").display().to_string();
+    assert_eq!(install(&[&inside]), Some(1), "a file is no folder");
+}
+
+#[test]
 fn as_the_first_process_of_a_container_it_reaps_orphans() {
     // In namespaces of its own it is process 1, as in a pod.
     let probe = Command::new("unshare")

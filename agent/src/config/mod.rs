@@ -3,6 +3,7 @@
 //! Text becomes a tree (`document`), the tree is taken apart by one module for each block, and whatever is wrong is
 //! collected with its place (`report`). Only `load` does I/O.
 
+mod after_change;
 mod command;
 mod document;
 pub(crate) mod duration;
@@ -20,6 +21,7 @@ mod vault;
 
 use std::time::Duration;
 
+pub use after_change::AfterChange;
 pub use command::{Command, Environment, Run};
 pub use hcl::HclError;
 pub use load::{ConfigError, load};

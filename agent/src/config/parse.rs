@@ -89,7 +89,7 @@ fn root(mut root: Object<'_>, env: &dyn Fn(&str) -> Option<String>) -> Option<Co
     let listeners = root.typed_objects("listener");
     let listeners: Vec<_> = listeners.into_iter().filter_map(proxy::listener).collect();
     // Each goes from here with the change that acts on it.
-    for key in ["exec", "env_template", "cache", "api_proxy", "listener"] {
+    for key in ["cache", "api_proxy"] {
         root.ignored(key, LATER);
     }
     root.ignored("telemetry", "metrics are served for Prometheus, and sent nowhere");

@@ -69,10 +69,11 @@ fn an_unknown_key_is_warned_about_with_its_path() {
 
 #[test]
 fn a_key_without_effect_is_warned_about() {
-    let (_, warnings) = read(&INJECTED.replace("\"perms\": \"0440\"", "\"command\": \"reload\"")).unwrap();
+    let exec = r#""exec": {"command": ["reload", "now"], "kill_signal": "SIGHUP"}"#;
+    let (_, warnings) = read(&INJECTED.replace("\"perms\": \"0440\"", exec)).unwrap();
     assert_eq!(warnings.len(), 1, "one warning is due: {warnings:?}");
     assert!(
-        warnings[0].starts_with("template[0].command is ignored"),
+        warnings[0].starts_with("template[0].exec.kill_signal is ignored"),
         "the key is not named: {warnings:?}"
     );
 }
@@ -578,6 +579,52 @@ env_template "USER" {
         .map(|template| &*template.name)
         .collect();
     assert_eq!(names, ["PASSWORD", "USER"]);
+}
+
+#[test]
+fn how_an_application_is_told_is_read_and_checked() {
+    let with =
+        |block: &str| read(&INJECTED.replace("\"perms\": \"0440\"", &format!("\"after_change\": {block}")));
+    let text = r#"{"signal": "HUP", "process": "nginx", "url": "http://127.0.0.1:80/-/reload", "on_first_render": true}"#;
+    let (config, warnings) = with(text).unwrap();
+    assert_eq!(warnings, [""; 0], "every key is known");
+    let after = config.templates[0].after_change.clone().unwrap();
+    assert_eq!(after.on_first_render, Some(true));
+    assert_eq!(
+        after.call.as_ref().map(|call| call.method.as_str()),
+        Some("POST"),
+        "the default"
+    );
+    assert!(after.signal.is_some(), "a signal was asked for");
+
+    for (block, part) in [
+        (
+            r#"{"signal": "HUP"}"#,
+            "template[0].after_change.process is missing",
+        ),
+        (
+            r#"{"process": "nginx"}"#,
+            "template[0].after_change.signal is missing",
+        ),
+        (
+            r#"{"signal": "HUP", "process": "a", "pid_file": "/b"}"#,
+            "exclude each other",
+        ),
+        (
+            r#"{"url": "https://app/reload"}"#,
+            "template[0].after_change.url must begin with http://",
+        ),
+        (
+            r#"{"url": "http://app/reload", "method": "DELETE"}"#,
+            "template[0].after_change.method",
+        ),
+    ] {
+        let error = with(block).expect_err(part);
+        assert!(
+            format!("{error:?}{error}").contains(part),
+            "expected {part:?}, got {error:?}"
+        );
+    }
 }
 
 mod any_text {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vaultkeeper_template::Delims;
 
-use super::LATER;
+use super::after_change::{self, AfterChange};
 use super::command::{self, Run};
 use super::duration;
 use super::reader::Object;
@@ -34,6 +34,8 @@ pub struct Template {
     pub wait: Option<Wait>,
     /// What runs after the file changed.
     pub run: Option<Run>,
+    /// How else the application is told. Not of Vault Agent's schema.
+    pub after_change: Option<AfterChange>,
     /// Whether the file's former content is kept beside it.
     pub backup: bool,
     /// The user who owns the file; without one it stays as it is.
@@ -55,6 +57,8 @@ pub struct EnvTemplate {
     pub delims: Delims,
     /// A missing key is an error.
     pub error_on_missing_key: bool,
+    /// A template that cannot be rendered ends the agent, where failures are to end it at all.
+    pub error_fatal: bool,
     /// What the template may use.
     pub limits: Limits,
 }
@@ -119,14 +123,11 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         .filter(|interval| !interval.is_zero());
     let wait = wait(&mut template);
     let run = command::after_change(&mut template);
+    let after_change = template.object("after_change").map(after_change::read);
     let backup = template.flag("backup").unwrap_or(false);
     let user = owner(&mut template, "user", "uid");
     let group = owner(&mut template, "group", "gid");
     let sandbox_path = template.file("sandbox_path");
-    // Each goes from here with the change that acts on it.
-    for key in ["command", "exec", "wait"] {
-        template.ignored(key, LATER);
-    }
     template.finish();
     let Common {
         source,
@@ -146,6 +147,7 @@ pub(super) fn read(mut template: Object<'_>) -> Option<Template> {
         interval,
         wait,
         run,
+        after_change,
         backup,
         user,
         group,
@@ -164,6 +166,7 @@ pub(super) fn read_env(mut template: Object<'_>) -> Option<EnvTemplate> {
         "command",
         "command_timeout",
         "exec",
+        "after_change",
         "wait",
         "backup",
         "user",
@@ -188,7 +191,7 @@ pub(super) fn read_env(mut template: Object<'_>) -> Option<EnvTemplate> {
         source,
         delims,
         error_on_missing_key,
-        error_fatal: _,
+        error_fatal,
         function_denylist,
     } = common?;
     Some(EnvTemplate {
@@ -196,6 +199,7 @@ pub(super) fn read_env(mut template: Object<'_>) -> Option<EnvTemplate> {
         source,
         delims,
         error_on_missing_key,
+        error_fatal,
         limits: Limits {
             sandbox_path: None,
             function_denylist,

@@ -218,4 +218,33 @@ mod tests {
             assert!(!error.contains("hunter2"), "the value is shown: {error}");
         }
     }
+
+    mod any_text {
+        use proptest::prelude::*;
+        use secrecy::ExposeSecret as _;
+
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(2000))]
+
+            #[test]
+            fn no_file_makes_it_panic(text in "[A-Z=\"'\\\\#\n\r \0{}:,ä]{0,60}") {
+                let _ = super::parse(&text);
+            }
+
+            #[test]
+            fn any_value_comes_through_double_quotes(value in "[^\0]{0,60}") {
+                let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+                let variables = super::parse(&format!("A=1\nexport B=\"{quoted}\"\nC=3")).unwrap();
+                prop_assert_eq!(variables["B"].expose_secret(), value.as_str());
+                prop_assert_eq!(variables.len(), 3);
+            }
+
+            #[test]
+            fn any_value_comes_through_json(value in "[^\0]{0,60}") {
+                let text = serde_json::json!({"A": value}).to_string();
+                let variables = super::parse(&text).unwrap();
+                prop_assert_eq!(variables["A"].expose_secret(), value.as_str());
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
 use super::arguments::file_name;
+use crate::processes::is_owned_by;
 
 /// One process. Its number may come again, its start not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,15 +100,6 @@ fn is_command(arguments: &[u8], wanted: &[String]) -> bool {
     program == file_name(wanted_program).as_bytes()
         && rest.len() == wanted_rest.len()
         && rest.iter().zip(wanted_rest).all(|(a, b)| *a == b.as_bytes())
-}
-
-/// Whether real and effective user are this one.
-fn is_owned_by(status: &str, uid: u32) -> bool {
-    let Some(line) = status.lines().find_map(|line| line.strip_prefix("Uid:")) else {
-        return false;
-    };
-    let mut ids = line.split_whitespace().map(|id| id.parse() == Ok(uid));
-    ids.next() == Some(true) && ids.next() == Some(true)
 }
 
 /// Field 22 of a stat file. The second is a name that may hold anything; it ends at the last parenthesis.

@@ -35,7 +35,7 @@ pub(crate) enum OwnerError {
 
 impl Owner<'_> {
     /// Looks the names up.
-    pub(super) fn resolve(&self) -> Result<Ids, OwnerError> {
+    pub(crate) fn resolve(&self) -> Result<Ids, OwnerError> {
         let Self { user, group } = *self;
         Ok(Ids {
             uid: user.map(|owner| number("/etc/passwd", owner)).transpose()?,

@@ -207,6 +207,11 @@ impl Agent {
     /// Starts one with the configuration in its environment, as the injector gives it.
     pub(crate) fn start(name: &str, config: &Value, run: &RunDir) -> Self {
         let spec = ProcessSpec::new(&format!("agent-{name}"), program(), run);
+        Self::of(spec, config, run)
+    }
+
+    /// Starts one in its own way.
+    pub(crate) fn of(spec: ProcessSpec, config: &Value, run: &RunDir) -> Self {
         Self::spawn(spec.env("VAULT_CONFIG", STANDARD.encode(config.to_string())), run)
     }
 
@@ -233,6 +238,20 @@ impl Agent {
     /// How many of its lines hold this text.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.log().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until it has ended, with this text in its log.
+    pub(crate) fn wait_for_end(&self, text: &str) {
+        wait::until("the agent to end", DEADLINE, || {
+            ensure!(!self.process.is_running(), "it still runs");
+            Ok(())
+        })
+        .unwrap();
+        assert!(
+            self.count(text) > 0,
+            "{text:?} is not in its log:\n{}",
+            self.log()
+        );
     }
 
     /// Waits until this many lines hold the text.

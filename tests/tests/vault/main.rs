@@ -8,12 +8,16 @@
 )]
 
 mod agent;
+mod agent_after;
 mod agent_away;
 mod agent_database;
 mod agent_engines;
+mod agent_files;
 mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_login;
+mod agent_outside;
+mod agent_program;
 mod agent_refresh;
 mod agent_support;
 mod agent_templates;
