@@ -224,9 +224,9 @@ mod tests {
         let file = |name: &str| folder.path().join(name);
         let now = Instant::now();
         let mut rig = rig(serde_json::json!({"template": [
-            {"contents": "", "destination": file("a"), "command": "reload a",
+            {"contents": "-", "destination": file("a"), "command": "reload a",
                 "after_change": {"url": "http://127.0.0.1/", "method": "GET"}},
-            {"contents": "", "destination": file("b")},
+            {"contents": "-", "destination": file("b")},
         ]}));
         assert_eq!(rig.take(0, "one", now), Delivery::Done);
         assert_eq!(rig.take(1, "one", now), Delivery::Done);
@@ -244,7 +244,7 @@ mod tests {
         let path = folder.path().join("a");
         let now = Instant::now();
         let mut rig = rig(serde_json::json!({"template": [
-            {"contents": "", "destination": path, "command": "reload", "wait": "5s:20s"},
+            {"contents": "-", "destination": path, "command": "reload", "wait": "5s:20s"},
         ]}));
         rig.take(0, "one", now);
         assert_eq!(rig.finish(), 1);
@@ -264,7 +264,7 @@ mod tests {
         fs::create_dir(&obstacle).unwrap();
         let now = Instant::now();
         let mut rig = rig(serde_json::json!({"template": [
-            {"contents": "", "destination": folder.path().join("a"), "command": "reload", "wait": "5s:20s"},
+            {"contents": "-", "destination": folder.path().join("a"), "command": "reload", "wait": "5s:20s"},
         ]}));
         assert_eq!(rig.take(0, "one", now), Delivery::Failed);
         assert_eq!(rig.finish(), 0, "nothing has changed");
@@ -282,7 +282,7 @@ mod tests {
         let now = Instant::now();
         let mut rig = rig(serde_json::json!({
             "exec": {"command": ["app"]},
-            "env_template": [{"A": {"contents": ""}}, {"B": {"contents": ""}}],
+            "env_template": [{"A": {"contents": "-"}}, {"B": {"contents": "-"}}],
         }));
         let has_changed = |rig: &mut Rig| {
             rig.outputs.finish();

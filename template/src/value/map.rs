@@ -42,13 +42,14 @@ pub enum Key {
 }
 
 impl Key {
+    /// Go orders keys of different types by where its types lie in memory: in this order in the programs that were looked at.
     fn rank(&self) -> u8 {
         match self {
             Self::Nil => 0,
-            Self::Bool(_) => 1,
+            Self::Str(_) => 1,
             Self::Int(_) => 2,
             Self::Float(_) => 3,
-            Self::Str(_) => 4,
+            Self::Bool(_) => 4,
         }
     }
 

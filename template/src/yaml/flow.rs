@@ -13,8 +13,10 @@ impl Parser {
         Ok(())
     }
 
-    fn flow_node(&mut self) -> Parse<Value> {
+    /// Nothing at all is null where that `may_be`: behind a colon, before that of a map, and with properties.
+    fn flow_node(&mut self, may_be_null: bool) -> Parse<Value> {
         let properties = self.properties()?;
+        let has_properties = properties.are_there();
         self.flow_space()?;
         let tag = properties.tag.as_deref();
         let value = match self.peek() {
@@ -23,10 +25,31 @@ impl Parser {
             Some('*') => self.alias()?,
             Some('"') => resolve(&read_scalar::double_quoted(self)?, Style::Quoted, tag),
             Some('\'') => resolve(&read_scalar::single_quoted(self)?, Style::Quoted, tag),
-            Some(',' | ']' | '}' | ':') => Value::Null,
+            Some(',' | ']' | '}' | ':') if may_be_null || has_properties => resolve("", Style::Plain, tag),
+            Some(',' | ']' | '}' | ':') => return self.error("did not find expected node content"),
             _ => resolve(&read_scalar::plain_flow(self), Style::Plain, tag),
         };
         Ok(self.finish(properties, value))
+    }
+
+    /// `? ` before a key. Whether it was there.
+    fn flow_mark(&mut self) -> Parse<bool> {
+        let is_there = self.peek() == Some('?') && matches!(self.ahead(1), Some(' ' | '\t' | '\n' | '\r'));
+        if is_there {
+            self.at += 1;
+            self.flow_space()?;
+        }
+        Ok(is_there)
+    }
+
+    /// The value of a pair; null without a colon.
+    fn flow_value(&mut self) -> Parse<Value> {
+        if self.peek() != Some(':') {
+            return Ok(Value::Null);
+        }
+        self.at += 1;
+        self.flow_space()?;
+        self.flow_node(true)
     }
 
     pub(super) fn flow_list(&mut self) -> Parse<Value> {
@@ -38,14 +61,13 @@ impl Parser {
                 self.at += 1;
                 return Value::list(items).or_else(|_| self.error("nested too deeply"));
             }
-            let value = self.flow_node()?;
+            let is_marked = self.flow_mark()?;
+            let value = self.flow_node(is_marked)?;
             self.flow_space()?;
-            if self.peek() == Some(':') {
+            if is_marked || self.peek() == Some(':') {
                 // A pair in a list is a map of one.
-                self.at += 1;
-                self.flow_space()?;
                 let key = self.as_key(&value)?;
-                let entry = self.flow_node()?;
+                let entry = self.flow_value()?;
                 items.push(self.map(vec![(key, entry)])?);
                 self.flow_space()?;
             } else {
@@ -71,15 +93,11 @@ impl Parser {
                 return self.map(merged);
             }
             let is_merge = self.peek() == Some('<');
-            let key = self.flow_node()?;
+            let is_marked = self.flow_mark()?;
+            let before_colon = self.peek() == Some(':');
+            let key = self.flow_node(is_marked || before_colon)?;
             self.flow_space()?;
-            let value = if self.peek() == Some(':') {
-                self.at += 1;
-                self.flow_space()?;
-                self.flow_node()?
-            } else {
-                Value::Null
-            };
+            let value = self.flow_value()?;
             if is_merge && key == Value::str("<<") {
                 self.merge(&value, &mut merged)?;
             } else {

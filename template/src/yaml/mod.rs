@@ -85,7 +85,7 @@ mod tests {
                 "a: yes\nb: 0x1f\nc: 017\nd: 1_000\ne: .inf\nf: 2024-01-02\ng: !!str 5\n",
                 "map[a:true b:31 c:15 d:1000 e:+Inf f:2024-01-02 g:5]",
             ),
-            ("1: a\ntrue: b\n~: c\n", "map[<nil>:c true:b 1:a]"),
+            ("1: a\ntrue: b\n~: c\n", "map[<nil>:c 1:a true:b]"),
             ("plain\n  over lines\n\n  and more", "plain over lines\nand more"),
             ("? a\n: b\n", "map[a:b]"),
             ("# only a comment\n", "<nil>"),
@@ -106,7 +106,8 @@ mod tests {
             "\ta: hunter2",
             "a: 1\n b: hunter2",
             "- a\nhunter2: b",
-            "{a: 1} hunter2",
+            "{a: 1} @hunter2",
+            "%hunter2\n--- a",
         ] {
             let error = parse(text).err().map(|error| error.to_string());
             assert!(

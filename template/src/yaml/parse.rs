@@ -28,9 +28,10 @@ pub(crate) fn parse(text: &str) -> Parse<Value> {
         anchors: BTreeMap::new(),
         nested: 0,
     };
-    parser.start();
+    parser.start()?;
+    let is_open = parser.is_open();
     let value = parser.block(-1)?;
-    parser.end()?;
+    parser.end(is_open)?;
     Ok(value)
 }
 
@@ -39,6 +40,13 @@ pub(crate) fn parse(text: &str) -> Parse<Value> {
 pub(super) struct Properties {
     pub(super) tag: Option<String>,
     anchor: Option<String>,
+}
+
+impl Properties {
+    /// Whether there is a tag or an anchor.
+    pub(super) fn are_there(&self) -> bool {
+        self.tag.is_some() || self.anchor.is_some()
+    }
 }
 
 pub(super) struct Parser {
@@ -107,31 +115,64 @@ impl Parser {
     }
 
     /// Whether a line `---` or `...` starts here.
-    fn at_marker(&self) -> bool {
+    pub(super) fn at_marker(&self) -> bool {
         let three = |c| (0..3).all(|distance| self.ahead(distance) == Some(c));
         let closed = is_blank(self.ahead(3)) || is_end(self.ahead(3));
         self.column() == 0 && closed && (three('-') || three('.'))
     }
 
-    fn start(&mut self) {
+    fn start(&mut self) -> Parse<()> {
         self.skip_to_content();
+        let mut is_directed = false;
         while self.peek() == Some('%') && self.column() == 0 {
+            let start = self.at;
             while !is_end(self.peek()) {
                 self.at += 1;
+            }
+            let line: String = self.text.get(start..self.at).unwrap_or_default().iter().collect();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["%YAML", "1.1", ..] | ["%TAG", _, _, ..] => is_directed = true,
+                ["%YAML", ..] => return self.error("found incompatible YAML document"),
+                _ => return self.error("found unknown directive name"),
             }
             self.skip_to_content();
         }
         if self.at_marker() && self.peek() == Some('-') {
             self.at += 3;
+        } else if is_directed {
+            return self.error("did not find expected <document start>");
         }
+        Ok(())
     }
 
-    fn end(&mut self) -> Parse<()> {
+    /// Whether the document is a map or list by its lines: its end has to be found. Any other value ends by itself.
+    fn is_open(&mut self) -> bool {
+        let start = self.at;
+        self.skip_to_content();
+        let has_properties = self.properties().is_ok_and(|properties| properties.are_there());
+        self.skip_to_content();
+        let is_open = self.at_entry() || self.is_key();
+        let is_open = is_open || (has_properties && !matches!(self.peek(), Some('[' | '{' | '"' | '\'')));
+        self.at = start;
+        is_open
+    }
+
+    fn end(&mut self, is_open: bool) -> Parse<()> {
         self.skip_to_content();
         if self.peek().is_none() || self.at_marker() {
             return Ok(());
         }
-        self.error("something follows the value")
+        if is_open {
+            return self.error("something follows the value");
+        }
+        // The library looks at the next word, whatever it is, and at no more.
+        match self.peek() {
+            Some('@' | '`' | '%') => self.error("found character that cannot start any token"),
+            Some('"') => read_scalar::double_quoted(self).map(drop),
+            Some('\'') => read_scalar::single_quoted(self).map(drop),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {

@@ -24,11 +24,7 @@ pub(super) fn plain_line(parser: &mut Parser, in_flow: bool) -> String {
         let next = parser.ahead(1);
         let ends = match c {
             '\n' | '\r' => true,
-            ':' => {
-                is_blank(next)
-                    || is_end(next)
-                    || (in_flow && matches!(next, Some(',' | '[' | ']' | '{' | '}')))
-            }
+            ':' => is_blank(next) || is_end(next),
             '#' => out.ends_with([' ', '\t']),
             ',' | '[' | ']' | '{' | '}' => in_flow,
             _ => false,
@@ -77,11 +73,7 @@ pub(super) fn plain(parser: &mut Parser, parent: i32) -> Parse<String> {
         let back = parser.at;
         let breaks = skip_breaks(parser);
         let c = parser.peek();
-        let marker = parser.column() == 0
-            && matches!(c, Some('-' | '.'))
-            && parser.ahead(1) == c
-            && parser.ahead(2) == c;
-        if breaks == 0 || c.is_none() || c == Some('#') || marker || parser.column() <= parent {
+        if breaks == 0 || c.is_none() || c == Some('#') || parser.at_marker() || parser.column() <= parent {
             parser.at = back;
             return Ok(out);
         }

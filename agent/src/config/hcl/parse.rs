@@ -142,15 +142,16 @@ impl<'a> Parser<'a> {
         self.take()?;
         let mut items = Vec::new();
         while self.token != Token::CloseList {
+            // Vault's parser takes a comma wherever a value may begin.
+            if self.token == Token::Comma {
+                self.take()?;
+                continue;
+            }
             let line = Some(self.scanner.line(self.position));
             let value = self.value(depth)?;
             items.push(Node { line, value });
-            match self.token {
-                Token::Comma => {
-                    self.take()?;
-                }
-                Token::CloseList => {}
-                _ => return self.wrong("a comma or ] is expected in a list"),
+            if !matches!(self.token, Token::Comma | Token::CloseList) {
+                return self.wrong("a comma or ] is expected in a list");
             }
         }
         self.take()?;
