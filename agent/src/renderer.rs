@@ -135,13 +135,14 @@ pub(crate) async fn render(
             }
             continue;
         }
-        let wakes = [ask_at, render_at, renderer.write_again, renderer.look_at];
-        let wake = wakes
-            .into_iter()
-            .chain([renderer.held_until()])
-            .into_iter()
-            .flatten()
-            .min();
+        let wakes = [
+            ask_at,
+            render_at,
+            renderer.write_again,
+            renderer.look_at,
+            renderer.held_until(),
+        ];
+        let wake = wakes.into_iter().flatten().min();
         tokio::select! {
             news = gatherer.answer(&mut renderer.store) => {
                 let (leases, first_ends) = renderer.store.leases();
