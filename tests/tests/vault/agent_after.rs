@@ -163,6 +163,7 @@ async fn changes_are_gathered_where_a_wait_is_set() {
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
     rig.wait_for("app:three:5432");
+    agent.wait_for("rendered file=", 2);
     assert_eq!(
         agent.count("rendered file="),
         2,

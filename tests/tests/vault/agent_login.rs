@@ -219,7 +219,7 @@ async fn of_a_token_from_a_file_the_last_use_is_left_and_another_token_is_asked_
         num_uses,
         ..TokenRequest::default()
     };
-    let few = rig.root().create_orphan(&wanted(Some(4))).await.unwrap();
+    let few = rig.root().create_orphan(&wanted(Some(3))).await.unwrap();
     let file = rig.folder().join("given-token");
     fs::write(&file, few.client_token.expose()).unwrap();
     let method = json!({"type": "token_file", "max_backoff": "2s", "config": {"token_file_path": file}});
