@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod access;
+mod backup;
 pub mod configuration;
 mod custody;
 mod external;
@@ -22,6 +23,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessGrant;
+pub use backup::{
+    Backup, BackupFailure, BackupRecord, BackupRetention, BackupStatus, PendingUpload, RehearsalDepth,
+    RehearsalRecord, S3Credentials, S3Target,
+};
 pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
 pub use custody::{CustodianStatus, CustodyStatus, WaitingMember};
 pub use external::{ConfigMapKey, ExternalCa, ExternalLogin, ExternalVault};
@@ -89,6 +94,10 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.external.namespace needs distribution OpenBao or Vault Enterprise (a version such as 1.21.1+ent): Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
     validation = Rule::new("!has(self.external) || self.configuration.authMethods.all(m, m.path != self.external.kubernetesAuth.path)")
         .message("spec.configuration.authMethods must not hold spec.external.kubernetesAuth.path: the operator logs in there, and who runs that Vault sets it up"),
+    validation = Rule::new("!has(self.backup) || has(self.storage.raft)")
+        .message("spec.backup needs spec.storage.raft: the operator makes snapshots of Raft. Back Consul up with consul snapshot; a Vault that runs elsewhere is its owner's to back up"),
+    validation = Rule::new("!has(self.backup) || self.profile == 'Development' || self.backup.s3.endpoint.startsWith('https://')")
+        .message("spec.backup.s3.endpoint must start with https:// in profile Hardened: signed requests travel in plain text otherwise"),
     validation = Rule::new("has(self.external) == has(oldSelf.external)")
         .message("spec.external can be neither added nor removed: a Vault that runs here and one that runs elsewhere are two things. Create another VaultCluster"),
     validation = Rule::new("!has(self.storage.raft) || self.replicas % 2 == 1")
@@ -208,6 +217,10 @@ pub struct VaultClusterSpec {
     /// Which of the ten rules for production do not apply here. The status has the score.
     #[serde(default)]
     pub readiness: ReadinessSettings,
+
+    /// Encrypted snapshots outside of this Kubernetes cluster, made regularly and proven to be restorable. Raft storage only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
 
     /// OpenBao only: standbys answer reads from their own copy of the data. It takes load off the active member, and
     /// a read that follows a write may still see the old value. Default: every read goes to the active member.

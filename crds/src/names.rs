@@ -61,6 +61,12 @@ pub fn key_secret(namespace: &str, name: &str) -> String {
     format!("vault-keys.{namespace}.{name}")
 }
 
+/// Secret with the operator's own key for backups, in the operator's namespace. No cluster's name holds a dot, so that it is
+/// no cluster's key Secret; what protects those by their prefix protects it as well.
+pub fn backup_secret(namespace: &str, name: &str) -> String {
+    format!("{}.backup", key_secret(namespace, name))
+}
+
 /// Secret with the key of the cluster's CA, in the operator's namespace.
 pub fn ca_secret(namespace: &str, name: &str) -> String {
     format!("vault-ca.{namespace}.{name}")
@@ -176,6 +182,7 @@ mod tests {
         assert!(is_reserved_secret(&of_clients));
         assert_ne!(of_clients, ca_secret("vault", "main"));
         assert!(is_reserved_secret(&key_secret("vault", "main")) && !is_reserved_secret("app"));
+        assert!(is_reserved_secret(&backup_secret("vault", "main")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The VaultCluster controller: observe → validate → build and plan → apply and execute → status.
 
 mod applied;
-mod apply;
+pub(crate) mod apply;
 mod bootstrap;
 pub mod build;
 mod cert_manager;
@@ -55,6 +55,7 @@ pub use error::Error;
 pub use execute::INIT_TIMEOUT;
 
 use crate::backoff;
+use crate::backup::standing;
 use crate::conditions;
 use crate::context::Context;
 use crate::members::{Member, Probe};
@@ -203,6 +204,7 @@ fn rate(
         members: &pass.members,
         record: Some(record),
         raft: pass.raft.as_ref(),
+        backups: standing::judge(cluster, Timestamp::now()),
     };
     let waivers = &cluster.spec.readiness.waivers;
     readiness::observe::rate(ctx, validated, &known, before, waivers)

@@ -30,7 +30,7 @@ use crate::backoff::Retries;
 use crate::context::Context;
 use crate::namespaces::{Change, Namespaces};
 use crate::news::News;
-use crate::{cluster, role};
+use crate::{backup, cluster, role};
 
 /// How many objects of a kind are worked on at a time.
 const CONCURRENCY: u16 = 32;
@@ -41,11 +41,12 @@ pub trait ReconcileError: std::error::Error + Send + 'static {
     fn reason(&self) -> &'static str;
 }
 
-/// Runs both controllers until `shutdown`; the task ends when the reconciles that were running have ended.
+/// Runs the controllers until `shutdown`; the task ends when the reconciles that were running have ended.
 /// Needs no leadership and no signals: a test may call it with its own client and Vault.
 pub fn start_controllers(ctx: Arc<Context>, shutdown: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let roles = tokio::spawn(run_roles(Arc::clone(&ctx), shutdown.clone()));
+        let backups = tokio::spawn(run_backups(Arc::clone(&ctx), shutdown.clone()));
         let clusters = tokio::spawn(run_clusters(ctx, shutdown.clone()));
         let log = |result: Result<(), JoinError>, kind| {
             if let Err(error) = result {
@@ -53,11 +54,20 @@ pub fn start_controllers(ctx: Arc<Context>, shutdown: CancellationToken) -> Join
             }
         };
         // Aborted with this task, so that a holder of the handle can really stop everything.
-        let (mut roles, mut clusters) = (AbortOnDrop(roles), AbortOnDrop(clusters));
+        let (mut roles, mut clusters, mut backups) =
+            (AbortOnDrop(roles), AbortOnDrop(clusters), AbortOnDrop(backups));
         tokio::select! {
             result = &mut roles.0 => { log(result, "VaultRole"); shutdown.cancel(); log((&mut clusters.0).await, "VaultCluster"); }
             result = &mut clusters.0 => { log(result, "VaultCluster"); shutdown.cancel(); log((&mut roles.0).await, "VaultRole"); }
+            result = &mut backups.0 => {
+                log(result, BACKUPS);
+                shutdown.cancel();
+                log((&mut clusters.0).await, "VaultCluster");
+                log((&mut roles.0).await, "VaultRole");
+                return;
+            }
         }
+        log((&mut backups.0).await, BACKUPS);
     })
 }
 
@@ -99,6 +109,35 @@ async fn run_clusters(ctx: Arc<Context>, shutdown: CancellationToken) {
             }),
         );
     until_drained("VaultCluster", stream, &store, &shutdown).await;
+}
+
+/// What metrics and log call the controller of backups.
+const BACKUPS: &str = "Backup";
+
+/// A watch of its own: what is done for a backup may take hours, and must not keep a cluster from being tended.
+async fn run_backups(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let (store, controller) = controller_of::<VaultCluster>(Api::all(ctx.client.clone()));
+    let stop = shutdown.clone();
+    let stream = controller
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .run(
+            move |object, driver: Arc<Driver>| {
+                let stop = stop.clone();
+                guarded(
+                    BACKUPS,
+                    object,
+                    driver,
+                    move |cluster, ctx| backup::reconcile(cluster, ctx, stop.clone()),
+                    |_, _, _, pause| Action::requeue(pause),
+                )
+            },
+            |_, failed: &Failed, _| failed.0.clone(),
+            Arc::new(Driver {
+                ctx,
+                retries: Retries::default(),
+            }),
+        );
+    until_drained(BACKUPS, stream, &store, &shutdown).await;
 }
 
 async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {

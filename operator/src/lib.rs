@@ -5,6 +5,7 @@
 //! simulator or a fault injector can stand in their place.
 
 pub mod backoff;
+pub mod backup;
 pub mod cluster;
 pub mod conditions;
 pub mod connect;

@@ -85,6 +85,14 @@ pub enum Reason {
     Refused,
     /// Something could not be removed and was left behind.
     LeftBehind,
+    /// A backup was stored.
+    BackedUp,
+    /// No backup could be made.
+    BackupFailed,
+    /// A backup was read back as a restore would.
+    RestoreRehearsed,
+    /// A backup could not be read back.
+    RehearsalFailed,
     /// A step failed and will be tried again.
     Failed,
 }
@@ -129,6 +137,10 @@ impl Reason {
             Self::AccessWithdrawn => "AccessWithdrawn",
             Self::Refused => "Refused",
             Self::LeftBehind => "LeftBehind",
+            Self::BackedUp => "BackedUp",
+            Self::BackupFailed => "BackupFailed",
+            Self::RestoreRehearsed => "RestoreRehearsed",
+            Self::RehearsalFailed => "RehearsalFailed",
             Self::Failed => "Failed",
         }
     }
@@ -160,6 +172,8 @@ impl Reason {
             | Self::CredentialsIssued
             | Self::CredentialsDestroyed
             | Self::TokensRevoked
+            | Self::BackedUp
+            | Self::RestoreRehearsed
             | Self::WorkloadRestarted => EventType::Normal,
             Self::InitializationRepeated
             | Self::SealLatched
@@ -167,6 +181,8 @@ impl Reason {
             | Self::ConfigurationDrift
             | Self::ReadinessFell
             | Self::AccessWithdrawn
+            | Self::BackupFailed
+            | Self::RehearsalFailed
             | Self::RestartFailed
             | Self::RolloutStuck
             | Self::Refused

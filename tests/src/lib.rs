@@ -27,6 +27,7 @@ pub mod progress;
 pub mod provisioner;
 pub mod reaper;
 pub mod run_dir;
+pub mod s3_server;
 pub mod servers;
 pub mod suite;
 pub mod vault_server;

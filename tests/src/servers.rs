@@ -30,6 +30,10 @@ pub enum Server {
     Helm,
     /// CoreDNS
     Coredns,
+    /// versitygw: an S3 server over a folder
+    Versitygw,
+    /// age, with which people read backups
+    Age,
     /// Consul: only what `testbed test long` runs needs it
     Consul,
 }
@@ -50,13 +54,15 @@ impl Server {
     ];
 
     /// All of them: Consul, which takes long to build and is needed by few, comes last.
-    pub const ALL: [Self; 11] = {
-        let mut all = [Self::Consul; 11];
+    pub const ALL: [Self; 13] = {
+        let mut all = [Self::Consul; 13];
         let mut n = 0;
         while n < Self::CLUSTER.len() {
             all[n] = Self::CLUSTER[n];
             n += 1;
         }
+        all[n] = Self::Versitygw;
+        all[n + 1] = Self::Age;
         all
     };
 
@@ -73,6 +79,8 @@ impl Server {
             Self::Vault => "vault",
             Self::Helm => "helm",
             Self::Coredns => "coredns",
+            Self::Versitygw => "versitygw",
+            Self::Age => "age",
             Self::Consul => "consul",
         }
     }
@@ -93,6 +101,8 @@ impl Server {
             Self::Vault => "vault",
             Self::Helm => "helm",
             Self::Coredns => "coredns",
+            Self::Versitygw => "versitygw",
+            Self::Age => "age",
             Self::Consul => "consul",
             Self::KubeApiserver
             | Self::KubeControllerManager
@@ -116,6 +126,8 @@ impl Server {
             Self::Vault => "github.com/hashicorp/vault",
             Self::Helm => "helm.sh/helm/v3/cmd/helm",
             Self::Coredns => ".",
+            Self::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
+            Self::Age => "filippo.io/age/cmd/age",
             Self::Consul => "github.com/hashicorp/consul",
         }
     }

@@ -71,7 +71,7 @@ impl Tier {
                 Server::Kubectl,
                 Server::Helm,
             ],
-            Self::Vault => &[Server::Vault],
+            Self::Vault => &[Server::Vault, Server::Versitygw, Server::Age],
             Self::E2e => &Server::CLUSTER,
             Self::Long => &Server::ALL,
         }

@@ -17,7 +17,7 @@ use crate::error::{Call, Error, Result};
 use crate::request::{Body, Request};
 use crate::response::{Auth, Secret, WrapInfo, describe};
 use crate::token::Token;
-use crate::transport::{Answer, Fault, Http, Transport};
+use crate::transport::{self, Answer, Fault, Http, Transport};
 
 /// One server (or a load-balanced name for several) and the identity to call it with. Cheap to clone: clones share
 /// their connections. They are kept, but not after an error that another member might not give
@@ -331,6 +331,36 @@ impl Client {
 
     /// Sends a request and returns the answer whatever its status.
     pub(crate) async fn send_any(&self, request: &Request) -> Result<Answer> {
+        let (ready, timeout) = self.ready(request)?;
+        let answer = self.inner.transport.exchange(ready).await;
+        answer.map_err(|fault| self.no_answer(request, timeout, fault))
+    }
+
+    /// Sends a request and gives its answer while it arrives; every status but 2xx is an error. The transport, which reads
+    /// whole answers, is left out. `body` takes the place of the request's.
+    pub(crate) async fn open(
+        &self,
+        request: &Request,
+        body: Option<reqwest::Body>,
+        timeout: Option<Duration>,
+    ) -> Result<reqwest::Response> {
+        let (mut ready, patience) = self.ready(request)?;
+        *ready.timeout_mut() = timeout;
+        if let Some(body) = body {
+            *ready.body_mut() = Some(body);
+        }
+        let fault = |fault| self.no_answer(request, patience, fault);
+        let sent = self.inner.connections.current().execute(ready).await;
+        let response = sent.map_err(|error| fault(transport::fault(error)))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let answer = transport::whole(response, self.inner.max_answer).await;
+        Err(self.failure(request, &answer.map_err(fault)?))
+    }
+
+    /// A request as it goes over the wire, and how long its answer may take.
+    fn ready(&self, request: &Request) -> Result<(reqwest::Request, Duration)> {
         let invalid = |reason: String| Error::InvalidRequest {
             call: self.call(request),
             reason,
@@ -370,12 +400,10 @@ impl Client {
         if let Body::Json(json) = &request.body {
             http = http.header(CONTENT_TYPE, "application/json").body(json.clone());
         }
-
         let ready = http
             .build()
             .map_err(|error| invalid(error.without_url().to_string()))?;
-        let answer = self.inner.transport.exchange(ready).await;
-        answer.map_err(|fault| self.judged(self.no_answer(request, timeout, fault)))
+        Ok((ready, timeout))
     }
 
     /// Gives the connections up where another member might answer otherwise.
@@ -386,9 +414,9 @@ impl Client {
         error
     }
 
-    fn no_answer(&self, request: &Request, after: Duration, fault: Fault) -> Error {
+    pub(crate) fn no_answer(&self, request: &Request, after: Duration, fault: Fault) -> Error {
         let call = self.call(request);
-        match fault {
+        self.judged(match fault {
             Fault::Unreachable { reason, tls } => Error::Unreachable { call, reason, tls },
             Fault::TimedOut => Error::TimedOut { call, after },
             Fault::Interrupted { reason } => Error::Interrupted { call, reason },
@@ -397,6 +425,6 @@ impl Client {
                 format!("it is longer than {} bytes", self.inner.max_answer),
             ),
             Fault::Invalid { reason } => Error::InvalidRequest { call, reason },
-        }
+        })
     }
 }

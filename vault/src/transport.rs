@@ -74,32 +74,37 @@ pub(crate) struct Http {
 impl Transport for Http {
     fn exchange(&self, request: reqwest::Request) -> Exchange<'_> {
         Box::pin(async move {
-            let mut response = self.connections.current().execute(request).await.map_err(fault)?;
-            let header = |name| {
-                let value: Option<&HeaderValue> = response.headers().get(name);
-                value.and_then(|value| value.to_str().ok()).map(str::to_owned)
-            };
-            let status = response.status().as_u16();
-            let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
-            let mut body = Zeroizing::new(Vec::new());
-            while let Some(chunk) = response.chunk().await.map_err(fault)? {
-                if body.len() + chunk.len() > self.max_answer {
-                    return Err(Fault::TooLong);
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Answer {
-                status,
-                body,
-                location,
-                retry_after,
-            })
+            let response = self.connections.current().execute(request).await;
+            whole(response.map_err(fault)?, self.max_answer).await
         })
     }
 }
 
+/// Reads a whole answer.
+pub(crate) async fn whole(mut response: reqwest::Response, max_answer: usize) -> Result<Answer, Fault> {
+    let header = |name| {
+        let value: Option<&HeaderValue> = response.headers().get(name);
+        value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let status = response.status().as_u16();
+    let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(fault)? {
+        if body.len() + chunk.len() > max_answer {
+            return Err(Fault::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status,
+        body,
+        location,
+        retry_after,
+    })
+}
+
 /// Tells apart what failed before the request left and what failed after.
-fn fault(error: reqwest::Error) -> Fault {
+pub(crate) fn fault(error: reqwest::Error) -> Fault {
     let error = error.without_url();
     let reason = causes(&error);
     if error.is_connect() {

@@ -41,7 +41,7 @@ pub struct ExternalVault {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.bundle), has(self.secret), has(self.configMap)].filter(b, b).size() == 1")
-        .message("spec.external.ca must hold exactly one of bundle, secret and configMap"),
+        .message("ca must hold exactly one of bundle, secret and configMap"),
 )]
 pub struct ExternalCa {
     /// The certificates themselves, in PEM.
@@ -68,12 +68,12 @@ pub struct ExternalCa {
 pub struct ConfigMapKey {
     /// Name of the ConfigMap, in the namespace of the VaultCluster.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("spec.external.ca.configMap.name must be the name of a ConfigMap"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("ca.configMap.name must be the name of a ConfigMap"))]
     pub name: String,
 
     /// Key in that ConfigMap.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.external.ca.configMap.key must be a key of that ConfigMap: letters, digits, - _ and ."))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("ca.configMap.key must be a key of that ConfigMap: letters, digits, - _ and ."))]
     pub key: String,
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::backup::BackupStatus;
 use super::custody::CustodyStatus;
 use super::readiness::ReadinessRuleStatus;
 use super::tls::TlsStatus;
@@ -20,8 +21,8 @@ pub struct VaultClusterStatus {
     /// RolledOut when every member runs what the spec says of its pod, CertificateCurrent when every member shows the
     /// certificate that it is to show, CaRollover while two CAs are trusted, SealLatched while a deliberate seal is kept,
     /// AwaitingCustodians while members wait for people with shares, CustodiansDiffer while others hold the shares than
-    /// the spec names, Drifted while Vault's objects differ from spec.configuration and are left, and Paused while
-    /// spec.paused is set.
+    /// the spec names, Drifted while Vault's objects differ from spec.configuration and are left, BackedUp when spec.backup is
+    /// set and a fresh backup was proven to be restorable, and Paused while spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -81,6 +82,10 @@ pub struct VaultClusterStatus {
     /// Who holds the unseal shares, where custodians do or are to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custody: Option<CustodyStatus>,
+
+    /// The backups of spec.backup. Whether they are as they should be is told by the condition BackedUp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
 
     /// One row per member.
     #[serde(default)]

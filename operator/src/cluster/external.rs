@@ -2,7 +2,7 @@
 //! unseals or seals, and no key, pod or Service is made.
 
 mod allowed;
-mod ca;
+pub(crate) mod ca;
 mod error;
 mod open;
 mod status;

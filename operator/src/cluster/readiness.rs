@@ -18,6 +18,7 @@ use k8s_openapi::jiff::Timestamp;
 use vaultkeeper_crds::cluster::{Profile, ReadinessRule};
 
 use super::validate::{AutoSeal, Storage, Validated};
+use crate::backup::standing::Standing;
 use crate::members::{Member, Probe};
 
 pub(crate) use judge::{Verdict, judge};
@@ -121,6 +122,8 @@ pub(crate) struct Observations {
     /// When the key of the barrier was made, in seconds since 1970.
     pub key_made: Look<i64>,
     pub app_roles: Look<AppRoles>,
+    /// How it stands with the backups.
+    pub backups: Standing,
 }
 
 /// The tokens that are alive.

@@ -23,6 +23,7 @@ use super::rollout::{self, Verdict};
 use super::tls::judgement::{self, Judgement};
 use super::validate::{AutoSeal, Invalid, Seal};
 use super::volumes;
+use crate::backup::standing::{self, Standing};
 use crate::conditions::{self, Draft};
 use crate::context::{Context, Rules};
 use crate::members::Member;
@@ -152,6 +153,11 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     let differs = seal
         .zip(*record)
         .and_then(|(seal, record)| custody::differs(seal, record));
+    match standing::judge(cluster, now) {
+        Standing::Off => draft.remove(standing::BACKED_UP),
+        Standing::Good(message) => draft.set(standing::BACKED_UP, true, "BackedUp", &message),
+        Standing::Bad { reason, message } => draft.set(standing::BACKED_UP, false, reason, &message),
+    }
     draft.set_while(AWAITING, "MembersSealed", awaited.as_deref());
     draft.set_while("CustodiansDiffer", "HeldByOthers", differs.as_deref());
     if let Some(findings) = findings {
@@ -200,6 +206,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         readiness_rules: rules,
         tls: certificates.map(|report| report.tls.clone()).or(old.tls),
         failure_tolerance: raft.and_then(|(_, a)| i32::try_from(a.failure_tolerance).ok()),
+        backup: old.backup,
         custody: custody::status(*seal, *record, members, &cluster.name_any(), *delivered),
         members: rows::all(members, &outages, raft.map(|(c, _)| c), *rollout),
     }
@@ -329,7 +336,16 @@ pub(crate) async fn write(
     cluster: &VaultCluster,
     status: &VaultClusterStatus,
 ) -> Result<(), Error> {
-    if cluster.status.as_ref() == Some(status) {
+    // Another controller's, which may have written a newer one since.
+    let status = &VaultClusterStatus {
+        backup: None,
+        ..status.clone()
+    };
+    let known = cluster.status.clone().map(|known| VaultClusterStatus {
+        backup: None,
+        ..known
+    });
+    if known.as_ref() == Some(status) {
         return Ok(());
     }
     let api: Api<VaultCluster> =

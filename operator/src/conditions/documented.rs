@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Words in the same files that are no reasons: kinds of Kubernetes, words of the kubelet and of clouds, values of
 /// conditions, states of members.
-const OTHER_WORDS: [&str; 25] = [
+const OTHER_WORDS: [&str; 26] = [
     "AccessDenied",
     "Active",
     "AlreadyExists",
+    "Backup",
     "ContainerCreating",
     "CrashLoopBackOff",
     "Event",

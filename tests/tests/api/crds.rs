@@ -3,6 +3,7 @@
 mod agreement;
 mod app_role;
 mod audit;
+mod backup;
 mod certificate;
 mod configuration;
 mod explain;

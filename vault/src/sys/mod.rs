@@ -10,4 +10,5 @@ pub mod policies;
 pub mod raft;
 pub mod rekey;
 pub mod seal;
+pub mod snapshot;
 pub mod wrapping;

@@ -34,6 +34,7 @@ path "sys/key-status" { capabilities = ["read"] }
 path "sys/storage/raft/configuration" { capabilities = ["read"] }
 path "sys/storage/raft/autopilot/*"   { capabilities = ["read", "update"] }
 path "sys/storage/raft/remove-peer"   { capabilities = ["update"] }
+path "sys/storage/raft/snapshot"      { capabilities = ["read"] }
 path "sys/step-down" { capabilities = ["update", "sudo"] }
 path "sys/capabilities-self" { capabilities = ["update"] }
 path "auth/approle/role"   { capabilities = ["list"] }

@@ -17,13 +17,13 @@ use crate::context::Context;
 const MOST: usize = 50;
 
 /// Reads the certificates, in PEM.
-pub(super) async fn read(ctx: &Context, namespace: &str, ca: &ExternalCa) -> Result<String, Error> {
+pub(crate) async fn read(ctx: &Context, namespace: &str, ca: &ExternalCa) -> Result<String, Error> {
     let (object, text) = match ca {
         ExternalCa {
             bundle: Some(bundle),
             secret: None,
             config_map: None,
-        } => ("spec.external.ca.bundle".to_owned(), Ok(bundle.clone())),
+        } => ("bundle".to_owned(), Ok(bundle.clone())),
         ExternalCa {
             bundle: None,
             secret: Some(at),
@@ -41,7 +41,7 @@ pub(super) async fn read(ctx: &Context, namespace: &str, ca: &ExternalCa) -> Res
             of_config_map(ctx, namespace, at).await?,
         ),
         _ => (
-            "spec.external.ca".to_owned(),
+            "it".to_owned(),
             Err("must hold exactly one of bundle, secret and configMap"),
         ),
     };

@@ -93,6 +93,7 @@ pub(super) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         unmet_rules: None,
         readiness_rules: Vec::new(),
         tls: None,
+        backup: None,
         custody: None,
         configuration: findings.map(Findings::write).or(old.configuration),
         members: vec![MemberStatus {

@@ -62,6 +62,7 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
         pod,
         network_policy,
         readiness,
+        backup,
         standby_reads,
         server_config,
     } = &cluster.spec;
@@ -79,6 +80,7 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
         ("spec.replicas", *replicas != 3),
         ("spec.image", image.is_some()),
         ("spec.auditVolume", audit_volume.is_some()),
+        ("spec.backup", backup.is_some()),
         ("spec.standbyReads", *standby_reads),
         ("spec.serverConfig", !server_config.is_empty()),
         ("spec.deletionPolicy", *deletion_policy != DeletionPolicy::Retain),

@@ -2,6 +2,8 @@
 
 use vaultkeeper_crds::cluster::ReadinessRule;
 
+use crate::backup::standing::Standing;
+
 use super::{
     AppRoles, Device, Enforcements, KEY_AGE, Keeps, LIFE_LEFT, Lifetime, Look, MemberFacts, Network,
     Observations, Policies, Tokens, Wish,
@@ -49,6 +51,7 @@ pub(crate) fn judge(wish: &Wish, observed: &Observations, now: i64) -> Vec<(Read
         mfa,
         key_made,
         app_roles,
+        backups,
     } = observed;
     let verdict = |rule| match rule {
         ReadinessRule::NoRootToken => no_root_token(tokens, *stored_root_token),
@@ -57,7 +60,7 @@ pub(crate) fn judge(wish: &Wish, observed: &Observations, now: i64) -> Vec<(Read
         ReadinessRule::HighAvailability => high_availability(wish, members, voters),
         ReadinessRule::Audit => audited(wish, audit),
         ReadinessRule::NetworkIsolation => network_isolation(network),
-        ReadinessRule::Backups => backups(),
+        ReadinessRule::Backups => backed_up(backups),
         ReadinessRule::LeastPrivilege => least_privilege(policies),
         ReadinessRule::Mfa => second_factor(mfa),
         ReadinessRule::Rotation => rotation(key_made, app_roles, now),
@@ -237,11 +240,14 @@ fn network_isolation(network: &Look<Network>) -> Verdict {
     }
 }
 
-/// There is no field for backups yet, and nothing that could be observed.
-fn backups() -> Verdict {
-    Verdict::failed(
-        "no backup is configured, and this version of Vaultkeeper makes none: take encrypted snapshots by other means (vault operator raft snapshot save), and waive the rule with where they go",
-    )
+fn backed_up(backups: &Standing) -> Verdict {
+    match backups {
+        Standing::Off => Verdict::failed(
+            "no backup is configured: declare spec.backup, or waive the rule with what makes encrypted snapshots and where they go",
+        ),
+        Standing::Good(message) => Verdict::met(message.as_str()),
+        Standing::Bad { reason, message } => Verdict::Failed(format!("{reason}: {message}")),
+    }
 }
 
 fn least_privilege(policies: &Look<Policies>) -> Verdict {

@@ -33,7 +33,7 @@ fn device(path: &str) -> Device {
     }
 }
 
-/// All rules but Backups are met.
+/// All rules are met.
 fn good() -> Observations {
     Observations {
         tokens: Ok(Tokens::default()),
@@ -53,6 +53,7 @@ fn good() -> Observations {
         }),
         key_made: Ok(NOW - KEY_AGE),
         app_roles: Ok(AppRoles::default()),
+        backups: Standing::Good("fresh".to_owned()),
     }
 }
 
@@ -75,7 +76,6 @@ fn fails(rule: ReadinessRule, words: &str, change: impl FnOnce(&mut Wish, &mut O
                 assert!(text.len() > words.len() + 20, "and what to do: {text}");
             }
             Verdict::Met(_) if other != rule => {}
-            Verdict::Failed(_) if other == ReadinessRule::Backups => {}
             verdict => panic!("{other:?} after a change that breaks {rule:?}: {verdict:?}"),
         }
     }
@@ -98,10 +98,9 @@ fn met(rule: ReadinessRule, change: impl FnOnce(&mut Wish, &mut Observations)) {
 }
 
 #[test]
-fn every_rule_but_backups_can_be_met() {
+fn every_rule_can_be_met() {
     for (rule, verdict) in judge(&wish(), &good(), NOW) {
-        let is_met = matches!(verdict, Verdict::Met(_));
-        assert_eq!(is_met, rule != ReadinessRule::Backups, "{rule:?}: {verdict:?}");
+        assert!(matches!(verdict, Verdict::Met(_)), "{rule:?}: {verdict:?}");
     }
 }
 
@@ -242,9 +241,21 @@ fn a_network_policy_that_is_gone_or_edited_fails_network_isolation() {
 
 #[test]
 fn without_backups_the_rule_says_what_to_do_instead() {
-    let verdict = of(&wish(), &good(), ReadinessRule::Backups);
+    let with = |backups| {
+        let observed = Observations { backups, ..good() };
+        of(&wish(), &observed, ReadinessRule::Backups)
+    };
+    let verdict = with(Standing::Off);
     assert!(
-        matches!(&verdict, Verdict::Failed(text) if text.contains("snapshot save") && text.contains("waive")),
+        matches!(&verdict, Verdict::Failed(text) if text.contains("spec.backup") && text.contains("waive")),
+        "{verdict:?}"
+    );
+    let verdict = with(Standing::Bad {
+        reason: "BackupOverdue",
+        message: "since Monday".to_owned(),
+    });
+    assert!(
+        matches!(&verdict, Verdict::Failed(text) if text.contains("BackupOverdue: since Monday")),
         "{verdict:?}"
     );
 }

@@ -16,6 +16,7 @@ use super::{
     Change, Lifetime, Look, MemberFacts, Network, Observations, PACE, SHORTLY, Wish, changes, judge, rows,
     vault,
 };
+use crate::backup::standing::Standing;
 use crate::cluster::execute::Scope;
 use crate::cluster::keys::KeyRecord;
 use crate::cluster::tls::certificate;
@@ -181,6 +182,8 @@ pub(crate) struct Known<'a> {
     pub record: Option<&'a KeyRecord>,
     /// Raft's members, when the active member could be asked.
     pub raft: Option<&'a (RaftConfiguration, AutopilotState)>,
+    /// How it stands with the backups.
+    pub backups: Standing,
 }
 
 /// Judges all rules by what is known now. None: nothing was ever looked at. `before`: what the status shows, perhaps
@@ -222,6 +225,7 @@ fn observations(ctx: &Context, cluster: &Validated, known: &Known<'_>, judged: b
         members,
         record,
         raft,
+        backups,
     } = known;
     let Remembered {
         begun: _,
@@ -263,6 +267,7 @@ fn observations(ctx: &Context, cluster: &Validated, known: &Known<'_>, judged: b
         mfa,
         key_made,
         app_roles,
+        backups: backups.clone(),
     })
 }
 

@@ -74,11 +74,11 @@ pub(super) async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_i
         ),
         (
             external(json!({ "ca": { "secret": null } })),
-            Refused("spec.external.ca must hold exactly one of bundle, secret and configMap"),
+            Refused("ca must hold exactly one of bundle, secret and configMap"),
         ),
         (
             external(json!({ "ca": { "bundle": pem } })),
-            Refused("spec.external.ca must hold exactly one of"),
+            Refused("ca must hold exactly one of"),
         ),
         (bundle(pem), Taken),
         (
@@ -88,11 +88,11 @@ pub(super) async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_i
         (config_map("a", "ca.crt"), Taken),
         (
             config_map("A", "ca.crt"),
-            Refused("spec.external.ca.configMap.name must be the name of a ConfigMap"),
+            Refused("ca.configMap.name must be the name of a ConfigMap"),
         ),
         (
             config_map("a", "ca/crt"),
-            Refused("spec.external.ca.configMap.key must be a key of that ConfigMap"),
+            Refused("ca.configMap.key must be a key of that ConfigMap"),
         ),
         (
             external(json!({ "ca": { "secret": { "name": "vault-keys.a.b" } } })),

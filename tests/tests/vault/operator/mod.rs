@@ -5,6 +5,7 @@ mod audit_places;
 mod audit_receiver;
 mod auth_methods;
 mod auto_unseal;
+mod backup;
 mod bootstrap;
 mod certificate_login;
 mod certificate_pki;
