@@ -238,7 +238,7 @@ async fn reconcile_role(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Actio
     if cluster::claim::tends_another(&ctx, &role).await {
         return Ok(Action::await_change());
     }
-    role::reconcile(role, ctx).await
+    Box::pin(role::reconcile(role, ctx)).await
 }
 
 /// Changes of objects of which only the metadata is read: what a Secret holds stays out of the watch.

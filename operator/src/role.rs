@@ -53,7 +53,7 @@ pub async fn reconcile(role: Arc<VaultRole>, ctx: Arc<Context>) -> Result<Action
     let role = written::caught_up(&ctx, &Identity::of(&role)?, role).await?;
     let identity = Identity::of(&role)?;
     if role.metadata.deletion_timestamp.is_some() {
-        return delete::reconcile(&role, &identity, &ctx).await;
+        return Box::pin(delete::reconcile(&role, &identity, &ctx)).await;
     }
     let mut progress = Progress::of(role.status.as_ref());
     let mut comparison = None;

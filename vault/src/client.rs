@@ -331,9 +331,14 @@ impl Client {
 
     /// Sends a request and returns the answer whatever its status.
     pub(crate) async fn send_any(&self, request: &Request) -> Result<Answer> {
-        let (ready, timeout) = self.ready(request)?;
-        let answer = self.inner.transport.exchange(ready).await;
-        answer.map_err(|fault| self.no_answer(request, timeout, fault))
+        // The request is not kept while the answer is waited for: it is large, and so would be every future up there.
+        let (exchange, timeout) = {
+            let (ready, timeout) = self.ready(request)?;
+            (self.inner.transport.exchange(ready), timeout)
+        };
+        exchange
+            .await
+            .map_err(|fault| self.no_answer(request, timeout, fault))
     }
 
     /// Sends a request and gives its answer while it arrives; every status but 2xx is an error. The transport, which reads

@@ -40,7 +40,7 @@ pub enum Error {
     },
     /// Nobody to take a snapshot from.
     #[error("failed to log in at the active member")]
-    Session(#[from] SessionError),
+    Session(#[source] Box<SessionError>),
     /// Vault refused or broke off.
     #[error("failed to {step}")]
     Vault {
@@ -48,7 +48,7 @@ pub enum Error {
         step: &'static str,
         /// The cause.
         #[source]
-        source: vaultkeeper_vault::Error,
+        source: Box<vaultkeeper_vault::Error>,
     },
     /// What came is not a whole snapshot.
     #[error(transparent)]

@@ -110,10 +110,9 @@ pub(crate) async fn reconcile(
         }
         return Ok(Action::await_change());
     };
-    let calendar = match open::calendar(backup) {
-        Ok(calendar) => calendar,
-        // The condition says so.
-        Err(_) => return Ok(Action::await_change()),
+    let Ok(calendar) = open::calendar(backup) else {
+        // The condition says why.
+        return Ok(Action::await_change());
     };
     let serves = cluster.status.as_ref();
     let serves = serves.is_some_and(|status| conditions::is_true(&status.conditions, "Available"));
@@ -222,7 +221,8 @@ impl Work<'_> {
         state.operator_recipient = Some(opened.identity.recipient().to_string());
         self.break_off_with(&opened, state).await?;
         let target = Target::from(self.cluster);
-        let client = self.ctx.sessions.active(self.ctx, &target).await?;
+        let client = self.ctx.sessions.active(self.ctx, &target).await;
+        let client = client.map_err(|error| Error::Session(Box::new(error)))?;
         let now = whole(Timestamp::now());
         let status = self.cluster.status.as_ref();
         let job = take::Job {

@@ -212,14 +212,10 @@ mod tests {
     #[test]
     fn what_lies_in_another_bucket_does_not_count() {
         let mut elsewhere = status("23T10:00:00", Some("23T10:00:00"), "23T10:00:00");
-        for record in elsewhere.last_success.iter_mut() {
-            record.place = "there".to_owned();
-        }
+        elsewhere.last_success.as_mut().unwrap().place = "there".to_owned();
         assert_eq!(calendar().next(&elsewhere, at("23T10:00:01")), Next::Backup);
         let mut moved = status("23T10:00:00", Some("23T10:00:00"), "23T10:00:00");
-        for record in moved.last_rehearsal.iter_mut() {
-            record.place = "there".to_owned();
-        }
+        moved.last_rehearsal.as_mut().unwrap().place = "there".to_owned();
         assert_eq!(
             calendar().next(&moved, at("23T10:00:01")),
             Next::Rehearse,

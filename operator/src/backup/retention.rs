@@ -36,7 +36,7 @@ pub fn doomed(found: &[Found], retention: Retention, now: Timestamp) -> Vec<&Fou
         Duration::try_from(now.duration_since(found.at)).is_ok_and(|is| is > than)
     };
     let mut good: Vec<&Found> = found.iter().filter(|found| found.finished).collect();
-    good.sort_by(|a, b| b.at.cmp(&a.at));
+    good.sort_by_key(|found| std::cmp::Reverse(found.at));
     let old = good.into_iter().enumerate().skip(1).filter_map(|(place, found)| {
         let goes = place >= keep || age.is_some_and(|age| is_older(found, age));
         goes.then_some(found)

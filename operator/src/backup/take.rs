@@ -127,7 +127,7 @@ pub(super) async fn upload(
     } = opened;
     let broken = |source| Error::Vault {
         step: "read a snapshot of the active member",
-        source,
+        source: Box::new(source),
     };
     let mut snapshot = client.raft_snapshot().await.map_err(broken)?;
     let checking = Checking::begin();
