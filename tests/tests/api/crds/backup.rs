@@ -81,6 +81,10 @@ pub(super) async fn a_backup_that_cannot_work_is_refused_and_its_neighbour_is_ta
         (s3("prefix", json!("a.b/c/")), Taken),
         (s3("region", json!("eu 1")), Refused("s3.region")),
         (
+            s3("ca", json!({"secret": null, "bundle": "x"})),
+            Refused("s3.ca.bundle"),
+        ),
+        (
             s3("ca", json!({"bundle": "x"})),
             Refused("ca must hold exactly one of bundle, secret and configMap"),
         ),
