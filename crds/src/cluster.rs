@@ -9,6 +9,7 @@ pub mod configuration;
 mod custody;
 mod external;
 pub(crate) mod kubernetes_schema;
+mod monitoring;
 mod network;
 mod pod;
 mod readiness;
@@ -30,6 +31,7 @@ pub use backup::{
 pub use configuration::{AuthMethod, Configuration, Drift, SecretsEngine};
 pub use custody::{CustodianStatus, CustodyStatus, WaitingMember};
 pub use external::{ConfigMapKey, ExternalCa, ExternalLogin, ExternalVault};
+pub use monitoring::{AlertSettings, MonitoringSettings};
 pub use network::{EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol};
 pub use pod::{PodSettings, ServiceAccountSettings, Spread, SpreadSettings};
 pub use readiness::{ReadinessRule, ReadinessRuleStatus, ReadinessSettings, ReadinessState, ReadinessWaiver};
@@ -90,6 +92,8 @@ pub use tls::{CertManagerTls, IssuerRef, ManagedTls, Tls, TlsStatus};
         .message("spec.pod does not go with spec.external, whose servers somebody else runs. Remove it"),
     validation = Rule::new("!has(self.external) || ![has(self.networkPolicy.enabled), has(self.networkPolicy.clients), has(self.networkPolicy.prometheus), has(self.networkPolicy.egress), size(self.readiness.waivers) > 0, has(self.serverConfig)].exists(b, b)")
         .message("spec.networkPolicy, readiness and serverConfig do not go with spec.external, whose servers somebody else runs. Remove them"),
+    validation = Rule::new("!has(self.external) || ![has(self.monitoring.enabled), has(self.monitoring.interval), has(self.monitoring.labels), has(self.monitoring.alerts.enabled), has(self.monitoring.alerts.labels), has(self.monitoring.alerts.tokenCreationFactor), has(self.monitoring.alerts.tokenCreationMinimum), has(self.monitoring.alerts.maxLeases), has(self.monitoring.alerts.maxBackupAge)].exists(b, b)")
+        .message("spec.monitoring does not go with spec.external, whose servers somebody else runs and watches. Remove it"),
     validation = Rule::new("!has(self.external) || !has(self.external.namespace) || self.distribution == 'OpenBao' || self.version.contains('+ent')")
         .message("spec.external.namespace needs distribution OpenBao or Vault Enterprise (a version such as 1.21.1+ent): Vault's community edition ignores the namespace that a client names, and would do everything in the root namespace"),
     validation = Rule::new("!has(self.external) || self.configuration.authMethods.all(m, m.path != self.external.kubernetesAuth.path)")
@@ -213,6 +217,10 @@ pub struct VaultClusterSpec {
     /// The NetworkPolicy that isolates the members.
     #[serde(default)]
     pub network_policy: NetworkPolicySettings,
+
+    /// How Prometheus watches the members: metrics, and alerts, which are on unless they are switched off here.
+    #[serde(default)]
+    pub monitoring: MonitoringSettings,
 
     /// Which of the ten rules for production do not apply here. The status has the score.
     #[serde(default)]

@@ -6,6 +6,8 @@
 pub const API_PORT: u16 = 8200;
 /// Port on which members talk to each other.
 pub const CLUSTER_PORT: u16 = 8201;
+/// Port on which members tell Prometheus their metrics, where spec.monitoring is on.
+pub const METRICS_PORT: u16 = 8202;
 /// Path of the Kubernetes auth method that VaultRoles and the operator use.
 pub const KUBERNETES_AUTH_PATH: &str = "kubernetes";
 /// Path of the AppRole auth method that VaultRoles use.

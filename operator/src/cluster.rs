@@ -19,6 +19,7 @@ pub mod key_store;
 pub mod keys;
 mod last_check;
 pub mod migration;
+mod monitor;
 pub mod openpgp;
 mod outage;
 mod pace;
@@ -41,6 +42,7 @@ mod volumes;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
@@ -104,6 +106,8 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         Ok(validated) => validated,
         Err(invalid) => {
             let now = Timestamp::now();
+            ctx.metrics
+                .refused(&cluster.namespace().unwrap_or_default(), &cluster.name_any());
             let refused = status::refused(&cluster, "InvalidSpec", &invalid.to_string(), now);
             status::write(&ctx, &cluster, &refused).await?;
             return Ok(Action::await_change());
@@ -124,6 +128,11 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         ctx.recent.forget(&sightings::sighting(&validated, ""));
     }
     let rated = rate(&ctx, &cluster, &validated, &pass);
+    // Of a spec that is refused nothing is known, nor taken away.
+    let monitored = match validated.refused {
+        None => monitor::keep(&ctx, &validated).await,
+        Some(_) => None,
+    };
     let facts = Facts {
         members: &pass.members,
         record: pass.record.as_ref(),
@@ -145,6 +154,7 @@ pub async fn reconcile(cluster: Arc<VaultCluster>, ctx: Arc<Context>) -> Result<
         readiness: rated.as_deref(),
         certificates: pass.certificates.as_ref(),
         delivered: pass.delivered,
+        monitored: monitored.as_ref(),
     };
     let computed = status::compute(&cluster, &facts, Timestamp::now());
     status::write(&ctx, &cluster, &computed).await?;
@@ -265,13 +275,23 @@ fn measure(ctx: &Context, cluster: &Validated, pass: &Pass, status: &VaultCluste
     let count = |test: &dyn Fn(&Probe) -> bool| {
         i64::try_from(pass.members.iter().filter(|m| test(&m.probe)).count()).unwrap_or_default()
     };
+    let tls = status.tls.as_ref();
+    let second = |time: Option<&Time>| time.map(|time| time.0.as_second());
     let numbers = ClusterNumbers {
         members_wanted: i64::from(cluster.replicas),
         members_ready: count(&Probe::serves),
         members_sealed: count(&|p| matches!(p, Probe::Sealed { .. })),
         members_outdated: count_outdated(pass),
-        voters: i64::from(status.voters.unwrap_or_default()),
-        failure_tolerance: i64::from(status.failure_tolerance.unwrap_or_default()),
+        voters: status.voters.map(i64::from),
+        failure_tolerance: status.failure_tolerance.map(i64::from),
+        root_tokens: readiness::observe::root_tokens(ctx, cluster),
+        certificate_begins: second(tls.and_then(|tls| tls.not_before.as_ref())),
+        certificate_ends: second(tls.and_then(|tls| tls.not_after.as_ref())),
+        rotations_overdue: ctx
+            .sweep
+            .overdue(&cluster.namespace, &cluster.name, Timestamp::now()),
+        configured: conditions::is_true(&status.conditions, "Configured")
+            && conditions::is_true(&status.conditions, conditions::ACCEPTED),
         available: conditions::is_true(&status.conditions, "Available"),
         seal_latched: conditions::is_true(&status.conditions, "SealLatched"),
     };

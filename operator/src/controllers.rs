@@ -147,6 +147,7 @@ async fn run_roles(ctx: Arc<Context>, shutdown: CancellationToken) {
     let mut news = News::default();
     let (clusters, writer) = reflector::store::<Guarded<VaultCluster>>();
     ctx.sweep.watch(clusters);
+    ctx.sweep.watch_roles(roles.clone());
     let of_clusters = watcher(
         Api::<Guarded<VaultCluster>>::all(client.clone()),
         watcher::Config::default(),

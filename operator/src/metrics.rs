@@ -49,10 +49,20 @@ pub struct ClusterNumbers {
     pub members_sealed: i64,
     /// Members whose pods are made from another template than the present one.
     pub members_outdated: i64,
-    /// Members with a vote.
-    pub voters: i64,
-    /// How many may fail without losing quorum.
-    pub failure_tolerance: i64,
+    /// Members with a vote in Raft, when Raft could be asked.
+    pub voters: Option<i64>,
+    /// How many may fail without Raft losing quorum, when it could be asked.
+    pub failure_tolerance: Option<i64>,
+    /// Root tokens that are alive, when Vault could be asked for them.
+    pub root_tokens: Option<i64>,
+    /// From when the members' certificate is good, in seconds since 1970.
+    pub certificate_begins: Option<i64>,
+    /// Until when.
+    pub certificate_ends: Option<i64>,
+    /// VaultRoles whose secret-id should have been replaced.
+    pub rotations_overdue: i64,
+    /// Whether the spec is accepted and in place.
+    pub configured: bool,
     /// Whether it serves.
     pub available: bool,
     /// Whether a deliberate seal is kept.
@@ -77,6 +87,11 @@ pub struct Metrics {
     members_outdated: ClusterGauge,
     voters: ClusterGauge,
     failure_tolerance: ClusterGauge,
+    root_tokens: ClusterGauge,
+    certificate_begins: ClusterGauge,
+    certificate_ends: ClusterGauge,
+    rotations_overdue: ClusterGauge,
+    configured: ClusterGauge,
     available: ClusterGauge,
     seal_latched: ClusterGauge,
 }
@@ -105,6 +120,11 @@ impl Metrics {
             members_outdated: Family::default(),
             voters: Family::default(),
             failure_tolerance: Family::default(),
+            root_tokens: Family::default(),
+            certificate_begins: Family::default(),
+            certificate_ends: Family::default(),
+            rotations_overdue: Family::default(),
+            configured: Family::default(),
             available: Family::default(),
             seal_latched: Family::default(),
             registry: Registry::default(),
@@ -168,6 +188,31 @@ impl Metrics {
                 "cluster_failure_tolerance",
                 "Members that may fail without losing quorum",
                 &metrics.failure_tolerance,
+            ),
+            (
+                "cluster_root_tokens",
+                "Root tokens that are alive",
+                &metrics.root_tokens,
+            ),
+            (
+                "cluster_certificate_not_before_timestamp_seconds",
+                "From when the members' certificate is good, since 1970",
+                &metrics.certificate_begins,
+            ),
+            (
+                "cluster_certificate_not_after_timestamp_seconds",
+                "Until when the members' certificate is good, since 1970",
+                &metrics.certificate_ends,
+            ),
+            (
+                "cluster_rotations_overdue",
+                "VaultRoles whose secret-id should have been replaced",
+                &metrics.rotations_overdue,
+            ),
+            (
+                "cluster_configured",
+                "1 while the spec is accepted and in place",
+                &metrics.configured,
             ),
             (
                 "cluster_available",
@@ -238,6 +283,11 @@ impl Metrics {
             members_outdated,
             voters,
             failure_tolerance,
+            root_tokens,
+            certificate_begins,
+            certificate_ends,
+            rotations_overdue,
+            configured,
             available,
             seal_latched,
         } = numbers;
@@ -249,14 +299,36 @@ impl Metrics {
         self.members_ready.get_or_create(&labels).set(members_ready);
         self.members_sealed.get_or_create(&labels).set(members_sealed);
         self.members_outdated.get_or_create(&labels).set(members_outdated);
-        self.voters.get_or_create(&labels).set(voters);
-        self.failure_tolerance
+        // What is not known is not told: a zero would be an alarm, and the number of before a lie.
+        for (family, number) in [
+            (&self.voters, voters),
+            (&self.failure_tolerance, failure_tolerance),
+            (&self.root_tokens, root_tokens),
+            (&self.certificate_begins, certificate_begins),
+            (&self.certificate_ends, certificate_ends),
+        ] {
+            match number {
+                Some(number) => drop(family.get_or_create(&labels).set(number)),
+                None => drop(family.remove(&labels)),
+            }
+        }
+        self.rotations_overdue
             .get_or_create(&labels)
-            .set(failure_tolerance);
+            .set(rotations_overdue);
+        self.configured.get_or_create(&labels).set(i64::from(configured));
         self.available.get_or_create(&labels).set(i64::from(available));
         self.seal_latched
             .get_or_create(&labels)
             .set(i64::from(seal_latched));
+    }
+
+    /// Notes a VaultCluster whose spec cannot work. What was known of it stays.
+    pub fn refused(&self, namespace: &str, name: &str) {
+        let labels = Cluster {
+            namespace: namespace.to_owned(),
+            cluster: name.to_owned(),
+        };
+        self.configured.get_or_create(&labels).set(0);
     }
 
     /// Forgets a VaultCluster that is gone.
@@ -272,6 +344,11 @@ impl Metrics {
             &self.members_outdated,
             &self.voters,
             &self.failure_tolerance,
+            &self.root_tokens,
+            &self.certificate_begins,
+            &self.certificate_ends,
+            &self.rotations_overdue,
+            &self.configured,
             &self.available,
             &self.seal_latched,
         ] {
@@ -305,6 +382,47 @@ mod tests {
             r#"vaultkeeper_reconcile_duration_seconds_count{kind="VaultRole"} 2"#,
             "vaultkeeper_leader 1",
             "vaultkeeper_last_success_timestamp_seconds 1700000000.0",
+        ] {
+            assert!(text.contains(line), "expected {line} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_is_not_told() {
+        let metrics = Metrics::new();
+        let known = ClusterNumbers {
+            voters: Some(3),
+            root_tokens: Some(0),
+            ..ClusterNumbers::default()
+        };
+        metrics.cluster("vault", "main", known);
+        let voters = r#"vaultkeeper_cluster_voters{namespace="vault",cluster="main"} 3"#;
+        let roots = r#"vaultkeeper_cluster_root_tokens{namespace="vault",cluster="main"} 0"#;
+        let text = metrics.encode().unwrap();
+        assert!(text.contains(voters) && text.contains(roots), "{text}");
+        metrics.cluster("vault", "main", ClusterNumbers::default());
+        let text = metrics.encode().unwrap();
+        assert!(
+            !text.contains("vaultkeeper_cluster_voters{")
+                && !text.contains("vaultkeeper_cluster_root_tokens{"),
+            "a zero would be an alarm: {text}"
+        );
+    }
+
+    #[test]
+    fn a_spec_that_is_refused_is_not_in_place_and_what_was_known_stays() {
+        let metrics = Metrics::new();
+        let numbers = ClusterNumbers {
+            members_ready: 3,
+            configured: true,
+            ..ClusterNumbers::default()
+        };
+        metrics.cluster("vault", "main", numbers);
+        metrics.refused("vault", "main");
+        let text = metrics.encode().unwrap();
+        for line in [
+            r#"vaultkeeper_cluster_configured{namespace="vault",cluster="main"} 0"#,
+            r#"vaultkeeper_cluster_members_ready{namespace="vault",cluster="main"} 3"#,
         ] {
             assert!(text.contains(line), "expected {line} in:\n{text}");
         }

@@ -24,7 +24,8 @@ pub struct NetworkPolicySettings {
     #[schemars(length(max = 50))]
     pub clients: Vec<NetworkPeer>,
 
-    /// Where Prometheus runs. It scrapes the members at the port of the API.
+    /// Where Prometheus runs. It reaches the members at the port of the metrics (8202), or with spec.monitoring.enabled:
+    /// false at the port of the API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub prometheus: Vec<NetworkPeer>,

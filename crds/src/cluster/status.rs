@@ -22,7 +22,8 @@ pub struct VaultClusterStatus {
     /// certificate that it is to show, CaRollover while two CAs are trusted, SealLatched while a deliberate seal is kept,
     /// AwaitingCustodians while members wait for people with shares, CustodiansDiffer while others hold the shares than
     /// the spec names, Drifted while Vault's objects differ from spec.configuration and are left, BackedUp when spec.backup is
-    /// set and a fresh backup was proven to be restorable, and Paused while spec.paused is set.
+    /// set and a fresh backup was proven to be restorable, Monitored when Prometheus is told of the members, and Paused while
+    /// spec.paused is set.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,

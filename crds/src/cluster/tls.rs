@@ -145,6 +145,10 @@ pub struct TlsStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
 
+    /// From when that certificate is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+
     /// When that certificate expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,

@@ -1,10 +1,12 @@
 //! The Kubernetes objects of a cluster. Pure: one function per object.
 
+pub mod alerts;
 mod audit;
 pub mod config;
 pub mod credentials;
 pub mod egress;
 mod hcl;
+pub mod monitoring;
 mod network_policy;
 mod placement;
 mod rbac;

@@ -340,6 +340,7 @@ pub(super) fn report(
         rollover,
         tls: TlsStatus {
             serial: held.wanted.as_ref().map(|facts| facts.serial.clone()),
+            not_before: held.wanted.as_ref().map(|facts| seconds(facts.not_before)),
             not_after: held.wanted.as_ref().map(|facts| seconds(facts.not_after)),
             ca_not_after: ca
                 .and_then(certificate::examine)

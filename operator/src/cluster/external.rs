@@ -101,8 +101,15 @@ pub(super) async fn reconcile(
         members_ready: 0,
         members_sealed: 0,
         members_outdated: 0,
-        voters: 0,
-        failure_tolerance: 0,
+        voters: None,
+        failure_tolerance: None,
+        root_tokens: None,
+        certificate_begins: None,
+        certificate_ends: None,
+        rotations_overdue: ctx
+            .sweep
+            .overdue(&external.namespace, &external.name, Timestamp::now()),
+        configured: result.is_ok(),
         available,
         seal_latched: false,
     };

@@ -15,6 +15,7 @@ use super::custody;
 use super::error::Error;
 use super::keys::KeyRecord;
 use super::migration;
+use super::monitor;
 use super::outage::{self, Outage};
 use super::plan::Blocked;
 use super::readiness;
@@ -74,6 +75,8 @@ pub(crate) struct Facts<'a> {
     pub certificates: Option<&'a certificates::Report>,
     /// Whether the Secret for the custodians is in place.
     pub delivered: bool,
+    /// How Prometheus watches the members, when that was looked after.
+    pub monitored: Option<&'a monitor::Told>,
 }
 
 /// Computes the status.
@@ -98,6 +101,7 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
         readiness,
         certificates,
         delivered,
+        monitored,
     } = facts;
     let problem = findings.and_then(|f| f.problem.clone());
     let failed = error.map(|e| (e.reason(), e.chain())).or(problem);
@@ -106,6 +110,15 @@ pub(crate) fn compute(cluster: &VaultCluster, facts: &Facts<'_>, now: Timestamp)
     draft.remove(PAUSED);
     if let Some(report) = certificates {
         certificate_conditions(&mut draft, report);
+    }
+    match monitored {
+        Some(monitor::Told {
+            holds,
+            reason,
+            message,
+        }) => draft.set(monitor::MONITORED, *holds, reason, message),
+        None if cluster.spec.monitoring.enabled == Some(false) => draft.remove(monitor::MONITORED),
+        None => {}
     }
     match refused {
         None => draft.set(conditions::ACCEPTED, true, "Valid", "the spec can work"),

@@ -4,6 +4,7 @@
 //! version may have let the object in.
 
 mod audit;
+mod monitoring;
 mod seal;
 mod storage;
 mod tls;
@@ -19,6 +20,7 @@ use super::build::egress::{self, Port};
 use super::configure;
 
 pub use audit::Rotated;
+pub use monitoring::{Alerts, Monitoring};
 pub use seal::{AutoSeal, Custodian, Seal, Split};
 pub use storage::Storage;
 pub use tls::{CertificateSource, Tls};
@@ -68,6 +70,8 @@ pub struct Validated {
     pub pod: PodSettings,
     /// Who may reach the members.
     pub network_policy: NetworkPolicySettings,
+    /// How Prometheus watches the members. None: it does not.
+    pub monitoring: Option<Monitoring>,
     /// Namespaces whose pods are clients: those that may have VaultRoles.
     pub client_namespaces: BTreeSet<String>,
     /// Whether standbys of OpenBao answer reads from their own copy.
@@ -161,6 +165,7 @@ pub fn held(cluster: &VaultCluster, invalid: Invalid) -> Option<Validated> {
         configuration: Err(invalid.clone()),
         pod: PodSettings::default(),
         network_policy: NetworkPolicySettings::default(),
+        monitoring: None,
         client_namespaces: BTreeSet::new(),
         standby_reads: false,
         server_config: serde_json::Map::new(),
@@ -246,6 +251,7 @@ pub fn examine(cluster: &VaultCluster) -> Result<Validated, Invalid> {
         },
         pod: spec.pod.clone(),
         network_policy: spec.network_policy.clone(),
+        monitoring: monitoring::validate(&spec.monitoring)?,
         client_namespaces: spec
             .access
             .iter()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Words in the same files that are no reasons: kinds of Kubernetes, words of the kubelet and of clouds, values of
 /// conditions, states of members.
-const OTHER_WORDS: [&str; 26] = [
+const OTHER_WORDS: &[&str] = &[
     "AccessDenied",
     "Active",
     "AlreadyExists",
@@ -21,7 +21,9 @@ const OTHER_WORDS: [&str; 26] = [
     "Pending",
     "PermissionDenied",
     "PodInitializing",
+    "PodMonitor",
     "PodScheduled",
+    "PrometheusRule",
     "Removed",
     "Sealed",
     "Secret",

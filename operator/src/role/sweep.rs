@@ -25,6 +25,7 @@ use super::written::Written;
 use super::{ClusterName, Identity};
 use crate::controllers::hash;
 pub(crate) use kept::{Facts, Kept};
+use known::is_overdue;
 use known::{Known, Last, known, left};
 pub use known::{fingerprint, is_granted_as_before, is_same_wish, next_action};
 use line::{Line, Turn};
@@ -45,6 +46,7 @@ pub struct Sweep {
     vaults: Mutex<HashMap<String, Arc<OneVault>>>,
     under_way: Arc<AtomicUsize>,
     clusters: OnceLock<Store<DeserializeGuard<VaultCluster>>>,
+    roles: OnceLock<Store<DeserializeGuard<VaultRole>>>,
     told: Mutex<Told>,
     /// What the last pass of this process did about a role, by its UID.
     last: Mutex<HashMap<String, Last>>,
@@ -203,6 +205,23 @@ impl Sweep {
     pub fn watch(&self, clusters: Store<DeserializeGuard<VaultCluster>>) {
         // Only the first one: there is one controller in a process.
         let _ = self.clusters.set(clusters);
+    }
+
+    /// Gives the watched VaultRoles, so that they can be counted.
+    pub fn watch_roles(&self, roles: Store<DeserializeGuard<VaultRole>>) {
+        let _ = self.roles.set(roles);
+    }
+
+    /// How many VaultRoles of a cluster have a secret-id that should have been replaced long ago, by the watch.
+    pub fn overdue(&self, namespace: &str, name: &str, now: Timestamp) -> i64 {
+        let Some(roles) = self.roles.get() else { return 0 };
+        let is_overdue = |role: &DeserializeGuard<VaultRole>| {
+            role.0.as_ref().is_ok_and(|role| {
+                let cluster = &role.spec.cluster;
+                cluster.namespace == namespace && cluster.name == name && is_overdue(role, now)
+            })
+        };
+        i64::try_from(roles.state_filter(is_overdue).len()).unwrap_or(i64::MAX)
     }
 
     /// The VaultCluster as the watch has it. None where it does not have it, which does not mean that there is none.

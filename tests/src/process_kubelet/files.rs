@@ -36,7 +36,10 @@ impl Node {
         let tls = self.certificate(pod, &folder).await?;
         self.project(pod, &folder).await?;
         let own = addresses.get(&name).context("no address")?;
-        let mut text = config.replace("[::]:", &format!("{own}:"));
+        // The second is where the listener of the metrics keeps what no member uses: on one machine they would meet there.
+        let mut text = config
+            .replace("[::]:", &format!("{own}:"))
+            .replace("127.0.0.1:8203", &format!("{own}:8203"));
         for (member, address) in addresses {
             text = text.replace(
                 &format!("{member}.{cluster}-internal.{}.svc", self.namespace),

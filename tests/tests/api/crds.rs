@@ -9,6 +9,7 @@ mod configuration;
 mod explain;
 mod external;
 mod logins;
+mod monitoring;
 mod mutants;
 mod readiness;
 mod role_policy;

@@ -24,6 +24,7 @@ pub fn render(cluster: &Validated) -> String {
         name,
         distribution,
         profile,
+        monitoring,
         ..
     } = cluster;
     let mut text = format!(
@@ -43,6 +44,9 @@ listener "tcp" {{
         api = names::API_PORT,
         cluster_port = names::CLUSTER_PORT,
     );
+    if monitoring.is_some() {
+        text += &telemetry();
+    }
     text += &storage::stanza(cluster);
     if let Some(seal) = seal::stanza(cluster) {
         text.push('\n');
@@ -60,6 +64,35 @@ listener "tcp" {{
         text += &configure::audit::of_openbao(configuration, *profile);
     }
     text
+}
+
+/// Metrics, and the listener at which Prometheus reads them without a token: also those of a sealed member, which could
+/// check none, and of each standby, which would forward the request. Members talk to each other by the first listener
+/// alone; each would open a port for that, so that this one's is out of reach.
+fn telemetry() -> String {
+    format!(
+        r#"listener "tcp" {{
+  address         = "[::]:{port}"
+  cluster_address = "127.0.0.1:{unused}"
+  tls_cert_file   = "{TLS}/tls.crt"
+  tls_key_file    = "{TLS}/tls.key"
+  tls_min_version = "tls12"
+
+  telemetry {{
+    unauthenticated_metrics_access = true
+  }}
+}}
+
+telemetry {{
+  prometheus_retention_time = "24h"
+  disable_hostname          = true
+  metrics_prefix            = "vault"
+}}
+
+"#,
+        port = names::METRICS_PORT,
+        unused = names::METRICS_PORT + 1,
+    )
 }
 
 #[cfg(test)]
@@ -83,8 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_the_usual_cluster_stays_as_it_is() {
-        let text = render(&validate(&cluster("  replicas: 1\n  profile: Development")).unwrap());
+    fn the_text_of_a_cluster_without_monitoring_stays_as_it_is() {
+        let spec = "  replicas: 1\n  profile: Development\n  monitoring: {enabled: false}";
+        let text = render(&validate(&cluster(spec)).unwrap());
         assert_eq!(
             text,
             r#"cluster_name  = "vault.main"
@@ -110,6 +144,28 @@ storage "raft" {
   }
 }
 "#
+        );
+    }
+
+    #[test]
+    fn metrics_need_no_token_at_a_listener_of_their_own_only() {
+        let text = render(&validate(&cluster("")).unwrap());
+        let listeners: Vec<&str> = text.split("listener \"tcp\" {").skip(1).collect();
+        let [api, metrics] = listeners.as_slice() else {
+            panic!("two listeners:\n{text}")
+        };
+        assert!(!api.contains("unauthenticated"), "{api}");
+        assert!(
+            metrics.contains("= \"[::]:8202\"") && metrics.contains("tls_cert_file"),
+            "{metrics}"
+        );
+        assert!(
+            metrics.contains("unauthenticated_metrics_access = true"),
+            "{metrics}"
+        );
+        assert!(
+            metrics.contains("cluster_address = \"127.0.0.1:"),
+            "no port for members that nobody needs: {metrics}"
         );
     }
 

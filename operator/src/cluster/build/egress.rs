@@ -61,6 +61,7 @@ pub(super) fn ports(cluster: &Validated) -> BTreeSet<Port> {
         configuration: _,
         pod: _,
         network_policy: _,
+        monitoring: _,
         client_namespaces: _,
         standby_reads: _,
         server_config: _,

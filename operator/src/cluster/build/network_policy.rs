@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use vaultkeeper_crds::cluster::{
     EgressRule, NetworkPeer, NetworkPolicySettings, NetworkPort, NetworkProtocol, Profile,
 };
-use vaultkeeper_crds::names::{API_PORT, CLUSTER_PORT};
+use vaultkeeper_crds::names::{API_PORT, CLUSTER_PORT, METRICS_PORT};
 
 use super::egress::{self, Port};
 use super::{metadata, selector};
@@ -39,8 +39,9 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
     let mut users = vec![operator(operator_namespace)];
     let namespaces = cluster.client_namespaces.iter().filter(|n| is_namespace(n));
     users.extend(namespaces.map(|n| namespace(n)));
-    users.extend(clients.iter().chain(prometheus).map(peer));
-    let ingress = vec![
+    users.extend(clients.iter().map(peer));
+    let watchers: Vec<NetworkPolicyPeer> = prometheus.iter().map(peer).collect();
+    let mut ingress = vec![
         NetworkPolicyIngressRule {
             from: Some(vec![members()]),
             ports: Some(tcp(&[API_PORT, CLUSTER_PORT])),
@@ -50,6 +51,14 @@ pub(crate) fn network_policy(cluster: &Validated, operator_namespace: &str) -> O
             ports: Some(tcp(&[API_PORT])),
         },
     ];
+    // An empty list of peers would let everybody in.
+    if !watchers.is_empty() {
+        let port = cluster.monitoring.as_ref().map_or(API_PORT, |_| METRICS_PORT);
+        ingress.push(NetworkPolicyIngressRule {
+            from: Some(watchers),
+            ports: Some(tcp(&[port])),
+        });
+    }
     let mut leaving = vec![
         NetworkPolicyEgressRule {
             to: Some(vec![members()]),

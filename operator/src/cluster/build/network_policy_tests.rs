@@ -74,23 +74,42 @@ fn a_name_that_no_namespace_can_have_does_not_spoil_the_policy() {
 }
 
 #[test]
-fn named_clients_and_prometheus_are_let_in() {
-    let users = users(
-        "  networkPolicy: {clients: [{namespace: ci}, {cidr: 10.0.0.0/8}, {podLabels: {app: a}}], prometheus: [{namespaceLabels: {team: obs}, podLabels: {app: prometheus}}]}",
-    );
+fn named_clients_are_let_in() {
+    let users =
+        users("  networkPolicy: {clients: [{namespace: ci}, {cidr: 10.0.0.0/8}, {podLabels: {app: a}}]}");
     assert_eq!(
         users[1..],
         [
             named("ci"),
             json!({"ipBlock": {"cidr": "10.0.0.0/8"}}),
             json!({"podSelector": {"matchLabels": {"app": "a"}}}),
-            json!({"namespaceSelector": {"matchLabels": {"team": "obs"}}, "podSelector": {"matchLabels": {"app": "prometheus"}}}),
         ]
     );
     assert!(
         users.iter().all(|u| u.as_object().is_some_and(|u| !u.is_empty())),
         "an empty peer would mean everybody: {users:?}"
     );
+}
+
+#[test]
+fn prometheus_reaches_the_metrics_only_and_nobody_does_unless_it_is_named() {
+    let named = "prometheus: [{namespaceLabels: {team: obs}, podLabels: {app: prometheus}}]";
+    let last = |extra: &str| {
+        let rules = policy(extra).unwrap()["ingress"].clone();
+        let rules = rules.as_array().unwrap();
+        (rules.len(), rules.last().unwrap().clone())
+    };
+    let peer = json!({"namespaceSelector": {"matchLabels": {"team": "obs"}}, "podSelector": {"matchLabels": {"app": "prometheus"}}});
+    let at = |port: u16| json!({"from": [peer], "ports": [{"port": port, "protocol": "TCP"}]});
+    assert_eq!(last(&format!("  networkPolicy: {{{named}}}")), (3, at(8202)));
+    assert_eq!(
+        last(&format!(
+            "  networkPolicy: {{{named}}}\n  monitoring: {{enabled: false}}"
+        )),
+        (3, at(8200)),
+        "it brings a token there"
+    );
+    assert_eq!(last("").0, 2, "an empty list of peers would let everybody in");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Refused {
 }
 
 const WRITTEN: &str = "is written by the operator: remove it";
+const METRICS: &str =
+    "is written by the operator for spec.monitoring: remove it, or set spec.monitoring.enabled to false";
 const REPEATED: &str = "stands for several blocks that the operator writes: they cannot be extended";
 const EMPTY: &str = "is or holds null: give it a value or remove it";
 const NOT_A_BLOCK: &str = "is a block of settings: give it an object";
@@ -123,6 +125,9 @@ impl Scope {
                 return Err(refused(EMPTY));
             }
             match (find(lines, self.end, key), value) {
+                (Found::Setting, _) if self.path.eq_ignore_ascii_case("telemetry.") => {
+                    return Err(refused(METRICS));
+                }
                 (Found::Setting, _) => return Err(refused(WRITTEN)),
                 (Found::Nothing, Value::Object(labels))
                     if self.end.is_none() && LABELLED.iter().any(|l| l.eq_ignore_ascii_case(key)) =>
@@ -193,22 +198,34 @@ fn labelled(
             ]);
         }
         // Looked up anew: what was merged before has moved the lines.
-        let line = match find(lines, None, kind) {
-            Found::Blocks(blocks) => {
-                let mut those = blocks.into_iter().filter(|(_, l)| same(l));
-                let first = those.next();
-                if those.next().is_some() {
-                    return Err(refused(REPEATED));
-                }
-                first
-            }
-            Found::Nothing | Found::Setting => None,
+        let those: Vec<usize> = match find(lines, None, kind) {
+            Found::Blocks(blocks) => blocks
+                .into_iter()
+                .filter_map(|(at, l)| same(&l).then_some(at))
+                .collect(),
+            Found::Nothing | Found::Setting => Vec::new(),
         };
-        if let Some((line, _)) = line {
-            Scope::inside(lines, line, format!("{name}.")).merge(lines, body)?;
+        let Some((first, others)) = those.split_first() else {
+            continue;
+        };
+        // The last one first, so that the lines of the others stay where they are.
+        let of_all = of_every_listener(body);
+        for line in others.iter().rev() {
+            Scope::inside(lines, *line, format!("{name}.")).merge(lines, &of_all)?;
         }
+        Scope::inside(lines, *first, format!("{name}.")).merge(lines, body)?;
     }
     Ok(())
+}
+
+/// What a user sets of the listener holds for the one that clients use. Which TLS is spoken holds for that of the metrics as
+/// well: nobody who forbids a cipher leaves it open at another port.
+fn of_every_listener(body: &Map<String, Value>) -> Map<String, Value> {
+    let is_tls = |key: &str| key.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("tls_"));
+    body.iter()
+        .filter(|(key, _)| is_tls(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 fn holds_null(value: &Value) -> bool {

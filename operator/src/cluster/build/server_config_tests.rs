@@ -54,7 +54,16 @@ fn a_setting_of_a_block_lands_inside_of_it() {
         listener.contains("\n  telemetry {\n    unauthenticated_metrics_access = true\n  }"),
         "{text}"
     );
-    assert_eq!(text.matches("listener \"tcp\"").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("listener \"tcp\"").count(),
+        rendered().matches("listener \"tcp\"").count(),
+        "{text}"
+    );
+    let metrics = text.split("listener \"tcp\" {").nth(2).unwrap();
+    assert!(
+        !metrics.contains("max_request_size"),
+        "not at the metrics: {text}"
+    );
 }
 
 #[test]
@@ -68,14 +77,14 @@ fn the_storage_may_be_tuned_and_not_be_replaced() {
 #[test]
 fn new_blocks_are_added_with_their_label() {
     let text = merged(
-        "{listener: {unix: {address: /tmp/v}}, telemetry: {disable_hostname: true}, user_lockout: {all: {lockout_threshold: '5'}}}",
+        "{listener: {unix: {address: /tmp/v}}, sentinel: {additional_enabled_modules: []}, user_lockout: {all: {lockout_threshold: '5'}}}",
     );
     assert!(
         text.contains("\nlistener \"unix\" {\n  address = \"/tmp/v\"\n}\n"),
         "{text}"
     );
     assert!(
-        text.contains("\ntelemetry {\n  disable_hostname = true\n}\n"),
+        text.contains("\nsentinel {\n  additional_enabled_modules = []\n}\n"),
         "{text}"
     );
     assert!(
@@ -174,5 +183,36 @@ fn a_refusal_names_the_key_and_the_remedy() {
     assert_eq!(
         error,
         "spec.serverConfig.seal is the task of spec.seal: remove it"
+    );
+}
+
+#[test]
+fn which_tls_is_spoken_holds_for_the_listener_of_the_metrics_too() {
+    let text = merged("{listener: {tcp: {tls_cipher_suites: TLS_A, http_idle_timeout: 1m}}}");
+    let of_listeners: Vec<&str> = text.split("listener \"tcp\" {").skip(1).collect();
+    let [api, metrics] = of_listeners.as_slice() else {
+        panic!("two listeners:\n{text}")
+    };
+    let listener = |text: &str| text.split("\n}\n").next().unwrap().to_owned();
+    assert!(listener(api).contains("tls_cipher_suites = \"TLS_A\""), "{text}");
+    assert!(
+        listener(metrics).contains("tls_cipher_suites = \"TLS_A\""),
+        "{text}"
+    );
+    assert!(listener(api).contains("http_idle_timeout"), "{text}");
+    assert!(!listener(metrics).contains("http_idle_timeout"), "{text}");
+}
+
+#[test]
+fn a_setting_of_the_telemetry_that_monitoring_needs_says_how_to_have_it() {
+    let settings = settings("{telemetry: {statsd_address: '127.0.0.1:8125', prometheus_retention_time: 1h}}");
+    let error = merge(&rendered(), &settings).unwrap_err();
+    assert_eq!(error.key, "telemetry.prometheus_retention_time");
+    assert!(error.problem.contains("spec.monitoring.enabled"), "{error}");
+    let text = merged("{telemetry: {statsd_address: '127.0.0.1:8125'}}");
+    let telemetry = text.split("\ntelemetry {").nth(1).unwrap();
+    assert!(
+        telemetry.split("\n}").next().unwrap().contains("statsd_address"),
+        "{text}"
     );
 }

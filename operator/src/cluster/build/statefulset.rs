@@ -211,10 +211,7 @@ fn container(cluster: &Validated) -> Container {
         // Not the image's entrypoint: that one is a shell script which changes owners.
         command: Some(command(cluster)),
         env: Some(environment(cluster)),
-        ports: Some(vec![
-            container_port("https", names::API_PORT),
-            container_port("https-internal", names::CLUSTER_PORT),
-        ]),
+        ports: Some(ports(cluster)),
         resources: cluster.pod.resources.clone(),
         security_context: Some(restricted()),
         volume_mounts: Some(volume_mounts(cluster)),
@@ -226,6 +223,17 @@ fn container(cluster: &Validated) -> Container {
         readiness_probe: Some(probe(READINESS, 2, 3, 2)),
         ..Container::default()
     }
+}
+
+fn ports(cluster: &Validated) -> Vec<ContainerPort> {
+    let mut ports = vec![
+        container_port("https", names::API_PORT),
+        container_port("https-internal", names::CLUSTER_PORT),
+    ];
+    if cluster.monitoring.is_some() {
+        ports.push(container_port(super::monitoring::PORT, names::METRICS_PORT));
+    }
+    ports
 }
 
 /// The server's command line.

@@ -67,6 +67,7 @@ mod tests {
                 "  serverConfig: {max_lease_ttl: 87600h}",
             ),
             ("the seal", "  seal: {awskms: {region: r, kmsKeyId: k}}"),
+            ("metrics", "  monitoring: {enabled: false}"),
             ("the image", "  image: registry.test/vault:other"),
             ("the resources", "  pod: {resources: {requests: {cpu: 250m}}}"),
             (
@@ -97,6 +98,10 @@ mod tests {
             ),
             ("the NetworkPolicy", "  networkPolicy: {enabled: false}"),
             ("the deletion policy", "  deletionPolicy: Delete"),
+            (
+                "what Prometheus is told",
+                "  monitoring: {interval: 1m, labels: {a: b}, alerts: {maxLeases: 500}}",
+            ),
         ] {
             assert_eq!(usual, template(extra), "{what} needs no restart");
         }
@@ -135,7 +140,7 @@ mod tests {
     }
 
     /// Of the template of the usual cluster.
-    const PINNED: &str = "0a0c6d5c5ad90579";
+    const PINNED: &str = "f740d9c2b28de33f";
 
     #[test]
     fn an_upgrade_of_the_operator_restarts_no_member_without_anybody_noticing() {

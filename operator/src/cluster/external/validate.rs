@@ -3,8 +3,8 @@
 
 use vaultkeeper_crds::VaultCluster;
 use vaultkeeper_crds::cluster::{
-    Configuration, DeletionPolicy, Distribution, ExternalLogin, ExternalVault, NetworkPolicySettings,
-    PodSettings, ReadinessSettings, Seal, Storage, Tls, VaultClusterSpec,
+    Configuration, DeletionPolicy, Distribution, ExternalLogin, ExternalVault, MonitoringSettings,
+    NetworkPolicySettings, PodSettings, ReadinessSettings, Seal, Storage, Tls, VaultClusterSpec,
 };
 use vaultkeeper_vault::sys::health::Health;
 
@@ -61,6 +61,7 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
         access: _,
         pod,
         network_policy,
+        monitoring,
         readiness,
         backup,
         standby_reads,
@@ -75,6 +76,7 @@ pub(super) fn validate(cluster: &VaultCluster, vault: &ExternalVault) -> Result<
             "spec.networkPolicy",
             *network_policy != NetworkPolicySettings::default(),
         ),
+        ("spec.monitoring", *monitoring != MonitoringSettings::default()),
         // The ten rules are judged of a Vault that the operator runs.
         ("spec.readiness", *readiness != ReadinessSettings::default()),
         ("spec.replicas", *replicas != 3),

@@ -205,6 +205,14 @@ pub(crate) fn rate(
     Some(rows(verdicts, before, waivers, lasting, now))
 }
 
+/// How many root tokens are alive, when that could be seen lately.
+pub(crate) fn root_tokens(ctx: &Context, cluster: &Validated) -> Option<i64> {
+    let seen = ctx.readiness.get(&cluster.uid).seen?;
+    let is_fresh = Instant::now().duration_since(seen.at) < PACE * 2;
+    let tokens = seen.tokens.ok().filter(|_| is_fresh)?;
+    i64::try_from(tokens.roots.len()).ok()
+}
+
 /// An event for each rule that fell or counts again.
 pub(crate) async fn tell(ctx: &Context, cluster: &VaultCluster, after: &[ReadinessRuleStatus]) {
     let before = cluster.status.as_ref();

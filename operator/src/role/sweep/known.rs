@@ -23,6 +23,21 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// A time in a status moves if it is earlier than right by more than this, or later at all.
 const SLACK: Duration = Duration::from_secs(120);
 
+/// How long after its time a replacement is overdue: what fails is tried again for minutes.
+const OVERDUE: Duration = Duration::from_secs(900);
+
+/// Whether the secret-id of a role should have been replaced long ago. A role that is being deleted gets no other one.
+pub(super) fn is_overdue(role: &VaultRole, now: Timestamp) -> bool {
+    let status = role.status.as_ref();
+    let next = status
+        .and_then(|status| status.app_role.as_ref())
+        .and_then(|app_role| app_role.next_rotation_at.as_ref())
+        .and_then(|next| next.parse::<Timestamp>().ok());
+    role.metadata.deletion_timestamp.is_none()
+        && next
+            .is_some_and(|next| Duration::try_from(now.duration_since(next)).is_ok_and(|late| late > OVERDUE))
+}
+
 /// Whether there is something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {

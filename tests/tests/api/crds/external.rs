@@ -38,6 +38,7 @@ pub(super) async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_i
     let tls = "spec.tls does not go with spec.external";
     let pod = "spec.pod does not go with spec.external";
     let network = "spec.networkPolicy, readiness and serverConfig do not go with spec.external";
+    let monitoring = "spec.monitoring does not go with spec.external, whose servers somebody else runs";
     let enterprise = json!({ "external": { "namespace": "team/shop" }, "version": "1.21.1+ent" });
     let cases = vec![
         (json!({}), Taken),
@@ -234,6 +235,42 @@ pub(super) async fn a_vault_elsewhere_that_cannot_work_is_refused_in_words_and_i
         (
             spec(json!({ "serverConfig": { "max_lease_ttl": "1h" } })),
             Refused(network),
+        ),
+        (
+            spec(json!({ "monitoring": { "enabled": true } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "interval": "1m" } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "labels": { "a": "b" } } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "alerts": { "enabled": true } } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "alerts": { "labels": { "a": "b" } } } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "alerts": { "tokenCreationFactor": 3 } } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "alerts": { "tokenCreationMinimum": 3 } } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "alerts": { "maxLeases": 300 } } })),
+            Refused(monitoring),
+        ),
+        (
+            spec(json!({ "monitoring": { "alerts": { "maxBackupAge": "1h" } } })),
+            Refused(monitoring),
         ),
         (method("other"), Taken),
         (

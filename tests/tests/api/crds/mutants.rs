@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use vaultkeeper_tests::wait;
 
 use super::{
-    app_role, audit, backup, certificate, client, configuration, external, logins, readiness, role_policy,
-    seals, tls,
+    app_role, audit, backup, certificate, client, configuration, external, logins, monitoring, readiness,
+    role_policy, seals, tls,
 };
 
 /// How many mutants there are at a time.
@@ -254,6 +254,7 @@ fn refusals() -> Vec<Refusal> {
     logins::tokens_that_vault_would_refuse_or_bend_are_refused_and_their_neighbours_are_taken();
     logins::accounts_of_other_namespaces_are_named_or_selected_without_wildcards();
     backup::a_backup_that_cannot_work_is_refused_and_its_neighbour_is_taken();
+    monitoring::intervals_labels_and_thresholds_are_such_as_prometheus_takes();
     readiness::a_waiver_needs_a_rule_that_there_is_a_reason_and_no_twin();
     role_policy::limits_of_a_rule_that_cannot_work_are_refused_and_their_neighbours_taken();
     role_policy::tokens_are_revoked_only_where_the_role_goes();

@@ -34,6 +34,7 @@ mod login;
 mod logins;
 mod lost_quorum;
 mod membership;
+mod monitoring;
 mod names;
 mod oidc_provider;
 mod openbao;

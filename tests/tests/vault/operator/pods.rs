@@ -176,7 +176,7 @@ async fn settings_of_the_server_are_merged_and_a_collision_is_told_while_the_mem
         "log_requests_level": "info",
         "listener": {"tcp": {"max_request_size": 1_048_576, "custom_response_headers": headers}},
         "storage": {"raft": {"max_entry_size": 2_097_152}},
-        "telemetry": {"prometheus_retention_time": "30s", "disable_hostname": true},
+        "telemetry": {"usage_gauge_period": "5m"},
         "user_lockout": {"all": {"lockout_threshold": "7"}},
     });
     stage
@@ -191,15 +191,24 @@ async fn settings_of_the_server_are_merged_and_a_collision_is_told_while_the_mem
     let state: Value = state.data.decode().unwrap();
     assert_eq!(state["max_lease_ttl"], 87_600 * 3600, "{state}");
     assert_eq!(
-        state["telemetry"]["prometheus_retention_time"], 30_000_000_000_i64,
-        "{state}"
+        (
+            &state["telemetry"]["usage_gauge_period"],
+            &state["telemetry"]["prometheus_retention_time"],
+        ),
+        (&json!(300_000_000_000_i64), &json!(86_400_000_000_000_i64)),
+        "beside what monitoring needs: {state}"
     );
     assert_eq!(state["log_requests_level"], "info", "{state}");
     assert_eq!(
         state["listeners"][0]["config"]["max_request_size"], 1_048_576,
         "the listener of the operator was extended: {state}"
     );
-    assert_eq!(state["listeners"].as_array().map(Vec::len), Some(1), "{state}");
+    let metrics = &state["listeners"][1]["config"];
+    assert!(
+        metrics["max_request_size"].is_null(),
+        "not at the metrics: {state}"
+    );
+    assert_eq!(state["listeners"].as_array().map(Vec::len), Some(2), "{state}");
     assert_eq!(state["storage"]["raft"]["max_entry_size"], "2097152", "{state}");
 
     let first = until_current(&stage, None).await;

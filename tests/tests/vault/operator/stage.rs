@@ -151,6 +151,11 @@ impl Operator {
         let _ = self.task.await;
     }
 
+    /// What Prometheus would read of it.
+    pub(crate) fn metrics(&self) -> anyhow::Result<String> {
+        Ok(self.metrics.encode()?)
+    }
+
     /// Waits until it has gone over its VaultCluster so many times more.
     pub(crate) async fn until_passes(&self, more: u64) -> anyhow::Result<()> {
         self.until_passes_of("VaultCluster", more).await
