@@ -36,6 +36,8 @@ pub enum Server {
     Age,
     /// Consul: only what `testbed test long` runs needs it
     Consul,
+    /// promtool, which tries the alerts: likewise
+    Promtool,
 }
 
 impl Server {
@@ -53,9 +55,10 @@ impl Server {
         Self::Coredns,
     ];
 
-    /// All of them: Consul, which takes long to build and is needed by few, comes last.
-    pub const ALL: [Self; 13] = {
-        let mut all = [Self::Consul; 13];
+    /// All of them: those that take long to build and are needed by few come last.
+    pub const ALL: [Self; 14] = {
+        let mut all = [Self::Consul; 14];
+        all[13] = Self::Promtool;
         let mut n = 0;
         while n < Self::CLUSTER.len() {
             all[n] = Self::CLUSTER[n];
@@ -82,6 +85,7 @@ impl Server {
             Self::Versitygw => "versitygw",
             Self::Age => "age",
             Self::Consul => "consul",
+            Self::Promtool => "promtool",
         }
     }
 
@@ -104,6 +108,7 @@ impl Server {
             Self::Versitygw => "versitygw",
             Self::Age => "age",
             Self::Consul => "consul",
+            Self::Promtool => "prometheus",
             Self::KubeApiserver
             | Self::KubeControllerManager
             | Self::Kubectl
@@ -129,6 +134,7 @@ impl Server {
             Self::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
             Self::Age => "filippo.io/age/cmd/age",
             Self::Consul => "github.com/hashicorp/consul",
+            Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
         }
     }
 }

@@ -27,6 +27,11 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- /* By which Alertmanager routes an alert. */ -}}
+{{- define "vaultkeeper.alertLabels" -}}
+{{- with .Values.monitoring.alerts.labels }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
 {{- /* Argument: (list $ .Values.operator.image). */ -}}
 {{- define "vaultkeeper.image" -}}
 {{- $root := index . 0 -}}

@@ -2,6 +2,7 @@
 
 mod confined;
 mod installed;
+mod monitoring;
 mod rbac;
 mod render;
 mod security_guide;

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod alerts;
 mod chart;
 mod control_plane;
 mod crds;

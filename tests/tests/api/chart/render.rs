@@ -87,6 +87,16 @@ fn a_value_that_is_misspelt_or_out_of_range_is_refused_by_its_name() {
         ),
         ("crds.keeep=true", "keeep", "crds.keep=true"),
         (
+            r#"monitoring.enabled="always""#,
+            "monitoring",
+            r#"monitoring.enabled="auto""#,
+        ),
+        (
+            r#"monitoring.alerts.labels={"the-team":"a"}"#,
+            "labels",
+            r#"monitoring.alerts.labels={"the_team":"a"}"#,
+        ),
+        (
             r#"admissionPolicies.enabled="no""#,
             "admissionPolicies",
             "admissionPolicies.enabled=true",

@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
 use vaultkeeper_tests::points::Points;
-use vaultkeeper_tests::wait;
+use vaultkeeper_tests::{helm, wait};
 
 use super::stage::{DEADLINE, Operator, Stage, change, reason};
 
@@ -150,6 +150,18 @@ async fn named_by_alerts(stage: &Stage) -> BTreeSet<String> {
         .collect()
 }
 
+/// Metrics of Vault in the dashboard of the chart; of those of ours a test of the chart knows.
+fn named_by_the_dashboard() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(helm::chart().join("files/dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    targets
+        .flat_map(|target| names_of(target["expr"].as_str().unwrap()))
+        .filter(|name| name.starts_with("vault_"))
+        .collect()
+}
+
 async fn until_all_are_told(stage: &Stage, scraper: &Scraper, operator: &Operator, named: &BTreeSet<String>) {
     wait::until_async("every metric that an alert names", DEADLINE, async || {
         let mut told = names_in(&operator.metrics()?);
@@ -196,7 +208,10 @@ async fn real_members_tell_every_metric_that_an_alert_names_also_when_they_are_s
     );
 
     let scraper = Scraper::new(&stage).await;
-    let named = named_by_alerts(&stage).await;
+    let mut named = named_by_alerts(&stage).await;
+    named.extend(named_by_the_dashboard());
+    // Told once there are backups.
+    named.remove("vaultkeeper_backup_last_success_timestamp_seconds");
     // A root token is made and is alive.
     let root = stage.root(0).await.unwrap();
     until_all_are_told(&stage, &scraper, &operator, &named).await;
