@@ -157,9 +157,8 @@ fn of_a_cluster() -> Vec<Case> {
         QUIET,
         &[("O:failure_tolerance", "0x20"), ("O:members_wanted", "1x20")],
     );
-    let unscraped = r#"job="vault/main", namespace="vault", severity="warning", vaultcluster="main""#;
-    add("VaultNotScraped", "20m", unscraped, &[("M0:up", "0x30")]);
-    add("VaultNotScraped", "20m", unscraped, &[]);
+    add("VaultNotScraped", "20m", WARNING, &[("M0:up", "0x30")]);
+    add("VaultNotScraped", "20m", WARNING, &[]);
     add(
         "VaultNotScraped",
         "20m",
@@ -333,7 +332,6 @@ fn of_a_cluster() -> Vec<Case> {
 fn of_the_chart() -> Vec<Case> {
     const LEADER: &str = r#"vaultkeeper_leader{job="keeper-system/keeper-operator", pod="a"}"#;
     const OTHER: &str = r#"vaultkeeper_leader{job="keeper-system/keeper-operator", pod="b"}"#;
-    const DOWN: &str = r#"job="keeper-system/keeper-operator", severity="critical", team="platform""#;
     const FAILED: &str = r#"vaultkeeper_reconciles_total{job="keeper-system/keeper-operator", kind="VaultRole", result="error"}"#;
     const WELL: &str = r#"vaultkeeper_reconciles_total{job="keeper-system/keeper-operator", kind="VaultRole", result="success"}"#;
     const LAST: &str = r#"vaultkeeper_last_success_timestamp_seconds{job="keeper-system/keeper-operator"}"#;
@@ -350,7 +348,7 @@ fn of_the_chart() -> Vec<Case> {
         case(
             "VaultkeeperOperatorDown",
             "10m",
-            DOWN,
+            ALONE,
             &[(LEADER, "0x20"), (OTHER, "0x20")],
         ),
         case(
@@ -398,12 +396,7 @@ fn of_the_chart() -> Vec<Case> {
             &[(MALFORMED, "0x5 1x5")],
         ),
         case("VaultkeeperMalformedObjects", "9m", QUIET, &[(MALFORMED, "1x10")]),
-        case(
-            "VaultkeeperInjectorDown",
-            "10m",
-            r#"job="keeper-system/keeper-injector", severity="critical", team="platform""#,
-            &[(UP, "0x20")],
-        ),
+        case("VaultkeeperInjectorDown", "10m", ALONE, &[(UP, "0x20")]),
         case("VaultkeeperInjectorDown", "10m", QUIET, &[(UP, "1x20")]),
         case(
             "VaultkeeperInjectorInvalidRequests",

@@ -93,7 +93,7 @@ fn a_value_that_is_misspelt_or_out_of_range_is_refused_by_its_name() {
         ),
         (
             r#"monitoring.alerts.labels={"the-team":"a"}"#,
-            "labels",
+            "the-team",
             r#"monitoring.alerts.labels={"the_team":"a"}"#,
         ),
         (

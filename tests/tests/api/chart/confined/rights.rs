@@ -40,6 +40,10 @@ fn asked(request: &Request<Body>) -> Vec<Right> {
     let mut parts: Vec<_> = request.uri().path().trim_matches('/').split('/').collect();
     let group = if parts[0] == "api" { "" } else { parts[1] };
     parts.drain(..if group.is_empty() { 2 } else { 3 });
+    if parts.is_empty() {
+        // Which kinds a group has: whoever may log in may ask that.
+        return Vec::new();
+    }
     if parts[0] == "namespaces" && parts.len() > 2 {
         parts.drain(..2);
     }
@@ -127,6 +131,15 @@ async fn all_that_the_operator_does_passes_and_no_right_is_left_unused() {
         ("cert-manager.io/certificates", "patch"),
         // Asked for by an admission plugin of some clusters, when owners are written.
         ("configmaps", "delete"),
+        // Nor is the Prometheus operator.
+        ("monitoring.coreos.com/podmonitors", "create"),
+        ("monitoring.coreos.com/podmonitors", "delete"),
+        ("monitoring.coreos.com/podmonitors", "get"),
+        ("monitoring.coreos.com/podmonitors", "patch"),
+        ("monitoring.coreos.com/prometheusrules", "create"),
+        ("monitoring.coreos.com/prometheusrules", "delete"),
+        ("monitoring.coreos.com/prometheusrules", "get"),
+        ("monitoring.coreos.com/prometheusrules", "patch"),
         // Asked for when a binding to the role is made.
         ("rbac.authorization.k8s.io/clusterroles", "bind"),
         // The login at a Vault, and none runs here.
