@@ -9,7 +9,7 @@ testbed := $(target)/debug/testbed
 # Only as an argument of make: a variable of the environment that happens to have this name says nothing about the demo.
 cluster := $(if $(filter command,$(origin CLUSTER)),$(CLUSTER:%=--cluster=%))
 
-.PHONY: bench-operator soak help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
+.PHONY: bench-agent bench-operator soak help prepare testbed build test test-unit test-api test-vault test-e2e test-long test-fresh lint fmt servers images \
 	crds up down demo demo-down clean
 
 help: ## Show this list
@@ -53,6 +53,11 @@ soak: prepare ## Render random templates with random secrets for a long time; CA
 bench-operator: testbed servers ## Measure the operator with 10,000 VaultRoles, an hour (no root); ROLES, AT_ONCE, NAMESPACES, REST_SECONDS
 	$(foreach name,ROLES AT_ONCE NAMESPACES REST_SECONDS LOGINS,$(if $($(name)),$(name)=$($(name)))) \
 		cargo bench --locked --package vaultkeeper-tests --bench operator
+
+# For example: make bench-agent ROUNDS=10 REST_SECONDS=20
+bench-agent: testbed servers ## Measure the agent beside `vault agent`, five minutes (no root); ROUNDS, STARTS, FILES, REST_SECONDS
+	$(foreach name,ROUNDS STARTS FILES REST_SECONDS,$(if $($(name)),$(name)=$($(name)))) \
+		cargo bench --locked --profile dev --package vaultkeeper-tests --bench agent
 
 lint: testbed ## Format check, Clippy, rules of dependency
 	@$(testbed) test fmt lint

@@ -5,8 +5,6 @@
 
 #[path = "operator/counts.rs"]
 mod counts;
-#[path = "operator/memory.rs"]
-mod memory;
 #[path = "operator/params.rs"]
 mod params;
 #[path = "operator/program.rs"]
@@ -23,12 +21,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::time::sleep;
+use vaultkeeper_tests::measure::{self, Memory};
 use vaultkeeper_tests::progress::{Step, say};
 use vaultkeeper_tests::reaper::Reaper;
 use vaultkeeper_tests::run_dir::RunDir;
 
 use counts::Counts;
-use memory::Memory;
 use params::Params;
 use servers::Servers;
 
@@ -88,7 +86,7 @@ async fn measure(params: &Params, run: &RunDir) -> anyhow::Result<Table> {
         logins,
     } = params;
     let mut table = Table::default();
-    table.row("machine", &memory::machine());
+    table.row("machine", &measure::machine());
     let servers = Servers::start(run, *namespaces).await?;
     let operator = servers.start_operator("operator")?;
     let step = Step::begin("three members of Vault");

@@ -146,6 +146,11 @@ pub fn pause_program() -> anyhow::Result<PathBuf> {
     programs::pause()
 }
 
+/// Our agent as its image holds it: static, optimised for size.
+pub fn agent_program() -> anyhow::Result<PathBuf> {
+    programs::cargo_build("vaultkeeper-agent", "agent")
+}
+
 /// One static program and the user that it runs as.
 fn program_image(package: &str, profile: &str) -> anyhow::Result<(Vec<Entry>, Config)> {
     let program = format!("/bin/{package}");

@@ -14,6 +14,7 @@ pub mod demo;
 pub mod helm;
 pub mod images;
 pub mod invocation;
+pub mod measure;
 pub mod netns;
 pub mod node;
 pub mod packages;
