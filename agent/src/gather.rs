@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use vaultkeeper_template::Query;
 use vaultkeeper_vault::{Client, Error};
 
+use crate::away;
 use crate::backoff::Backoff;
 use crate::fetch::{FetchError, Fetcher, Outcome};
 use crate::logging::Chain;
@@ -18,8 +19,9 @@ use crate::store::{Due, Store};
 /// How many questions are under way at a time. Each may hold a connection with its buffers.
 const LANES: usize = 4;
 
-/// The longest time between two looks at a Vault that is away: it is noticed this soon when it is back.
-const MOST_AWAY: Duration = Duration::from_secs(8);
+/// How long a question may take that was answered before and can be repeated: a member that hangs is left for another.
+/// After that it gets the time that any other question has.
+const KNOWN: Duration = Duration::from_secs(5);
 
 /// The longest that Vault, or a proxy before it, can silence the agent.
 const MOST_QUIET: Duration = Duration::from_secs(300);
@@ -57,7 +59,7 @@ impl Gatherer {
         Self {
             fetcher,
             tasks: JoinSet::new(),
-            away: Backoff::new(Duration::from_millis(250), MOST_AWAY),
+            away: Backoff::new(Duration::from_millis(250), away::MOST),
             quiet_until: None,
             stuck: 0,
         }
@@ -95,11 +97,16 @@ impl Gatherer {
     pub(crate) fn start(&mut self, store: &mut Store, client: &Client, now: Instant) {
         self.quiet_until = None;
         for due in store.take_due(now, self.lanes().saturating_sub(self.tasks.len())) {
-            let (client, fetcher) = (client.clone(), self.fetcher.clone());
+            let (mut client, fetcher) = (client.clone(), self.fetcher.clone());
             match due {
-                Due::Read(query, held) => self.tasks.spawn(async move {
-                    let outcome = fetcher.fetch(&client, &query, held.as_ref()).await;
-                    Done::Read(query, outcome)
+                Due::Read(query, held) => self.tasks.spawn({
+                    if store.is_steady(&query) {
+                        client = client.with_timeout(KNOWN);
+                    }
+                    async move {
+                        let outcome = fetcher.fetch(&client, &query, held.as_ref()).await;
+                        Done::Read(query, outcome)
+                    }
                 }),
                 Due::Renew(query, lease) => self.tasks.spawn(async move {
                     let renewed = client.renew_lease(&lease, None).await;
@@ -155,7 +162,7 @@ impl Gatherer {
             Done::Checked(query, result) => (query, result.as_ref().err()),
         };
         if let Some(error) = fault
-            && is_away(error)
+            && away::is_away(error)
         {
             let delay = self.keep_quiet(retry_after(error), now);
             seen::now().trouble(Trouble::Read);
@@ -167,20 +174,6 @@ impl Gatherer {
         self.away.reset();
         settle(store, done, now)
     }
-}
-
-/// Whether another question would fare no better.
-fn is_away(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Unreachable { .. }
-            | Error::Interrupted { .. }
-            | Error::Sealed { .. }
-            | Error::NotInitialized { .. }
-            | Error::Standby { .. }
-            | Error::NoActive { .. }
-            | Error::RateLimited { .. }
-    )
 }
 
 /// How long to wait for the server in the words of an error; zero where it does not say.

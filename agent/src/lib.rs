@@ -6,6 +6,7 @@
 
 mod after;
 mod arguments;
+mod away;
 mod backoff;
 mod certificate;
 mod check;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use vaultkeeper_vault::{Auth, Client, Token};
 
+use crate::away;
 use crate::config::{Login, Method, Removal, Vault};
 use crate::connection::{Connection, ConnectionError};
 use crate::credentials::{Credential, CredentialError};
@@ -55,6 +56,24 @@ pub(crate) enum LoginError {
     Worn { path: PathBuf },
     #[error("the token in {} is at its end: write another one there", path.display())]
     Ended { path: PathBuf },
+}
+
+impl LoginError {
+    /// Whether Vault is away, and not this login at fault.
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Refused { source, .. } | Self::Unwrapped { source, .. } | Self::Wrapping { source, .. } => {
+                away::is_away(source)
+            }
+            Self::Connection(_)
+            | Self::Credential(_)
+            | Self::NoToken { .. }
+            | Self::Forged { .. }
+            | Self::NoSecretId { .. }
+            | Self::Worn { .. }
+            | Self::Ended { .. } => false,
+        }
+    }
 }
 
 /// Logs in as configured, again and again.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use vaultkeeper_vault::{Auth, Error, Token};
 
+use crate::away;
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::connection::Connection;
@@ -18,6 +19,9 @@ use crate::sinks::Pending;
 use crate::tenure::{Act, End, Tenure};
 use crate::token::{DenialGate, Lease};
 use crate::uses::Uses;
+
+/// How long a renewal may take, unless one failed before.
+const RENEWAL: Duration = Duration::from_secs(5);
 
 /// The token in use.
 #[derive(Clone, Debug)]
@@ -99,9 +103,12 @@ fn replace_leases_at(auth: &Auth, granted: Instant) -> Option<Instant> {
     granted.checked_add(after).filter(|_| ends)
 }
 
-/// Tries until a login succeeds.
+/// Tries until a login succeeds. A Vault that is away is looked at more often than one that refuses: that costs it little,
+/// and nothing is rendered until it is found back.
 async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -> Result<Auth, LoginError> {
-    let mut backoff = Backoff::new(config.login.min_backoff, config.login.max_backoff);
+    let (least, most) = (config.login.min_backoff, config.login.max_backoff);
+    let mut refused = Backoff::new(least, most);
+    let mut away = Backoff::new(least, most.min(away::MOST));
     loop {
         let result = match connection.client() {
             Ok(client) => logins.log_in(&client).await,
@@ -112,6 +119,7 @@ async fn log_in(connection: &Connection, config: &Config, logins: &mut Logins) -
             Err(error) if config.login.exit_on_err => return Err(error),
             Err(error) => {
                 seen::now().trouble(Trouble::Login);
+                let backoff = if error.is_away() { &mut away } else { &mut refused };
                 let delay = backoff.next(unit());
                 tracing::warn!(error = %Chain(&error), retry_ms = millis(delay), "no login");
                 sleep(delay).await;
@@ -195,7 +203,7 @@ async fn hold(
         if !uses.as_deref().is_none_or(Uses::spend) {
             return End::UsedUp;
         }
-        let renewed = renew(connection, token).await;
+        let renewed = renew(connection, token, tenure.is_failing()).await;
         if renewed.is_err() {
             seen::now().trouble(Trouble::Renewal);
         }
@@ -234,8 +242,12 @@ async fn spent(uses: Option<&Uses>) {
     }
 }
 
-async fn renew(connection: &Connection, token: &Token) -> Result<Auth, LoginError> {
-    let client = connection.client()?;
+/// The first time it may take [`RENEWAL`] only, so that a member that hangs is left for another.
+async fn renew(connection: &Connection, token: &Token, again: bool) -> Result<Auth, LoginError> {
+    let mut client = connection.client()?;
+    if !again {
+        client = client.with_timeout(RENEWAL);
+    }
     let renewed = client.with_token(token).renew_self(None).await;
     renewed.map_err(|source| LoginError::Refused {
         method: "renewal",

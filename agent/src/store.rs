@@ -199,6 +199,14 @@ impl Store {
         delay
     }
 
+    /// Whether a question was answered before, does not fail, and may be asked twice: nothing is made by asking it.
+    pub(crate) fn is_steady(&self, query: &Query) -> bool {
+        let is_read = matches!(query, Query::Read { .. } | Query::List { .. });
+        let steady =
+            |entry: &Entry| entry.answer.is_some() && entry.lease.is_none() && !entry.backoff.is_failing();
+        is_read && self.entries.get(query).is_some_and(steady)
+    }
+
     /// Whether every question has an answer.
     pub(crate) fn is_answered(&self) -> bool {
         self.entries.values().all(|entry| entry.answer.is_some())

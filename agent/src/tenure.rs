@@ -110,6 +110,11 @@ impl Tenure {
         Ok(delay)
     }
 
+    /// Whether the last renewal failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.backoff.is_failing()
+    }
+
     /// Whether the token is to be replaced because a read was denied.
     pub(crate) fn is_doubted(&self) -> bool {
         self.replace_at.is_some()

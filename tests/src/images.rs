@@ -128,7 +128,7 @@ impl Image {
             ),
             Self::Operator => program_image("vaultkeeper-operator", "release")?,
             Self::Injector => program_image("vaultkeeper-injector", "release")?,
-            Self::Agent => program_image("vaultkeeper-agent", "agent")?,
+            Self::Agent => program_image("vaultkeeper-agent", programs::AGENT)?,
             Self::DemoApp => (
                 busybox_entries()?,
                 Config {
@@ -148,7 +148,7 @@ pub fn pause_program() -> anyhow::Result<PathBuf> {
 
 /// Our agent as its image holds it: static, optimised for size.
 pub fn agent_program() -> anyhow::Result<PathBuf> {
-    programs::cargo_build("vaultkeeper-agent", "agent")
+    programs::cargo_build("vaultkeeper-agent", programs::AGENT)
 }
 
 /// One static program and the user that it runs as.

@@ -123,6 +123,7 @@ impl Bed {
             "vault": {"address": self.root.node(), "ca_cert": login("ca.crt")},
             "auto_auth": {"method": {
                 "type": "approle",
+                "mount_path": "auth/approle",
                 "config": {
                     "role_id_file_path": login("role-id"),
                     "secret_id_file_path": login("secret-id"),

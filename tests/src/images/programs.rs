@@ -11,6 +11,9 @@ use crate::process::tail_note;
 use crate::progress::Step;
 use crate::wait;
 
+/// The profile of the program that is to be small.
+pub(super) const AGENT: &str = "agent";
+
 const PAUSE_SOURCE: &str = include_str!("../../images/pause.c");
 
 /// Where finished images lie: `images` in cargo's target folder.
@@ -58,10 +61,36 @@ pub(super) fn cargo_build(package: &str, profile: &str) -> anyhow::Result<PathBu
         .args(["--profile", profile])
         .args(["--target", &target])
         // With an explicit target these flags do not reach build scripts and macros, which must stay dynamic.
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("RUSTFLAGS", flags(profile, glibc()))
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     run_to_end(package, command)?;
     Ok(target_folder().join(target).join(profile).join(package))
+}
+
+/// The compiler's flags for a static program. `glibc` is the version that it is linked with, where that is known.
+fn flags(profile: &str, glibc: Option<(u32, u32)>) -> String {
+    let mut flags = "-C target-feature=+crt-static".to_owned();
+    if profile == AGENT {
+        // It never unwinds, and without symbols nobody reads its backtraces.
+        flags.push_str(" -C force-unwind-tables=no");
+        // A twentieth of the file. An older libc does not undo the packing, and the program would crash at its start.
+        if glibc.is_some_and(|version| version >= (2, 36)) {
+            flags.push_str(" -C link-arg=-Wl,-z,pack-relative-relocs");
+        }
+    }
+    flags
+}
+
+/// The version of this machine's C library; `None` if it is another one.
+fn glibc() -> Option<(u32, u32)> {
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    parse_glibc(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn parse_glibc(text: &str) -> Option<(u32, u32)> {
+    let (major, rest) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+    let minor = rest.split('.').next()?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// The output goes to a log whose end an error carries.
@@ -117,6 +146,22 @@ fn target_folder() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn relocations_are_packed_only_for_a_libc_that_unpacks_them() {
+        let packed = |text: &str| flags(AGENT, parse_glibc(text)).contains("pack-relative-relocs");
+        for (text, expected) in [
+            ("glibc 2.36\n", true),
+            ("glibc 2.41", true),
+            ("glibc 3.0", true),
+            ("glibc 2.35\n", false),
+            ("glibc 2.4", false),
+            ("", false),
+            ("musl", false),
+        ] {
+            assert_eq!(packed(text), expected, "with {text:?}");
+        }
+    }
 
     #[test]
     fn the_host_is_read_out_of_what_rustc_says_of_itself() {
