@@ -59,9 +59,13 @@ pub(crate) enum LoginError {
 }
 
 impl LoginError {
-    /// Whether Vault is away, and not this login at fault.
+    /// Whether Vault is away, and not this login at fault. One that wants fewer requests is not: it gets fewer.
     pub(crate) fn is_away(&self) -> bool {
         match self {
+            Self::Refused {
+                source: vaultkeeper_vault::Error::RateLimited { .. },
+                ..
+            } => false,
             Self::Refused { source, .. } | Self::Unwrapped { source, .. } | Self::Wrapping { source, .. } => {
                 away::is_away(source)
             }

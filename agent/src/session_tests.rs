@@ -26,6 +26,8 @@ struct StingyVault {
     uses: u64,
     /// No login succeeds.
     is_closed: bool,
+    /// What is said instead of any answer.
+    says: Option<(u16, &'static str)>,
     tokens: Mutex<BTreeMap<String, Granted>>,
     attempts: Mutex<u64>,
 }
@@ -41,6 +43,9 @@ impl StingyVault {
 
     fn grant(&self) -> (u16, String) {
         *self.attempts.lock().unwrap() += 1;
+        if let Some((status, text)) = self.says {
+            return (status, serde_json::json!({"errors": [text]}).to_string());
+        }
         if self.is_closed {
             return (400, r#"{"errors":["invalid role or secret ID"]}"#.to_owned());
         }
@@ -183,13 +188,10 @@ async fn a_denied_read_neither_lets_a_short_token_end_nor_makes_a_storm_of_login
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_day_of_failed_logins_is_a_few_hundred_attempts_and_no_token() {
+/// How often a login is tried in a day with a server that grants none.
+async fn a_day_of_failures(vault: StingyVault) -> u64 {
     let folder = tempfile::tempdir().unwrap();
-    let vault = Arc::new(StingyVault {
-        is_closed: true,
-        ..StingyVault::default()
-    });
+    let vault = Arc::new(vault);
     let (connection, config) = agent(&vault, folder.path());
     let (identity, _identities) = watch::channel(None::<Identity>);
     let (_doubt, doubts) = mpsc::channel(1);
@@ -197,10 +199,42 @@ async fn a_day_of_failed_logins_is_a_few_hundred_attempts_and_no_token() {
         error = keep(&connection, &config, identity, doubts) => panic!("it tries for ever: {error}"),
         () = sleep(Duration::from_secs(86_400)) => {}
     }
-    let attempts = *vault.attempts.lock().unwrap();
-    // Between half of the longest delay and all of it, after the first few.
-    assert!((280..600).contains(&attempts), "{attempts} attempts in a day");
     assert_eq!(vault.logins(), 0, "failures make no tokens");
+    *vault.attempts.lock().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_of_failed_logins_is_a_few_hundred_attempts_and_no_token() {
+    let refused = StingyVault {
+        is_closed: true,
+        ..StingyVault::default()
+    };
+    let busy = StingyVault {
+        says: Some((429, "too many requests")),
+        ..StingyVault::default()
+    };
+    for vault in [refused, busy] {
+        let says = vault.says;
+        let attempts = a_day_of_failures(vault).await;
+        // Between half of the longest delay and all of it, after the first few.
+        assert!(
+            (280..600).contains(&attempts),
+            "{attempts} attempts in a day with {says:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_is_away_is_looked_at_every_few_seconds_whatever_the_longest_backoff() {
+    let sealed = StingyVault {
+        says: Some((503, "Vault is sealed")),
+        ..StingyVault::default()
+    };
+    let attempts = a_day_of_failures(sealed).await;
+    assert!(
+        (86_400 / 6..86_400 / 3).contains(&attempts),
+        "one each three to six seconds, there were {attempts} in a day"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,6 +58,29 @@ fn read(query: &Query) -> Due {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_read_that_was_answered_and_holds_no_lease_is_cut_short_and_only_once() {
+    let (mut store, query, now) = wanting("list");
+    assert!(!store.is_steady(&query), "the first answer may take its time");
+    store.fetched(&query, fetched("a", 0), now, 0.0);
+    assert!(store.is_steady(&query), "it was answered before");
+    store.failed(&query, now, 0.0);
+    assert!(
+        !store.is_steady(&query),
+        "a slow server must be able to answer, too"
+    );
+    store.fetched(&query, fetched("a", 60), now, 0.0);
+    assert!(!store.is_steady(&query), "each question makes a lease");
+
+    let write = Query::Write {
+        path: "pki/issue/app".to_owned(),
+        data: std::collections::BTreeMap::new(),
+    };
+    store.want(&write, None, now);
+    store.fetched(&write, fetched("a", 0), now, 0.0);
+    assert!(!store.is_steady(&write), "each question issues something");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_keeps_the_last_answer_and_asks_again_later() {
     let (mut store, query, now) = wanting("a");
     assert_eq!(due(&mut store, now), [read(&query)]);

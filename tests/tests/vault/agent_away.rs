@@ -1,72 +1,26 @@
 //! The agent behind a Service whose members fail it: one is sealed while others serve, one answers late or not at all.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
-use vaultkeeper_tests::certs::Ca;
 use vaultkeeper_tests::reaper::OwnedRun;
-use vaultkeeper_tests::run_dir::RunDir;
-use vaultkeeper_tests::vault_server::{Config, VaultServer};
 use vaultkeeper_tests::wait;
-use vaultkeeper_vault::Client;
 use vaultkeeper_vault::auth::params::TokenParams;
 
 use crate::TESTBED;
 use crate::agent_forwarder::{Forwarder, Pace};
+use crate::agent_members::Members;
 use crate::agent_support::{DEADLINE, Rig};
-use crate::client_support::{PATIENCE, split, unseal};
-
-/// A member with the root token.
-struct Member {
-    root: Client,
-    address: SocketAddr,
-    ca_pem: String,
-    _server: VaultServer,
-}
-
-/// Servers of one cluster, all unsealed, the first one active.
-async fn members(prefix: &str, count: usize, run: &RunDir) -> Vec<Member> {
-    let ca = Ca::new("vault-ca").unwrap();
-    let mut servers = Vec::new();
-    for config in Config::cluster(prefix, count).unwrap() {
-        let server = VaultServer::start(config, &ca, run).await.unwrap();
-        let client = Client::builder(server.url())
-            .ca_pem(server.ca_pem())
-            .timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            .build();
-        servers.push((server, client.unwrap()));
-    }
-    let keys = servers[0].1.init(&split(1, 1)).await.unwrap();
-    let mut members = Vec::new();
-    for (server, client) in servers {
-        wait::until_async("the member to join", DEADLINE, || async {
-            ensure!(client.is_initialized().await?, "not joined yet");
-            Ok(())
-        })
-        .await
-        .unwrap();
-        unseal(&client, &keys.keys).await;
-        members.push(Member {
-            root: client.with_token(&keys.root_token),
-            address: server.addresses().api,
-            ca_pem: server.ca_pem().to_owned(),
-            _server: server,
-        });
-    }
-    members
-}
 
 /// The agent's configuration, with the Service in the place of the server.
-fn through(service: &Forwarder, rig: &Rig) -> serde_json::Value {
+pub(crate) fn through(service: &Forwarder, rig: &Rig) -> serde_json::Value {
     let mut config = rig.config(&rig.template());
     config["vault"]["address"] = service.url().into();
     config["vault"]["tls_server_name"] = "vault.test".into();
     config
 }
 
-fn ttl(seconds: u64) -> TokenParams {
+pub(crate) fn ttl(seconds: u64) -> TokenParams {
     TokenParams {
         ttl: Duration::from_secs(seconds),
         ..TokenParams::default()
@@ -76,21 +30,20 @@ fn ttl(seconds: u64) -> TokenParams {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_member_is_left_for_another_although_its_connection_stays_open() {
     let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
-    let members = members("sealed", 3, &run).await;
-    let [first, second, third] = &members[..] else {
+    let members = Members::start("sealed", 3, &run).await;
+    let [first, second, third] = &members.list[..] else {
         panic!("three members were asked for")
     };
     // Only a voter can lead once the first one is sealed.
     wait::until_async("all members to vote", DEADLINE, || async {
-        let raft = first.root.raft_configuration().await?;
-        let voters = raft.servers.iter().filter(|server| server.voter).count();
+        let voters = first.root.raft_configuration().await?.voters();
         ensure!(voters == 3, "{voters} of 3 vote");
         Ok(())
     })
     .await
     .unwrap();
     let service = Forwarder::start(first.address).await;
-    let mut rig = Rig::new("members", &first.root, &first.ca_pem, run.path(), ttl(12)).await;
+    let mut rig = Rig::new("members", &first.root, &members.ca_pem, run.path(), ttl(12)).await;
     rig.write_secret("before").await;
     let agent = rig.start(&through(&service, &rig), &run);
     rig.wait_for("app:before:5432");
@@ -130,12 +83,12 @@ async fn a_sealed_member_is_left_for_another_although_its_connection_stays_open(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_that_answers_late_or_never_empties_no_file() {
     let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
-    let members = members("slow", 1, &run).await;
-    let [member] = &members[..] else {
+    let members = Members::start("slow", 1, &run).await;
+    let [member] = &members.list[..] else {
         panic!("one member was asked for")
     };
     let service = Forwarder::start(member.address).await;
-    let rig = Rig::new("slow", &member.root, &member.ca_pem, run.path(), ttl(3600)).await;
+    let rig = Rig::new("slow", &member.root, &members.ca_pem, run.path(), ttl(3600)).await;
     rig.write_secret("first").await;
     let agent = rig.start(&through(&service, &rig), &run);
     rig.wait_for("app:first:5432");

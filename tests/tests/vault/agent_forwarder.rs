@@ -27,6 +27,7 @@ pub(crate) struct Forwarder {
     target: Arc<Mutex<SocketAddr>>,
     accepted: Arc<AtomicUsize>,
     pace: watch::Sender<Pace>,
+    cuts: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -44,12 +45,20 @@ impl Forwarder {
         let target = Arc::new(Mutex::new(target));
         let accepted = Arc::new(AtomicUsize::new(0));
         let (pace, paces) = watch::channel(Pace::AtOnce);
+        let (cuts, cut) = watch::channel(());
         let (targets, count) = (Arc::clone(&target), Arc::clone(&accepted));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
                 let target = *targets.lock().unwrap();
-                tokio::spawn(forward(stream, target, paces.clone()));
+                let (paces, mut cut) = (paces.clone(), cut.clone());
+                cut.mark_unchanged();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = forward(stream, target, paces) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
             }
         });
         Self {
@@ -57,6 +66,7 @@ impl Forwarder {
             target,
             accepted,
             pace,
+            cuts,
             task,
         }
     }
@@ -73,6 +83,11 @@ impl Forwarder {
     /// When answers are handed on from now on.
     pub(crate) fn answer(&self, pace: Pace) {
         self.pace.send_replace(pace);
+    }
+
+    /// Ends all connections that there are.
+    pub(crate) fn cut(&self) {
+        self.cuts.send_replace(());
     }
 
     /// How many connections were made so far.

@@ -10,12 +10,15 @@
 mod agent;
 mod agent_after;
 mod agent_away;
+mod agent_clock;
 mod agent_database;
 mod agent_engines;
+mod agent_faults;
 mod agent_files;
 mod agent_forwarder;
 mod agent_kubernetes;
 mod agent_login;
+mod agent_members;
 mod agent_outside;
 mod agent_program;
 mod agent_refresh;
