@@ -9,14 +9,20 @@ pub(crate) const MOST: Duration = Duration::from_secs(6);
 
 /// Whether another call would fare no better.
 pub(crate) fn is_away(error: &Error) -> bool {
+    is_not_there(error) || matches!(error, Error::Interrupted { .. } | Error::RateLimited { .. })
+}
+
+/// Whether Vault was not reached or serves nobody: a call that fails so has done nothing and may be repeated soon. One that was
+/// interrupted may have been done, and one of too many is not to be repeated soon.
+pub(crate) fn is_not_there(error: &Error) -> bool {
     matches!(
         error,
         Error::Unreachable { .. }
-            | Error::Interrupted { .. }
             | Error::Sealed { .. }
             | Error::NotInitialized { .. }
             | Error::Standby { .. }
             | Error::NoActive { .. }
-            | Error::RateLimited { .. }
+            // A load balancer without a member; Vault itself says so when it is sealed only.
+            | Error::Server { status: 503, .. }
     )
 }

@@ -59,15 +59,11 @@ pub(crate) enum LoginError {
 }
 
 impl LoginError {
-    /// Whether Vault is away, and not this login at fault. One that wants fewer requests is not: it gets fewer.
+    /// Whether Vault is away and not this login at fault, and no token was made.
     pub(crate) fn is_away(&self) -> bool {
         match self {
-            Self::Refused {
-                source: vaultkeeper_vault::Error::RateLimited { .. },
-                ..
-            } => false,
             Self::Refused { source, .. } | Self::Unwrapped { source, .. } | Self::Wrapping { source, .. } => {
-                away::is_away(source)
+                away::is_not_there(source)
             }
             Self::Connection(_)
             | Self::Credential(_)

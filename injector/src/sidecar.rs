@@ -69,6 +69,8 @@ fn env(plan: &Plan) -> Result<Value, serde_json::Error> {
         let value = value.as_ref()?;
         Some(json!({ "name": name, "value": value }))
     }));
+    // After /agent/v1/quit it idles: the kubelet would start it again, and the pod would never end.
+    env.push(json!({ "name": "VAULTKEEPER_NATIVE_SIDECAR", "value": "true" }));
     let config = STANDARD.encode(serde_json::to_vec(&plan.config)?);
     env.push(json!({ "name": "VAULT_CONFIG", "value": config }));
     Ok(Value::Array(env))

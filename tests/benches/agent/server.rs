@@ -121,7 +121,7 @@ impl Bed {
         };
         json!({
             "vault": {"address": self.root.node(), "ca_cert": login("ca.crt")},
-            "auto_auth": {"method": {
+            "auto_auth": {"method": [{
                 "type": "approle",
                 "mount_path": "auth/approle",
                 "config": {
@@ -129,7 +129,7 @@ impl Bed {
                     "secret_id_file_path": login("secret-id"),
                     "remove_secret_id_file_after_reading": false,
                 },
-            }},
+            }]},
             "template": (0..files).map(template).collect::<Vec<_>>(),
             "template_config": {"static_secret_render_interval": interval},
         })

@@ -13,7 +13,7 @@ use crate::cargo;
 const SERVER_TIERS: [&str; 3] = ["api", "vault", "e2e"];
 
 /// The crates that the agent must never contain: it runs in every pod.
-const NOT_IN_AGENT: [&str; 3] = ["kube", "kube-client", "k8s-openapi"];
+const NOT_IN_AGENT: [&str; 5] = ["kube", "kube-client", "kube-core", "kube-runtime", "k8s-openapi"];
 
 /// TLS stacks other than rustls with ring.
 const NOWHERE: [&str; 4] = ["openssl-sys", "aws-lc-sys", "aws-lc-rs", "native-tls"];
@@ -164,6 +164,20 @@ mod tests {
             ["kube"],
             "what is forbidden in {tree}"
         );
+    }
+
+    #[test]
+    fn a_package_that_depends_on_what_it_must_not_is_refused() {
+        let refused = check_tree(&["-p", "vaultkeeper-operator"], &NOT_IN_AGENT, "the agent");
+        let message = refused
+            .expect_err("the operator has a Kubernetes client")
+            .to_string();
+        for name in ["kube,", "kube-client", "k8s-openapi"] {
+            assert!(message.contains(name), "{name} should be named: {message}");
+        }
+        let agent = check_tree(&["-p", "vaultkeeper-agent"], &["rustls", "ring"], "the agent");
+        assert!(agent.is_err(), "it is seen what is behind other crates");
+        check_dependencies().expect("the workspace keeps to its rules");
     }
 
     #[test]

@@ -70,6 +70,18 @@ fn at_a_vault_elsewhere_the_agent_shows_a_token_that_the_api_server_does_not_tak
 }
 
 #[test]
+fn the_agent_knows_that_the_kubelet_starts_it_again_whenever_it_ends() {
+    let pod = injected(&annotated_pod(&[SECRET]));
+    let sidecar = sidecar(&pod);
+    assert_eq!(sidecar["restartPolicy"], "Always", "a native sidecar");
+    let env = sidecar["env"].as_array().unwrap();
+    assert!(
+        env.contains(&json!({ "name": "VAULTKEEPER_NATIVE_SIDECAR", "value": "true" })),
+        "it is told so: {env:?}"
+    );
+}
+
+#[test]
 fn the_sidecar_comes_first_when_asked_to() {
     let pod = injected(&annotated_pod(&[SECRET, ("agent-init-first", "true")]));
     assert_eq!(

@@ -3,6 +3,7 @@
 //! All tests of this module share one installation; each takes it for itself and leaves it as it was.
 
 mod active_client;
+mod agent_pod;
 mod audit;
 mod certificates;
 mod fail_over;
