@@ -54,7 +54,7 @@ impl Contender {
         interval: &str,
     ) -> anyhow::Result<(Process, PathBuf)> {
         let name = format!("{}-{what}", self.name);
-        let folder = run.folder(&name)?;
+        let folder = bed.folder(&name)?;
         let config = run.join(format!("{name}.json"));
         fs::write(&config, bed.config(&folder, files, interval).to_string())?;
         let arguments = self.arguments.iter().map(|argument| (*argument).to_owned());

@@ -1,11 +1,12 @@
 //! A real Vault over TLS with ten secrets, and what an agent logs in to it with.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use vaultkeeper_tests::certs::Ca;
 use vaultkeeper_tests::run_dir::RunDir;
 use vaultkeeper_tests::vault_server::{Config, VaultServer};
@@ -26,10 +27,19 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 pub(crate) struct Bed {
     root: Client,
     login: PathBuf,
+    /// In memory where there is such a place, as in a pod: agents sync what they write, or do not.
+    files: TempDir,
     _server: VaultServer,
 }
 
 impl Bed {
+    /// A new folder for an agent's files.
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.files.path().join(name);
+        fs::create_dir(&folder)?;
+        Ok(folder)
+    }
+
     pub(crate) async fn start(run: &RunDir) -> anyhow::Result<Self> {
         let ca = Ca::new("bench-ca")?;
         let server = VaultServer::start(Config::single("bench")?, &ca, run).await?;
@@ -83,9 +93,12 @@ impl Bed {
         fs::write(login.join("ca.crt"), server.ca_pem())?;
         fs::write(login.join("role-id"), approle.role_id("bench").await?)?;
         fs::write(login.join("secret-id"), secret_id.secret_id.expose_secret())?;
+        let in_memory = Path::new("/dev/shm");
+        let place = if in_memory.is_dir() { in_memory } else { run.path() };
         let bed = Self {
             root,
             login,
+            files: tempfile::tempdir_in(place)?,
             _server: server,
         };
         wait::until_async("the engine to take secrets", DEADLINE, || bed.write(0)).await?;
@@ -110,7 +123,7 @@ impl Bed {
     }
 
     /// The configuration that both agents read, for so many files in a folder.
-    pub(crate) fn config(&self, folder: &std::path::Path, files: usize, interval: &str) -> Value {
+    pub(crate) fn config(&self, folder: &Path, files: usize, interval: &str) -> Value {
         let login = |name: &str| self.login.join(name);
         let template = |number: usize| {
             let secret = number % SECRETS;

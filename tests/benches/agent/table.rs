@@ -23,8 +23,11 @@ impl Table {
     /// Two numbers with so many digits behind the point, and how they compare.
     pub(crate) fn row(&mut self, what: &str, digits: usize, ours: f64, theirs: f64) {
         let ratio = if ours > 0.0 && theirs > 0.0 {
-            let times = (theirs / ours).max(ours / theirs);
-            format!("{times:.1}{}", if theirs >= ours { " × more" } else { " × less" })
+            if theirs >= ours {
+                format!("{:.1} × ours", theirs / ours)
+            } else {
+                format!("1 / {:.1} of ours", ours / theirs)
+            }
         } else {
             "–".to_owned()
         };
@@ -41,7 +44,7 @@ impl Table {
     pub(crate) fn text(&self) -> String {
         let Self { machine, rows, notes } = self;
         format!(
-            "| what | ours | `vault agent` 1.21.1 | it has |\n|---|---|---|---|\n{rows}\nmachine: {machine}\n{notes}"
+            "| what | ours | `vault agent` 1.21.1 | that is |\n|---|---|---|---|\n{rows}\nmachine: {machine}\n{notes}"
         )
     }
 }
