@@ -151,9 +151,7 @@ async fn outlives_its_token(scene: &mut Scene, agent: &Agent) {
     for member in &mut scene.members.list {
         member.server.start_again().await.unwrap();
     }
-    for number in 0..3 {
-        scene.members.unseal(number).await;
-    }
+    scene.members.give_shares_to_all().await;
     scene.follows_within_the_time("outage", 0).await;
     assert!(
         agent.count("logged in") > logins,
