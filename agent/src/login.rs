@@ -63,7 +63,7 @@ impl LoginError {
     pub(crate) fn is_away(&self) -> bool {
         match self {
             Self::Refused { source, .. } | Self::Unwrapped { source, .. } | Self::Wrapping { source, .. } => {
-                away::is_not_there(source)
+                away::was_no_login(source)
             }
             Self::Connection(_)
             | Self::Credential(_)
