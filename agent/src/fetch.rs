@@ -292,16 +292,7 @@ pub(crate) fn discreet(client: &Client, data: &BTreeMap<String, String>) -> Clie
 }
 
 fn empty() -> Secret {
-    Secret {
-        request_id: String::new(),
-        lease_id: String::new(),
-        lease_duration: 0,
-        renewable: false,
-        data: Value::map([]),
-        warnings: Vec::new(),
-        auth: None,
-        wrap_info: None,
-    }
+    Secret::of(Value::map([]))
 }
 
 fn answer(query: &Query, secret: vaultkeeper_vault::Secret, is_kv2: bool) -> Result<Fetched, FetchError> {

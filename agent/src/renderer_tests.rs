@@ -370,16 +370,7 @@ async fn questions_that_no_template_asks_any_more_take_no_memory() {
 
 /// An answer whose `value` is no number.
 fn no_number() -> Fetched {
-    let secret = vaultkeeper_template::Secret {
-        request_id: String::new(),
-        lease_id: String::new(),
-        lease_duration: 0,
-        renewable: false,
-        data: Value::map([("value".into(), Value::str("x"))]),
-        warnings: Vec::new(),
-        auth: None,
-        wrap_info: None,
-    };
+    let secret = vaultkeeper_template::Secret::of(Value::map([("value".into(), Value::str("x"))]));
     Fetched {
         answer: vaultkeeper_template::Answer::Secret(Arc::new(secret)),
         facts: Facts::none(),

@@ -18,6 +18,7 @@ pub mod members;
 pub mod metrics;
 pub mod namespaces;
 mod news;
+mod own_secret;
 pub mod report;
 pub mod role;
 pub mod run;

@@ -45,16 +45,7 @@ fn main() {
         )
     });
     let data = Value::map([(Arc::from("data"), Value::map(entries))]);
-    let one = One(Arc::new(Secret {
-        request_id: String::new(),
-        lease_id: String::new(),
-        lease_duration: 0,
-        renewable: false,
-        data,
-        warnings: Vec::new(),
-        auth: None,
-        wrap_info: None,
-    }));
+    let one = One(Arc::new(Secret::of(data)));
     let options = Options {
         error_on_missing_key: false,
         denied: &[],

@@ -101,6 +101,22 @@ pub struct Secret {
     pub wrap_info: Option<WrapInfo>,
 }
 
+impl Secret {
+    /// An answer with this `.Data` and nothing else: no lease, no login, no wrapping.
+    pub fn of(data: Value) -> Self {
+        Self {
+            request_id: String::new(),
+            lease_id: String::new(),
+            lease_duration: 0,
+            renewable: false,
+            data,
+            warnings: Vec::new(),
+            auth: None,
+            wrap_info: None,
+        }
+    }
+}
+
 /// `.Auth` of an answer. Its `Debug` form shows no token.
 #[derive(Clone, PartialEq)]
 pub struct Auth {

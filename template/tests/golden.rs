@@ -67,14 +67,8 @@ fn recorded(case: &Json) -> Recorded {
     for (path, data) in case["secrets"].as_object().into_iter().flatten() {
         let data = json::parse(&data.to_string(), Numbers::AsSent).expect("the data of the case is JSON");
         let secret = Secret {
-            request_id: String::new(),
-            lease_id: String::new(),
             lease_duration: 2_764_800,
-            renewable: false,
-            data,
-            warnings: Vec::new(),
-            auth: None,
-            wrap_info: None,
+            ..Secret::of(data)
         };
         answers.insert(read(path), Answer::Secret(Arc::new(secret)));
     }
@@ -167,16 +161,7 @@ fn an_error_never_shows_a_value_of_the_secret() {
         ("k".into(), Value::str(marked)),
         ("n".into(), Value::Number("4711471147".into())),
     ]);
-    let secret = Secret {
-        request_id: String::new(),
-        lease_id: String::new(),
-        lease_duration: 0,
-        renewable: false,
-        data,
-        warnings: Vec::new(),
-        auth: None,
-        wrap_info: None,
-    };
+    let secret = Secret::of(data);
     let answers = Recorded([(read("s/a"), Answer::Secret(Arc::new(secret)))].into());
     let options = Options {
         error_on_missing_key: true,

@@ -26,14 +26,9 @@ impl Secrets for One {
     fn answer(&self, query: &Query) -> Option<Answer> {
         match query {
             Query::Read { path, .. } if path != "missing" => Some(Answer::Secret(Arc::new(Secret {
-                request_id: String::new(),
-                lease_id: String::new(),
                 lease_duration: 60,
                 renewable: true,
-                data: self.0.clone(),
-                warnings: Vec::new(),
-                auth: None,
-                wrap_info: None,
+                ..Secret::of(self.0.clone())
             }))),
             Query::List { .. } => Some(Answer::List(vec!["a".to_owned(), "b/".to_owned()])),
             _ => None,

@@ -58,14 +58,8 @@ impl Host for Bare {
 fn run(records: &Records, case: &Case) -> Result<Vec<u8>, String> {
     let answers = records.secrets[&case.secrets].iter().map(|(path, data)| {
         let secret = Secret {
-            request_id: String::new(),
-            lease_id: String::new(),
             lease_duration: 2_764_800,
-            renewable: false,
-            data: json::parse(data.get(), Numbers::AsSent).expect("the data of the case is JSON"),
-            warnings: Vec::new(),
-            auth: None,
-            wrap_info: None,
+            ..Secret::of(json::parse(data.get(), Numbers::AsSent).expect("the data of the case is JSON"))
         };
         (path.clone(), Answer::Secret(Arc::new(secret)))
     });

@@ -5,6 +5,16 @@ use std::fs;
 
 use anyhow::Context as _;
 
+/// A number of the environment: how many of what are measured.
+pub fn number(name: &str, usual: usize) -> anyhow::Result<usize> {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("{name}={text} is no number")),
+        Err(_) => Ok(usual),
+    }
+}
+
 /// Memory of a process, in KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::PostParams;
 use ring::rand::SystemRandom;
 use vaultkeeper_crds::cluster::{Backup, S3Credentials, S3Target, SecretKey};
-use vaultkeeper_crds::{annotations, names};
+use vaultkeeper_crds::names;
 use vaultkeeper_vault::{ExposeSecret as _, SecretString};
 
 use super::age::{Identity, Recipient};
@@ -21,6 +20,7 @@ use crate::cluster::apply;
 use crate::cluster::external;
 use crate::context::Context;
 use crate::controllers::chain;
+use crate::own_secret;
 
 /// Key of the operator's own key in its Secret.
 const IDENTITY: &str = "identity";
@@ -174,27 +174,12 @@ async fn own_identity(ctx: &Context, namespace: &str, name: &str) -> Result<Iden
     }
     let identity = Identity::generate(&SystemRandom::new()).map_err(Error::Encrypt)?;
     let text = identity.to_text();
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(secret_name.clone()),
-            namespace: Some(ctx.namespace.clone()),
-            labels: Some(BTreeMap::from([(
-                "app.kubernetes.io/managed-by".to_owned(),
-                annotations::FIELD_MANAGER.to_owned(),
-            )])),
-            annotations: Some(BTreeMap::from([(
-                annotations::CLUSTER.to_owned(),
-                format!("{namespace}.{name}"),
-            )])),
-            ..ObjectMeta::default()
-        },
-        type_: Some("Opaque".to_owned()),
-        data: Some(BTreeMap::from([(
-            IDENTITY.to_owned(),
-            ByteString(text.expose_secret().as_bytes().to_vec()),
-        )])),
-        ..Secret::default()
-    };
+    let data = BTreeMap::from([(
+        IDENTITY.to_owned(),
+        ByteString(text.expose_secret().as_bytes().to_vec()),
+    )]);
+    let cluster = format!("{namespace}.{name}");
+    let secret = own_secret::of_cluster(&ctx.namespace, secret_name.clone(), cluster, data);
     match api.create(&PostParams::default(), &secret).await {
         Ok(_) => Ok(identity),
         // Another operator was first: its key counts.

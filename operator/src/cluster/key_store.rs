@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PostParams, Preconditions};
 use ring::rand::SecureRandom;
 use serde_json::{Value, json};
-use vaultkeeper_crds::{annotations, names};
+use vaultkeeper_crds::names;
 
 use super::custody::{Attempt, Custody, Encrypted};
 use super::error::Error;
@@ -19,6 +19,7 @@ use super::keys::{self, KeyRecord, SealRecord, State};
 use super::migration::SealNote;
 use super::validate::Validated;
 use crate::context::Context;
+use crate::own_secret;
 use vaultkeeper_vault::ExposeSecret as _;
 
 fn api(ctx: &Context) -> Api<Secret> {
@@ -51,31 +52,17 @@ pub async fn create_marker(ctx: &Context, cluster: &Validated) -> Result<(), Err
 /// The key Secret as it is before `sys/init`.
 fn marker(ctx: &Context, cluster: &Validated, attempt: &str) -> Secret {
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(names::key_secret(&cluster.namespace, &cluster.name)),
-            namespace: Some(ctx.namespace.clone()),
-            labels: Some(BTreeMap::from([(
-                "app.kubernetes.io/managed-by".to_owned(),
-                annotations::FIELD_MANAGER.to_owned(),
-            )])),
-            annotations: Some(BTreeMap::from([
-                (
-                    annotations::CLUSTER.to_owned(),
-                    format!("{}.{}", cluster.namespace, cluster.name),
-                ),
-                (keys::SEAL_RECORD.to_owned(), "{}".to_owned()),
-            ])),
-            ..ObjectMeta::default()
-        },
-        type_: Some("Opaque".to_owned()),
-        data: Some(BTreeMap::from([
-            (keys::STATE.to_owned(), bytes(State::Initializing.as_str())),
-            (keys::ATTEMPT.to_owned(), bytes(attempt)),
-            (keys::IDENTITY.to_owned(), bytes(&cluster.uid)),
-        ])),
-        ..Secret::default()
-    }
+    let data = BTreeMap::from([
+        (keys::STATE.to_owned(), bytes(State::Initializing.as_str())),
+        (keys::ATTEMPT.to_owned(), bytes(attempt)),
+        (keys::IDENTITY.to_owned(), bytes(&cluster.uid)),
+    ]);
+    let name = names::key_secret(&cluster.namespace, &cluster.name);
+    let of = format!("{}.{}", cluster.namespace, cluster.name);
+    let mut secret = own_secret::of_cluster(&ctx.namespace, name, of, data);
+    let annotations = secret.metadata.annotations.get_or_insert_default();
+    annotations.insert(keys::SEAL_RECORD.to_owned(), "{}".to_owned());
+    secret
 }
 
 /// What became of an attempt to store the shares.

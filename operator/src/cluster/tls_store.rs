@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PostParams};
 use kube::{Api, ResourceExt};
@@ -25,6 +24,7 @@ use super::tls::{self, Issued};
 use super::validate::Validated;
 use super::{apply, patch_params};
 use crate::context::Context;
+use crate::own_secret;
 
 const CA_KEY_KEY: &str = "ca.key";
 const NEXT_CERTIFICATE: &str = "next.crt";
@@ -190,24 +190,12 @@ async fn create(
     cluster: &Validated,
     data: BTreeMap<String, ByteString>,
 ) -> Result<Option<Secret>, Error> {
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(names::ca_secret(&cluster.namespace, &cluster.name)),
-            namespace: Some(ctx.namespace.clone()),
-            labels: Some(BTreeMap::from([(
-                "app.kubernetes.io/managed-by".to_owned(),
-                annotations::FIELD_MANAGER.to_owned(),
-            )])),
-            annotations: Some(BTreeMap::from([(
-                annotations::CLUSTER.to_owned(),
-                format!("{}.{}", cluster.namespace, cluster.name),
-            )])),
-            ..ObjectMeta::default()
-        },
-        type_: Some("Opaque".to_owned()),
-        data: Some(data),
-        ..Secret::default()
-    };
+    let secret = own_secret::of_cluster(
+        &ctx.namespace,
+        names::ca_secret(&cluster.namespace, &cluster.name),
+        format!("{}.{}", cluster.namespace, cluster.name),
+        data,
+    );
     match cas(ctx).create(&PostParams::default(), &secret).await {
         Ok(created) => Ok(Some(created)),
         Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(None),

@@ -72,10 +72,14 @@ impl Emitter {
                 breaks = false;
             }
         }
-        self.indicator("'", false, false, false);
+        self.end_quote("'");
+        Ok(())
+    }
+
+    fn end_quote(&mut self, quote: &str) {
+        self.indicator(quote, false, false, false);
         self.whitespace = false;
         self.indention = false;
-        Ok(())
     }
 
     fn write_break(&mut self, c: char) {
@@ -111,9 +115,7 @@ impl Emitter {
                 spaces = false;
             }
         }
-        self.indicator("\"", false, false, false);
-        self.whitespace = false;
-        self.indention = false;
+        self.end_quote("\"");
         Ok(())
     }
 

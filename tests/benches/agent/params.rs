@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
+use vaultkeeper_tests::measure::number;
 
 /// How many of what.
 #[derive(Debug)]
@@ -31,14 +32,5 @@ impl Params {
             "nothing to measure: {params:?}"
         );
         Ok(params)
-    }
-}
-
-fn number(name: &str, usual: usize) -> anyhow::Result<usize> {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("{name}={text} is no number")),
-        Err(_) => Ok(usual),
     }
 }

@@ -10,14 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use vaultkeeper_tests::certs::Ca;
 use vaultkeeper_tests::reaper::OwnedRun;
-use vaultkeeper_tests::vault_server::{Config, VaultServer};
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::Client;
 use vaultkeeper_vault::auth::params::{TokenKind, TokenParams};
 
 use crate::TESTBED;
 use crate::agent_support::{DEADLINE, Rig, program};
-use crate::client_support::{PATIENCE, solo, split, unseal};
+use crate::client_support::{PATIENCE, solo, unseal, unsealed};
 
 pub(crate) fn ttl(seconds: u64) -> TokenParams {
     TokenParams {
@@ -83,17 +82,7 @@ async fn a_template_may_ask_for_what_an_earlier_answer_names() {
 async fn a_ca_that_is_rolled_over_is_followed_without_a_restart() {
     let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
     let old = Ca::new("old-ca").unwrap();
-    let server = VaultServer::start(Config::single("rollover").unwrap(), &old, &run)
-        .await
-        .unwrap();
-    let client = Client::builder(server.url())
-        .ca_pem(server.ca_pem())
-        .timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .build()
-        .unwrap();
-    let keys = client.init(&split(1, 1)).await.unwrap();
-    unseal(&client, &keys.keys).await;
+    let (server, client, keys) = unsealed("rollover", &old, &run).await;
     let root = client.with_token(&keys.root_token);
     let mut rig = Rig::new("rollover", &root, server.ca_pem(), run.path(), ttl(3600)).await;
     rig.write_secret("first").await;
@@ -241,17 +230,7 @@ async fn a_token_that_may_not_renew_itself_never_ends_before_the_next_login() {
 async fn the_file_stays_while_vault_is_away_and_follows_again_afterwards() {
     let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
     let ca = Ca::new("vault-ca").unwrap();
-    let mut server = VaultServer::start(Config::single("outage").unwrap(), &ca, &run)
-        .await
-        .unwrap();
-    let client = Client::builder(server.url())
-        .ca_pem(server.ca_pem())
-        .timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .build()
-        .unwrap();
-    let keys = client.init(&split(1, 1)).await.unwrap();
-    unseal(&client, &keys.keys).await;
+    let (mut server, client, keys) = unsealed("outage", &ca, &run).await;
     let root = client.with_token(&keys.root_token);
     let rig = Rig::new("outage", &root, server.ca_pem(), run.path(), ttl(3600)).await;
     rig.write_secret("first").await;

@@ -10,7 +10,7 @@ use vaultkeeper_tests::wait;
 use vaultkeeper_vault::{Client, SecretString, Token};
 
 use crate::agent_support::DEADLINE;
-use crate::client_support::{PATIENCE, split, unseal};
+use crate::client_support::{client_of, split, unseal};
 
 /// A member with the root token.
 pub(crate) struct Member {
@@ -34,12 +34,8 @@ impl Members {
         let mut servers = Vec::new();
         for config in Config::cluster(prefix, count).unwrap() {
             let server = VaultServer::start(config, &ca, run).await.unwrap();
-            let client = Client::builder(server.url())
-                .ca_pem(server.ca_pem())
-                .timeout(PATIENCE)
-                .connect_timeout(PATIENCE)
-                .build();
-            servers.push((server, client.unwrap()));
+            let client = client_of(&server);
+            servers.push((server, client));
         }
         let keys = servers[0].1.init(&split(1, 1)).await.unwrap();
         let mut list = Vec::new();

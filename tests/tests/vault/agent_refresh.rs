@@ -7,15 +7,14 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use vaultkeeper_tests::certs::Ca;
 use vaultkeeper_tests::reaper::OwnedRun;
-use vaultkeeper_tests::vault_server::{Config, VaultServer};
+use vaultkeeper_tests::vault_server::VaultServer;
 use vaultkeeper_tests::wait;
-use vaultkeeper_vault::Client;
 use vaultkeeper_vault::sys::audit::AuditDevice;
 
 use crate::TESTBED;
 use crate::agent::ttl;
 use crate::agent_support::{DEADLINE, Rig};
-use crate::client_support::{PATIENCE, split, unseal};
+use crate::client_support::unsealed;
 
 /// A rig at a server of its own whose audit log is read.
 struct Audited {
@@ -29,17 +28,7 @@ impl Audited {
     async fn new(name: &str) -> Self {
         let run = OwnedRun::create("vault-agent", TESTBED).unwrap();
         let ca = Ca::new("vault-ca").unwrap();
-        let server = VaultServer::start(Config::single(name).unwrap(), &ca, &run)
-            .await
-            .unwrap();
-        let client = Client::builder(server.url())
-            .ca_pem(server.ca_pem())
-            .timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            .build()
-            .unwrap();
-        let keys = client.init(&split(1, 1)).await.unwrap();
-        unseal(&client, &keys.keys).await;
+        let (server, client, keys) = unsealed(name, &ca, &run).await;
         let root = client.with_token(&keys.root_token);
         let rig = Rig::new(name, &root, server.ca_pem(), run.path(), ttl(3600)).await;
         rig.write_secret("first").await;

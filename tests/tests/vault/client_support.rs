@@ -9,6 +9,7 @@ use anyhow::ensure;
 use tokio::sync::OnceCell;
 use vaultkeeper_tests::certs::Ca;
 use vaultkeeper_tests::reaper::OwnedRun;
+use vaultkeeper_tests::run_dir::RunDir;
 use vaultkeeper_tests::vault_server::{Config, VaultServer};
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::sys::init::{InitRequest, InitResponse, Split};
@@ -21,6 +22,28 @@ const ACTIVE_DEADLINE: Duration = Duration::from_secs(150);
 
 /// How long one call may take, and a connection for it. Long: the machine may run several clusters at a time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client of a server, without a token.
+pub(crate) fn client_of(server: &VaultServer) -> Client {
+    Client::builder(server.url())
+        .ca_pem(server.ca_pem())
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .build()
+        .unwrap()
+}
+
+/// A server of one member that is unsealed with its only share, a client of it without a token, and that share with the root
+/// token.
+pub(crate) async fn unsealed(name: &str, ca: &Ca, run: &RunDir) -> (VaultServer, Client, InitResponse) {
+    let server = VaultServer::start(Config::single(name).unwrap(), ca, run)
+        .await
+        .unwrap();
+    let client = client_of(&server);
+    let keys = client.init(&split(1, 1)).await.unwrap();
+    unseal(&client, &keys.keys).await;
+    (server, client, keys)
+}
 
 /// A server of one test. It ends with it.
 pub(crate) struct Node {
@@ -57,12 +80,7 @@ impl Node {
     }
 
     fn new(server: VaultServer, run: Option<OwnedRun>) -> Self {
-        let client = Client::builder(server.url())
-            .ca_pem(server.ca_pem())
-            .timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            .build()
-            .unwrap();
+        let client = client_of(&server);
         Self {
             client,
             url: server.url(),
@@ -147,12 +165,7 @@ pub(crate) async fn solo() -> Solo {
         keys,
         _run: _,
     } = SHARED.get_or_init(start_shared).await;
-    let client = Client::builder(server.url())
-        .ca_pem(server.ca_pem())
-        .timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .build()
-        .unwrap();
+    let client = client_of(server);
     let token: &Token = &keys.root_token;
     Solo {
         root: client.with_token(token),
@@ -169,12 +182,7 @@ async fn start_shared() -> Shared {
     let server = VaultServer::start(Config::single("solo").unwrap(), &ca, &run)
         .await
         .unwrap();
-    let client = Client::builder(server.url())
-        .ca_pem(server.ca_pem())
-        .timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .build()
-        .unwrap();
+    let client = client_of(&server);
     let keys = client.init(&split(3, 2)).await.unwrap();
     unseal(&client, &keys.keys[..2]).await;
     Shared {

@@ -9,12 +9,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Map, Value, json};
-use vaultkeeper_crds::annotations::{CLUSTER, FIELD_MANAGER};
+use vaultkeeper_crds::annotations::FIELD_MANAGER;
 use vaultkeeper_crds::names;
 use vaultkeeper_vault::{ExposeSecret, SecretString};
 
@@ -23,6 +22,7 @@ use super::super::{ClusterName, Identity};
 use super::ca::{self, ClientCa, Revoked};
 use crate::context::Context;
 use crate::hex::short_hash;
+use crate::own_secret;
 
 const CA_KEY_KEY: &str = "ca.key";
 const REVOKED: &str = "revoked-";
@@ -113,24 +113,11 @@ pub(super) async fn ensure(ctx: &Context, cluster: &ClusterName) -> Result<Store
     let ClusterName { namespace, name } = cluster;
     let ca = ClientCa::new(namespace, name, Timestamp::now()).map_err(Error::ClientCa)?;
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(name_of(cluster)),
-            namespace: Some(ctx.namespace.clone()),
-            labels: Some(BTreeMap::from([(
-                "app.kubernetes.io/managed-by".to_owned(),
-                FIELD_MANAGER.to_owned(),
-            )])),
-            annotations: Some(BTreeMap::from([(CLUSTER.to_owned(), cluster.to_string())])),
-            ..ObjectMeta::default()
-        },
-        type_: Some("Opaque".to_owned()),
-        data: Some(BTreeMap::from([
-            (names::CA_KEY.to_owned(), bytes(&ca.certificate)),
-            (CA_KEY_KEY.to_owned(), bytes(ca.key.expose_secret())),
-        ])),
-        ..Secret::default()
-    };
+    let data = BTreeMap::from([
+        (names::CA_KEY.to_owned(), bytes(&ca.certificate)),
+        (CA_KEY_KEY.to_owned(), bytes(ca.key.expose_secret())),
+    ]);
+    let secret = own_secret::of_cluster(&ctx.namespace, name_of(cluster), cluster.to_string(), data);
     match secrets(ctx).create(&PostParams::default(), &secret).await {
         Ok(created) => read_off(&created),
         // Another role was first: its CA counts.

@@ -140,15 +140,7 @@ async fn a_vault_on_consul_serves_takes_over_survives_its_consul_and_is_found_in
     stage.until_available().await.unwrap();
     let now = stage.keys().await.unwrap().unwrap().data;
     assert_eq!(now, keys, "the keys are those of before; it had said {said}");
-    let leader = stage
-        .clusters()
-        .get("main")
-        .await
-        .unwrap()
-        .status
-        .unwrap()
-        .leader
-        .unwrap();
+    let leader = stage.leader().await.unwrap();
     let member = stage
         .member(number(&leader))
         .await

@@ -17,7 +17,7 @@ use vaultkeeper_tests::certs::Ca;
 use vaultkeeper_tests::helm;
 use vaultkeeper_tests::points::Points;
 use vaultkeeper_tests::reaper::OwnedRun;
-use vaultkeeper_tests::vault_server::{Config, VaultServer};
+use vaultkeeper_tests::vault_server::VaultServer;
 use vaultkeeper_tests::wait;
 use vaultkeeper_vault::auth::{cert, kubernetes};
 use vaultkeeper_vault::sys::mounts::MountRequest;
@@ -26,7 +26,7 @@ use vaultkeeper_vault::{Client, SecretString};
 use super::ownership::delete_and_wait;
 use super::roles::delete_role;
 use super::stage::{DEADLINE, Stage, condition, reason, write_secret};
-use crate::client_support::{PATIENCE, split, unseal};
+use crate::client_support::{PATIENCE, unseal, unsealed};
 
 /// Somebody's Vault, with a CA and keys of its own.
 struct Theirs {
@@ -40,17 +40,7 @@ impl Theirs {
     async fn start() -> Self {
         let run = OwnedRun::create("external", crate::TESTBED).unwrap();
         let ca = Ca::new("their-ca").unwrap();
-        let server = VaultServer::start(Config::single("theirs").unwrap(), &ca, &run)
-            .await
-            .unwrap();
-        let client = Client::builder(server.url())
-            .ca_pem(server.ca_pem())
-            .timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            .build()
-            .unwrap();
-        let made = client.init(&split(1, 1)).await.unwrap();
-        unseal(&client, &made.keys).await;
+        let (server, client, made) = unsealed("theirs", &ca, &run).await;
         Self {
             root: client.with_token(&made.root_token),
             shares: made.keys,

@@ -240,15 +240,7 @@ async fn real_members_tell_every_metric_that_an_alert_names_also_when_they_are_s
     assert!(!log.contains("error starting listener"), "{log}");
 
     // The active member is sealed on purpose: it is the one that tells so.
-    let active = stage
-        .clusters()
-        .get("main")
-        .await
-        .unwrap()
-        .status
-        .unwrap()
-        .leader
-        .unwrap();
+    let active = stage.leader().await.unwrap();
     assert_eq!(
         value(
             &scraper.scrape(&stage, &active).await.unwrap(),

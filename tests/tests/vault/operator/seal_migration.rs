@@ -138,8 +138,8 @@ async fn events(stage: &Stage, reason: &str) -> usize {
 }
 
 async fn leader(stage: &Stage) -> u32 {
-    let leader = stage.clusters().get("main").await.unwrap().status.unwrap().leader;
-    leader.unwrap().trim_start_matches("main-").parse().unwrap()
+    let leader = stage.leader().await.unwrap();
+    leader.trim_start_matches("main-").parse().unwrap()
 }
 
 /// The root token of the writer, which nobody is to find later.

@@ -498,6 +498,12 @@ impl Stage {
         Ok(())
     }
 
+    /// The pod of the member that leads, by the status of `main`.
+    pub(crate) async fn leader(&self) -> anyhow::Result<String> {
+        let status = self.clusters().get("main").await?.status;
+        status.and_then(|status| status.leader).context("nobody leads")
+    }
+
     /// The key Secret.
     pub(crate) async fn keys(&self) -> anyhow::Result<Option<Secret>> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.operator_namespace);
